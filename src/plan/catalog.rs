@@ -1,0 +1,101 @@
+//! The catalog as planners read it.
+
+use crate::{ConnectionDesc, FlowPlan, SourceDesc};
+use hw_repr::{GlobalId, RelationDesc};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One catalog object. Serialisable: this is what the catalog stores and the tick log carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    /// OID, never reused.
+    pub id: GlobalId,
+    /// Schema it lives in (`public` by default).
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Owner.
+    pub owner: String,
+    /// The normalised CREATE statement (fully qualified names), for SHOW CREATE and re-planning.
+    pub create_sql: String,
+    /// Objects that this one reads; they cannot be dropped without CASCADE.
+    pub depends_on: Vec<GlobalId>,
+    /// What it is.
+    pub kind: ObjectKind,
+}
+
+/// What an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObjectKind {
+    /// `CREATE CONNECTION`
+    Connection(ConnectionDesc),
+    /// `CREATE SOURCE`. A Kafka source is its own relation; a generator is not a relation, its outputs are `SourceOutput`s.
+    Source(SourceDesc),
+    /// A relation that a multi-output source feeds.
+    SourceOutput {
+        /// The source.
+        source: GlobalId,
+        /// Which of its outputs.
+        output: usize,
+        /// What it looks like.
+        desc: RelationDesc,
+    },
+    /// `CREATE TABLE`; `desc.keys[0]` is its primary key where there is one.
+    Table(RelationDesc),
+    /// `CREATE VIEW`: inlined where it is used.
+    View {
+        /// The query text, fully qualified.
+        query: String,
+        /// Its columns.
+        desc: RelationDesc,
+    },
+    /// `CREATE MATERIALIZED VIEW`.
+    MaterializedView {
+        /// The query text, fully qualified.
+        query: String,
+        /// Its columns.
+        desc: RelationDesc,
+        /// What is maintained.
+        plan: FlowPlan,
+    },
+    /// `CREATE INDEX`: an arrangement of `on` by these columns.
+    Index {
+        /// The relation.
+        on: GlobalId,
+        /// Key columns.
+        columns: Vec<usize>,
+    },
+}
+
+impl Object {
+    /// Its columns, where it is a relation.
+    pub fn desc(&self) -> Option<&RelationDesc> {
+        match &self.kind {
+            ObjectKind::Source(SourceDesc { connector: crate::SourceConnector::Kafka(_), outputs, .. }) => {
+                outputs.first().map(|(_, d)| d)
+            }
+            ObjectKind::SourceOutput { desc, .. }
+            | ObjectKind::Table(desc)
+            | ObjectKind::View { desc, .. }
+            | ObjectKind::MaterializedView { desc, .. } => Some(desc),
+            _ => None,
+        }
+    }
+}
+
+/// An immutable snapshot of the catalog, for name resolution. Names in system schemas (`headwater`, `pg_catalog`,
+/// `information_schema`) resolve here too, as tables that the coordinator fills at read time.
+pub trait CatalogView: Send + Sync {
+    /// The object of that name; without a schema, along the search path (public, pg_catalog, headwater).
+    fn resolve(&self, schema: Option<&str>, name: &str) -> Option<Arc<Object>>;
+    /// By id.
+    fn get(&self, id: GlobalId) -> Option<Arc<Object>>;
+    /// Every user object, by id.
+    fn objects(&self) -> Vec<Arc<Object>>;
+    /// True where the schema exists.
+    fn has_schema(&self, schema: &str) -> bool;
+    /// True where the id is a built-in system relation (OID below 16384).
+    fn is_system(&self, id: GlobalId) -> bool {
+        id.0 < 16384
+    }
+}

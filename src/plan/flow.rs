@@ -1,0 +1,168 @@
+//! Dataflow plans: the contract between planner and dataflow.
+
+use crate::ScalarExpr;
+use hw_repr::{Datum, Diff, GlobalId, RelationDesc, SqlType};
+use serde::{Deserialize, Serialize};
+
+/// A maintained collection, by the operators that make it. The output columns of each node are stated there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FlowPlan {
+    /// A named relation: source, table or materialized view. With `columns`, only these, in this order.
+    Get {
+        /// Which.
+        id: GlobalId,
+        /// Its name, for people.
+        name: String,
+        /// Its description after choosing columns.
+        desc: RelationDesc,
+        /// The relation's column positions that are read.
+        columns: Vec<usize>,
+    },
+    /// Fixed rows.
+    Constant {
+        /// Rows and their multiplicities.
+        rows: Vec<(Vec<Datum>, Diff)>,
+        /// What they are.
+        desc: RelationDesc,
+    },
+    /// Keeps the rows for which every predicate is true (in order; a later one sees only rows that passed), then
+    /// computes the projection. The output has exactly the columns of `project`.
+    Mfp {
+        /// What it reads.
+        input: Box<FlowPlan>,
+        /// Conjuncts.
+        filter: Vec<ScalarExpr>,
+        /// One expression a column of the output.
+        project: Vec<ScalarExpr>,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Inner equi-join: columns of `left`, then of `right`. Rows with a NULL in a key match only where
+    /// `null_safe` is true for that key.
+    Join {
+        /// Left input.
+        left: Box<FlowPlan>,
+        /// Right input.
+        right: Box<FlowPlan>,
+        /// Key columns, pairwise of the same type.
+        on: Vec<(usize, usize)>,
+        /// Per key: `IS NOT DISTINCT FROM` instead of `=`.
+        null_safe: Vec<bool>,
+    },
+    /// Groups by columns of the input: these, then one column per aggregate. Without a group there is always
+    /// exactly one row.
+    Reduce {
+        /// What it reads.
+        input: Box<FlowPlan>,
+        /// Group columns.
+        group: Vec<usize>,
+        /// Aggregates.
+        aggregates: Vec<Aggregate>,
+        /// Names of all output columns.
+        names: Vec<String>,
+    },
+    /// Each row with a positive count, once.
+    Distinct {
+        /// What it reads.
+        input: Box<FlowPlan>,
+    },
+    /// The sum of its inputs (UNION ALL). Never empty; all inputs have the same types.
+    Union {
+        /// What it reads.
+        inputs: Vec<FlowPlan>,
+    },
+    /// Every diff negated.
+    Negate {
+        /// What it reads.
+        input: Box<FlowPlan>,
+    },
+}
+
+/// One aggregate of a [`FlowPlan::Reduce`]. NULL arguments are skipped (count(*) has none).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// Which.
+    pub func: AggregateFunc,
+    /// Input column; `None` only for count(*).
+    pub arg: Option<usize>,
+    /// Over distinct arguments only.
+    pub distinct: bool,
+    /// A boolean input column; rows where it is not true are skipped.
+    pub filter: Option<usize>,
+    /// Type of the result.
+    pub ty: SqlType,
+}
+
+/// The aggregates that dataflows maintain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AggregateFunc {
+    /// count(*) or count(x): int8
+    Count,
+    /// sum: int2/int4 -> int8, int8 -> numeric, numeric -> numeric, float4 -> float4, float8 -> float8
+    Sum,
+    /// avg: ints and numeric -> numeric (PostgreSQL's scale), floats -> float8
+    Avg,
+    /// min of any ordered type
+    Min,
+    /// max of any ordered type
+    Max,
+    /// bool_and, every
+    BoolAnd,
+    /// bool_or
+    BoolOr,
+}
+
+impl FlowPlan {
+    /// Inputs, in order.
+    pub fn inputs(&self) -> Vec<&FlowPlan> {
+        match self {
+            FlowPlan::Get { .. } | FlowPlan::Constant { .. } => vec![],
+            FlowPlan::Mfp { input, .. }
+            | FlowPlan::Reduce { input, .. }
+            | FlowPlan::Distinct { input }
+            | FlowPlan::Negate { input } => vec![input],
+            FlowPlan::Join { left, right, .. } => vec![left, right],
+            FlowPlan::Union { inputs } => inputs.iter().collect(),
+        }
+    }
+
+    /// Inputs, in order, to rewrite.
+    pub fn inputs_mut(&mut self) -> Vec<&mut FlowPlan> {
+        match self {
+            FlowPlan::Get { .. } | FlowPlan::Constant { .. } => vec![],
+            FlowPlan::Mfp { input, .. }
+            | FlowPlan::Reduce { input, .. }
+            | FlowPlan::Distinct { input }
+            | FlowPlan::Negate { input } => vec![input],
+            FlowPlan::Join { left, right, .. } => vec![left, right],
+            FlowPlan::Union { inputs } => inputs.iter_mut().collect(),
+        }
+    }
+
+    /// Types of the output columns.
+    pub fn types(&self) -> Vec<SqlType> {
+        match self {
+            FlowPlan::Get { desc, .. } | FlowPlan::Constant { desc, .. } => desc.types(),
+            FlowPlan::Mfp { project, .. } => project.iter().map(ScalarExpr::ty).collect(),
+            FlowPlan::Join { left, right, .. } => {
+                let mut types = left.types();
+                types.extend(right.types());
+                types
+            }
+            FlowPlan::Reduce { input, group, aggregates, .. } => {
+                let types = input.types();
+                group.iter().map(|g| types[*g]).chain(aggregates.iter().map(|a| a.ty)).collect()
+            }
+            FlowPlan::Distinct { input } | FlowPlan::Negate { input } => input.types(),
+            FlowPlan::Union { inputs } => inputs.first().map(FlowPlan::types).unwrap_or_default(),
+        }
+    }
+
+    /// Calls `f` with every named relation it reads, repeats included.
+    pub fn for_each_get(&self, f: &mut impl FnMut(GlobalId, &[usize])) {
+        if let FlowPlan::Get { id, columns, .. } = self {
+            f(*id, columns);
+        }
+        self.inputs().into_iter().for_each(|i| i.for_each_get(f));
+    }
+}

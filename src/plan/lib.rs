@@ -1,0 +1,19 @@
+//! What to maintain, never how: expressions, dataflow plans, descriptions of statements, sources and objects.
+//!
+//! Plain serialisable data, printable and comparable. Pure: no I/O, clock or threads; knows nothing of SQL text,
+//! timely or Kafka.
+
+pub mod catalog;
+pub mod explain;
+pub mod fingerprint;
+pub mod flow;
+pub mod scalar;
+pub mod source;
+pub mod statement;
+pub mod transform;
+
+pub use catalog::{CatalogView, Object, ObjectKind};
+pub use flow::{Aggregate, AggregateFunc, FlowPlan};
+pub use scalar::{Func, ScalarExpr};
+pub use source::{ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, SourceConnector, SourceDesc, StartAt};
+pub use statement::Statement;

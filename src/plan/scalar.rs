@@ -1,0 +1,255 @@
+//! Scalar expressions over the columns of one relation.
+
+use hw_repr::{Datum, SqlType};
+use serde::{Deserialize, Serialize};
+
+/// An expression whose functions and casts are already chosen and whose arguments already have the types these take:
+/// nothing is coerced at run time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ScalarExpr {
+    /// Column `index` of the input.
+    Column(usize, SqlType),
+    /// A constant (`Datum::Null` has a type too).
+    Literal(Datum, SqlType),
+    /// A strict or non-strict function of its arguments; see [`Func`].
+    Call {
+        /// Which.
+        func: Func,
+        /// Arguments, of exactly the types the function takes.
+        args: Vec<ScalarExpr>,
+        /// Type of the result.
+        ty: SqlType,
+    },
+    /// PostgreSQL's cast. Explicit casts truncate varchar(n); assignment casts raise 22001.
+    Cast {
+        /// What to cast.
+        expr: Box<ScalarExpr>,
+        /// To which type.
+        to: SqlType,
+        /// False for assignment casts.
+        explicit: bool,
+    },
+    /// Three-valued AND. A later operand is evaluated only on rows that no earlier one made false.
+    And(Vec<ScalarExpr>),
+    /// Three-valued OR. A later operand is evaluated only on rows that no earlier one made true.
+    Or(Vec<ScalarExpr>),
+    /// Three-valued NOT.
+    Not(Box<ScalarExpr>),
+    /// `IS NULL`; never NULL itself.
+    IsNull(Box<ScalarExpr>),
+    /// `CASE WHEN c THEN r ... ELSE e END`, evaluated lazily per row.
+    Case {
+        /// (condition, result) pairs.
+        branches: Vec<(ScalarExpr, ScalarExpr)>,
+        /// ELSE, a NULL literal where absent.
+        otherwise: Box<ScalarExpr>,
+    },
+    /// The first operand that is not NULL, evaluated lazily per row.
+    Coalesce(Vec<ScalarExpr>),
+}
+
+macro_rules! funcs {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// The closed set of scalar functions and operators. The argument types select the implementation
+        /// (both arguments of an arithmetic or comparison operator have the same type unless said otherwise).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Func { $($(#[$doc])* $name,)* }
+        impl Func {
+            /// Every function.
+            pub const ALL: &'static [Func] = &[$(Func::$name,)*];
+            /// Its SQL name or operator, unique, used by EXPLAIN and fingerprints.
+            pub fn name(&self) -> &'static str { match self { $(Func::$name => $text,)* } }
+        }
+    };
+}
+funcs! {
+    /// `a + b`: int2/4/8, float4/8, numeric (both bare); also date + int4, timestamp[tz]/time + interval, interval + interval, date + interval (gives timestamp)
+    Add = "+";
+    /// `a - b`: as `+`; also date - date (int4), timestamp[tz] - same (interval), time - time (interval)
+    Sub = "-";
+    /// `a * b`; also interval * float8
+    Mul = "*";
+    /// `a / b`: 22012 on zero; also interval / float8
+    Div = "/";
+    /// `a % b`
+    Mod = "%";
+    /// `-a`
+    Neg = "neg";
+    /// `abs(a)`
+    Abs = "abs";
+    /// `a = b`
+    Eq = "=";
+    /// `a <> b`
+    Ne = "<>";
+    /// `a < b`
+    Lt = "<";
+    /// `a <= b`
+    Le = "<=";
+    /// `a > b`
+    Gt = ">";
+    /// `a >= b`
+    Ge = ">=";
+    /// `a IS NOT DISTINCT FROM b`
+    NotDistinct = "is not distinct from";
+    /// `a || b` on text, bytea or jsonb
+    Concat = "||";
+    /// `a LIKE b`, text
+    Like = "like";
+    /// `a ILIKE b`, text
+    ILike = "ilike";
+    /// `a ~ b`, text
+    RegexMatch = "~";
+    /// `a ~* b`, text
+    RegexIMatch = "~*";
+    /// `lower(text)`
+    Lower = "lower";
+    /// `upper(text)`
+    Upper = "upper";
+    /// `length(text)` in characters (int4), `length(bytea)` in bytes
+    Length = "length";
+    /// `octet_length(text|bytea)`
+    OctetLength = "octet_length";
+    /// `substr(text, int4 [, int4])`
+    Substr = "substr";
+    /// `btrim(text [, text])`
+    Btrim = "btrim";
+    /// `ltrim(text [, text])`
+    Ltrim = "ltrim";
+    /// `rtrim(text [, text])`
+    Rtrim = "rtrim";
+    /// `replace(text, text, text)`
+    Replace = "replace";
+    /// `split_part(text, text, int4)`
+    SplitPart = "split_part";
+    /// `strpos(text, text)`
+    Strpos = "strpos";
+    /// `left(text, int4)`
+    Left = "left";
+    /// `right(text, int4)`
+    Right = "right";
+    /// `repeat(text, int4)`
+    Repeat = "repeat";
+    /// `reverse(text)`
+    Reverse = "reverse";
+    /// `starts_with(text, text)`
+    StartsWith = "starts_with";
+    /// `concat(text, ...)`: NULLs skipped
+    ConcatFn = "concat";
+    /// `lpad(text, int4, text)`
+    Lpad = "lpad";
+    /// `rpad(text, int4, text)`
+    Rpad = "rpad";
+    /// `md5(text)`
+    Md5 = "md5";
+    /// `regexp_replace(text, text, text [, text])`
+    RegexpReplace = "regexp_replace";
+    /// `floor(float8|numeric)`
+    Floor = "floor";
+    /// `ceil(float8|numeric)`
+    Ceil = "ceil";
+    /// `round(float8)`, `round(numeric [, int4])`
+    Round = "round";
+    /// `trunc(float8)`, `trunc(numeric [, int4])`
+    Trunc = "trunc";
+    /// `sqrt(float8)`
+    Sqrt = "sqrt";
+    /// `power(float8, float8)`
+    Power = "power";
+    /// `exp(float8)`
+    Exp = "exp";
+    /// `ln(float8)`
+    Ln = "ln";
+    /// `sign(float8|numeric)`
+    Sign = "sign";
+    /// `mod(a, b)` is `%`; `greatest(a, ...)`: NULLs skipped
+    Greatest = "greatest";
+    /// `least(a, ...)`: NULLs skipped
+    Least = "least";
+    /// `nullif(a, b)`
+    NullIf = "nullif";
+    /// `date_trunc(text, timestamp|timestamptz|interval)`
+    DateTrunc = "date_trunc";
+    /// `date_bin(interval, timestamp[tz], timestamp[tz])`
+    DateBin = "date_bin";
+    /// `extract(text from date|time|timestamp[tz]|interval)`: bare numeric
+    Extract = "extract";
+    /// `date_part(text, ...)`: float8
+    DatePart = "date_part";
+    /// `to_char(timestamp[tz], text)`
+    ToChar = "to_char";
+    /// `to_timestamp(float8)`
+    ToTimestamp = "to_timestamp";
+    /// `jsonb -> text|int4`
+    JsonGet = "->";
+    /// `jsonb ->> text|int4`
+    JsonGetText = "->>";
+    /// `jsonb @> jsonb`
+    JsonContains = "@>";
+    /// `jsonb_typeof(jsonb)`
+    JsonTypeof = "jsonb_typeof";
+    /// `jsonb_array_length(jsonb)`
+    JsonArrayLength = "jsonb_array_length";
+}
+
+impl ScalarExpr {
+    /// The type of the result.
+    pub fn ty(&self) -> SqlType {
+        match self {
+            ScalarExpr::Column(_, ty) | ScalarExpr::Literal(_, ty) | ScalarExpr::Call { ty, .. } => *ty,
+            ScalarExpr::Cast { to, .. } => *to,
+            ScalarExpr::And(_) | ScalarExpr::Or(_) | ScalarExpr::Not(_) | ScalarExpr::IsNull(_) => SqlType::Bool,
+            ScalarExpr::Case { otherwise, .. } => otherwise.ty(),
+            ScalarExpr::Coalesce(args) => args.first().map_or(SqlType::Text, ScalarExpr::ty),
+        }
+    }
+
+    /// Direct operands.
+    pub fn children(&self) -> Vec<&ScalarExpr> {
+        match self {
+            ScalarExpr::Column(..) | ScalarExpr::Literal(..) => vec![],
+            ScalarExpr::Call { args, .. } | ScalarExpr::And(args) | ScalarExpr::Or(args) | ScalarExpr::Coalesce(args) => {
+                args.iter().collect()
+            }
+            ScalarExpr::Cast { expr, .. } | ScalarExpr::Not(expr) | ScalarExpr::IsNull(expr) => vec![expr],
+            ScalarExpr::Case { branches, otherwise } => {
+                let mut all: Vec<&ScalarExpr> = branches.iter().flat_map(|(c, r)| [c, r]).collect();
+                all.push(otherwise);
+                all
+            }
+        }
+    }
+
+    /// Calls `f` on every column position, to rewrite it.
+    pub fn map_columns(&mut self, f: &mut impl FnMut(usize) -> usize) {
+        match self {
+            ScalarExpr::Column(i, _) => *i = f(*i),
+            ScalarExpr::Literal(..) => {}
+            ScalarExpr::Call { args, .. } | ScalarExpr::And(args) | ScalarExpr::Or(args) | ScalarExpr::Coalesce(args) => {
+                args.iter_mut().for_each(|a| a.map_columns(f));
+            }
+            ScalarExpr::Cast { expr, .. } | ScalarExpr::Not(expr) | ScalarExpr::IsNull(expr) => expr.map_columns(f),
+            ScalarExpr::Case { branches, otherwise } => {
+                for (c, r) in branches {
+                    c.map_columns(f);
+                    r.map_columns(f);
+                }
+                otherwise.map_columns(f);
+            }
+        }
+    }
+
+    /// The columns it reads, ascending, without repeats.
+    pub fn columns(&self) -> Vec<usize> {
+        fn walk(e: &ScalarExpr, out: &mut Vec<usize>) {
+            if let ScalarExpr::Column(i, _) = e {
+                out.push(*i);
+            }
+            e.children().into_iter().for_each(|c| walk(c, out));
+        }
+        let mut out = vec![];
+        walk(self, &mut out);
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+}

@@ -1,0 +1,215 @@
+//! Planned statements: what the coordinator executes.
+
+use crate::{ConnectionDesc, FlowPlan, ScalarExpr, SourceDesc};
+use hw_repr::{Datum, GlobalId, RelationDesc, SqlType};
+use serde::{Deserialize, Serialize};
+
+/// A resolved name of a new object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct QualifiedName {
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+}
+
+/// A planned statement. `SELECT` and the like carry `query`, the opaque logical plan of the query layer, beside
+/// this enum (see `hw_sql::Planned`), because this crate knows nothing of DataFusion.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Statement {
+    /// `CREATE SCHEMA`
+    CreateSchema {
+        /// Its name.
+        name: String,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+    },
+    /// `CREATE CONNECTION`
+    CreateConnection {
+        /// Its name.
+        name: QualifiedName,
+        /// How to connect.
+        desc: ConnectionDesc,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Normalised text.
+        create_sql: String,
+    },
+    /// `CREATE SOURCE`
+    CreateSource {
+        /// Its name.
+        name: QualifiedName,
+        /// What it is. Output names of a generator include the prefix.
+        desc: SourceDesc,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Normalised text.
+        create_sql: String,
+        /// Objects it needs.
+        depends_on: Vec<GlobalId>,
+    },
+    /// `CREATE TABLE`
+    CreateTable {
+        /// Its name.
+        name: QualifiedName,
+        /// Columns and primary key (`keys[0]`).
+        desc: RelationDesc,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Normalised text.
+        create_sql: String,
+    },
+    /// `CREATE VIEW`
+    CreateView {
+        /// Its name.
+        name: QualifiedName,
+        /// Fully qualified query text.
+        query: String,
+        /// Columns.
+        desc: RelationDesc,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Normalised text.
+        create_sql: String,
+        /// What it reads.
+        depends_on: Vec<GlobalId>,
+    },
+    /// `CREATE MATERIALIZED VIEW`
+    CreateMaterializedView {
+        /// Its name.
+        name: QualifiedName,
+        /// Fully qualified query text.
+        query: String,
+        /// Columns.
+        desc: RelationDesc,
+        /// What to maintain.
+        plan: FlowPlan,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Normalised text.
+        create_sql: String,
+        /// What it reads.
+        depends_on: Vec<GlobalId>,
+    },
+    /// `CREATE INDEX`
+    CreateIndex {
+        /// Its name (made up where the statement gives none).
+        name: QualifiedName,
+        /// The relation.
+        on: GlobalId,
+        /// Key columns.
+        columns: Vec<usize>,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Normalised text.
+        create_sql: String,
+    },
+    /// `DROP <kind> name, ...`; ids already resolved, missing ones dropped under IF EXISTS.
+    Drop {
+        /// Objects.
+        ids: Vec<GlobalId>,
+        /// Schemas (DROP SCHEMA).
+        schemas: Vec<String>,
+        /// `CASCADE`
+        cascade: bool,
+        /// `DROP TABLE` and so on, for the command tag.
+        kind: &'static str,
+        /// Names that IF EXISTS skipped, for notices.
+        skipped: Vec<String>,
+    },
+    /// `ALTER SOURCE s PAUSE | RESUME`
+    AlterSourcePause {
+        /// The source.
+        id: GlobalId,
+        /// Pause or resume.
+        paused: bool,
+    },
+    /// `INSERT INTO t ... <query>`: the query's columns are already cast to the table's types and in its order.
+    Insert {
+        /// The table.
+        table: GlobalId,
+    },
+    /// `UPDATE t SET ... WHERE ...`. The expressions read the table's columns.
+    Update {
+        /// The table.
+        table: GlobalId,
+        /// WHERE; `None`: all rows.
+        filter: Option<ScalarExpr>,
+        /// (column, new value already cast)
+        set: Vec<(usize, ScalarExpr)>,
+    },
+    /// `DELETE FROM t WHERE ...`
+    Delete {
+        /// The table.
+        table: GlobalId,
+        /// WHERE; `None`: all rows.
+        filter: Option<ScalarExpr>,
+    },
+    /// A query; its plan is beside this enum.
+    Select,
+    /// `SUBSCRIBE`
+    Subscribe {
+        /// The relation.
+        id: GlobalId,
+        /// Send the contents at as_of first.
+        snapshot: bool,
+        /// Send progress rows.
+        progress: bool,
+        /// `AS OF`
+        as_of: Option<u64>,
+        /// `UP TO`, exclusive
+        up_to: Option<u64>,
+    },
+    /// Rows already known at planning: EXPLAIN, SHOW of a setting, SHOW CREATE.
+    Rows {
+        /// Columns.
+        desc: RelationDesc,
+        /// Rows.
+        rows: Vec<Vec<Datum>>,
+        /// Command tag (`EXPLAIN`, `SHOW`).
+        tag: &'static str,
+    },
+    /// `SET name = value` / `RESET`
+    Set {
+        /// Setting, lower case.
+        name: String,
+        /// Value, `None` to reset.
+        value: Option<String>,
+    },
+    /// `SHOW name`
+    Show {
+        /// Setting, lower case.
+        name: String,
+    },
+    /// `BEGIN`
+    Begin,
+    /// `COMMIT`
+    Commit,
+    /// `ROLLBACK`
+    Rollback,
+    /// `DISCARD ALL`, `DEALLOCATE name`
+    Deallocate {
+        /// `None`: all.
+        name: Option<String>,
+    },
+    /// `PREPARE name (types) AS stmt`
+    Prepare {
+        /// Name.
+        name: String,
+        /// Declared parameter types.
+        types: Vec<SqlType>,
+        /// Statement text.
+        sql: String,
+    },
+    /// `ALTER ROLE name PASSWORD '...'`
+    AlterRolePassword {
+        /// Role.
+        role: String,
+        /// New password, `None` removes it.
+        password: Option<String>,
+    },
+    /// `SELECT headwater.compact()` as a statement of its own.
+    Compact,
+    /// `FLUSH`: waits until every earlier write is visible.
+    Flush,
+}
