@@ -1,0 +1,77 @@
+//! What the server asks of the database behind it. The coordinator's handle implements it in [`crate::adapter`].
+//!
+//! Cancellation: every future and row stream may be dropped at any time; dropping it cancels the work.
+
+use async_trait::async_trait;
+use hw_coordinator::session::{Executed, Prepared, TransactionStatus};
+use hw_repr::{Datum, SqlError, SqlType};
+use std::time::Duration;
+
+/// What SCRAM-SHA-256 needs to know of a password; the password itself is not recoverable from it.
+#[derive(Clone, Debug)]
+pub struct ScramVerifier {
+    /// Salt.
+    pub salt: Vec<u8>,
+    /// PBKDF2 iterations.
+    pub iterations: u32,
+    /// SHA-256 of the client key.
+    pub stored_key: [u8; 32],
+    /// The server key.
+    pub server_key: [u8; 32],
+}
+
+/// How a user proves who it is.
+#[derive(Clone, Debug)]
+pub enum AuthRule {
+    /// Any name is let in (loopback, before a role has a password).
+    Trust,
+    /// By SCRAM-SHA-256 against this verifier.
+    Scram(ScramVerifier),
+    /// Unknown or without a password: fails like a wrong password.
+    Reject,
+}
+
+/// A running database.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Resolves when statements can be answered (recovery is over).
+    async fn ready(&self);
+    /// True once [`Backend::ready`] resolves.
+    fn is_ready(&self) -> bool;
+    /// Stops everything; what was acknowledged is durable.
+    async fn shutdown(&self);
+    /// Metrics in Prometheus' text format.
+    fn metrics(&self) -> String;
+    /// How `user` authenticates. Answers during recovery too.
+    fn scram_verifier(&self, user: &str) -> AuthRule;
+    /// True once any role has a password. Answers during recovery too.
+    fn has_password(&self) -> bool;
+    /// A new session. Answers during recovery too.
+    fn session(
+        &self,
+        user: String,
+        database: String,
+        application_name: Option<String>,
+    ) -> Box<dyn SessionBackend>;
+}
+
+/// One client's session. Used by one connection task at a time.
+#[async_trait]
+pub trait SessionBackend: Send {
+    /// Parses and plans one statement (42601 for several). `declared[i]` is the type of `$i+1` where the client said.
+    async fn prepare(&mut self, sql: &str, declared: &[Option<SqlType>]) -> Result<Prepared, SqlError>;
+    /// The statements of a query string: byte offset in `sql` and text. Positions of later errors are relative to
+    /// each text.
+    fn split(&mut self, sql: &str) -> Result<Vec<(usize, String)>, SqlError>;
+    /// Runs a statement up to its first rows.
+    async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError>;
+    /// For ReadyForQuery.
+    fn transaction_status(&self) -> TransactionStatus;
+    /// Settings reported at startup.
+    fn parameters(&self) -> Vec<(String, String)>;
+    /// Limit of one statement's time; `None`: no limit.
+    fn statement_timeout(&self) -> Option<Duration>;
+    /// From now on a CREATE of an object that exists with the same definition succeeds and changes nothing; with
+    /// another definition it stays 42P07 (`headwater run`).
+    fn keep_identical(&mut self);
+}

@@ -1,0 +1,112 @@
+//! Parameters from the wire to datums, in PostgreSQL's text and binary formats.
+
+use crate::pg::encode::{EPOCH_DAYS, EPOCH_MICROS, Format};
+use crate::pg::numeric;
+use hw_repr::datum::{Float, IntervalValue};
+use hw_repr::text::{self, datetime};
+use hw_repr::{Datum, SqlError, SqlState, SqlType};
+
+/// The type a client declared for a parameter: `None` for unknown (OID 0 and `unknown`).
+pub fn declared_type(oid: u32) -> Result<Option<SqlType>, SqlError> {
+    Ok(Some(match oid {
+        0 | 705 => return Ok(None),
+        16 => SqlType::Bool,
+        17 => SqlType::Bytea,
+        20 => SqlType::Int8,
+        21 => SqlType::Int2,
+        23 => SqlType::Int4,
+        19 | 25 => SqlType::Text,
+        700 => SqlType::Float4,
+        701 => SqlType::Float8,
+        1043 => SqlType::Varchar(None),
+        1082 => SqlType::Date,
+        1083 => SqlType::Time,
+        1114 => SqlType::Timestamp,
+        1184 => SqlType::TimestampTz,
+        1186 => SqlType::Interval,
+        1700 => SqlType::Numeric(None),
+        2950 => SqlType::Uuid,
+        3802 => SqlType::Jsonb,
+        _ => {
+            return Err(SqlError::unsupported(format!("parameters of the type with OID {oid} are not supported"))
+                .hint("Declare the parameter as text and cast it, or leave its type to be inferred."));
+        }
+    }))
+}
+
+/// One parameter. `index` is one-based, for messages.
+pub fn parameter(ty: SqlType, format: Format, raw: Option<&[u8]>, index: usize) -> Result<Datum, SqlError> {
+    let Some(raw) = raw else { return Ok(Datum::Null) };
+    match format {
+        Format::Text => text::parse(ty, utf8(raw)?),
+        Format::Binary => binary(ty, raw, index),
+    }
+}
+
+fn utf8(raw: &[u8]) -> Result<&str, SqlError> {
+    let bad = || SqlError::new(SqlState::new("22021"), "invalid byte sequence for encoding \"UTF8\"");
+    let s = std::str::from_utf8(raw).map_err(|_| bad())?;
+    if s.contains('\0') { Err(bad().detail("The character with code zero cannot be stored.")) } else { Ok(s) }
+}
+
+fn fixed<const N: usize>(raw: &[u8], index: usize) -> Result<[u8; N], SqlError> {
+    raw.try_into().map_err(|_| {
+        let message = format!("incorrect binary data format in bind parameter {index}");
+        SqlError::new(SqlState::INVALID_BINARY, message).detail(format!("{N} bytes are expected, {} were sent.", raw.len()))
+    })
+}
+
+fn binary(ty: SqlType, raw: &[u8], index: usize) -> Result<Datum, SqlError> {
+    Ok(match ty {
+        SqlType::Bool => Datum::Bool(fixed::<1>(raw, index)?[0] != 0),
+        SqlType::Int2 => Datum::Int2(i16::from_be_bytes(fixed(raw, index)?)),
+        SqlType::Int4 => Datum::Int4(i32::from_be_bytes(fixed(raw, index)?)),
+        SqlType::Int8 => Datum::Int8(i64::from_be_bytes(fixed(raw, index)?)),
+        SqlType::Float4 => Datum::Float4(Float(f32::from_be_bytes(fixed(raw, index)?).into())),
+        SqlType::Float8 => Datum::Float8(Float(f64::from_be_bytes(fixed(raw, index)?))),
+        SqlType::Numeric(None) => Datum::Numeric(numeric::parse(raw)?),
+        SqlType::Numeric(Some(_)) => {
+            // Through text, so that precision and scale are applied as everywhere else.
+            let n = numeric::parse(raw)?;
+            text::parse(ty, &format!("{}e-{}", n.value, n.scale))?
+        }
+        SqlType::Text => Datum::Text(utf8(raw)?.to_owned()),
+        SqlType::Varchar(_) => text::parse(ty, utf8(raw)?)?,
+        SqlType::Bytea => Datum::Bytea(raw.to_vec()),
+        SqlType::Date => Datum::Date(date(i32::from_be_bytes(fixed(raw, index)?))?),
+        SqlType::Time => Datum::Time(time(i64::from_be_bytes(fixed(raw, index)?))?),
+        SqlType::Timestamp => Datum::Timestamp(timestamp(i64::from_be_bytes(fixed(raw, index)?))?),
+        SqlType::TimestampTz => Datum::TimestampTz(timestamp(i64::from_be_bytes(fixed(raw, index)?))?),
+        SqlType::Interval => interval(fixed(raw, index)?),
+        SqlType::Uuid => Datum::Uuid(fixed(raw, index)?),
+        SqlType::Jsonb => match raw.split_first() {
+            Some((1, json)) => Datum::Jsonb(text::jsonb_canonical(utf8(json)?)?),
+            _ => return Err(SqlError::new(SqlState::INVALID_BINARY, "unsupported jsonb version number")),
+        },
+    })
+}
+
+fn date(days: i32) -> Result<i32, SqlError> {
+    datetime::check_date(i64::from(days) + i64::from(EPOCH_DAYS))
+}
+
+fn time(micros: i64) -> Result<i64, SqlError> {
+    if (0..=86_400_000_000).contains(&micros) {
+        return Ok(micros);
+    }
+    Err(SqlError::new(SqlState::DATETIME_OVERFLOW, "time out of range"))
+}
+
+fn timestamp(micros: i64) -> Result<i64, SqlError> {
+    datetime::check_timestamp(i128::from(micros) + i128::from(EPOCH_MICROS))
+}
+
+fn interval(raw: [u8; 16]) -> Datum {
+    let [a, b, c, d, e, f, g, h, days @ .., _, _, _, _] = raw;
+    let [.., i, j, k, l] = raw;
+    Datum::Interval(IntervalValue {
+        micros: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        days: i32::from_be_bytes(days),
+        months: i32::from_be_bytes([i, j, k, l]),
+    })
+}

@@ -1,0 +1,113 @@
+//! The life of a server process: bind, start, say ready, wait for a signal, stop.
+
+use crate::adapter;
+use crate::backend::Backend;
+use crate::config::{self, Command, CommandLine, Config};
+use crate::{http, pg, run};
+use hw_coordinator::CoordinatorConfig;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Time that clients are given to take their last message.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs the command. The error is for the user; the process then exits with 1.
+pub async fn main(line: CommandLine) -> Result<(), String> {
+    let config = line.options.resolve()?;
+    let files = match line.command {
+        None | Some(Command::Start) => vec![],
+        Some(Command::Run { paths }) => run::read_files(&paths)?,
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot handle SIGTERM: {e}"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot handle SIGINT: {e}"))?;
+    let server = Server::start(config).await?;
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        result = server.operate(&files) => result,
+    };
+    tracing::info!("shutting down");
+    server.stop().await;
+    result
+}
+
+struct Server {
+    backend: Arc<dyn Backend>,
+    shutdown: CancellationToken,
+    listeners: JoinSet<()>,
+    pg_addr: SocketAddr,
+    http_addr: SocketAddr,
+}
+
+async fn bind(what: &str, addr: &str) -> Result<(TcpListener, SocketAddr), String> {
+    let failed = |e: std::io::Error| format!("cannot listen for {what} on {addr}: {e}");
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok((listener, local))
+}
+
+impl Server {
+    /// The ports are bound first, so that clients can connect during recovery.
+    async fn start(config: Config) -> Result<Server, String> {
+        let initial_password = config::initial_password()?;
+        let (pg_listener, pg_addr) = bind("PostgreSQL clients", &config.pg_addr).await?;
+        let (http_listener, http_addr) = bind("HTTP", &config.http_addr).await?;
+        let backend = adapter::start(CoordinatorConfig {
+            data_dir: absolute(config.data_dir)?,
+            workers: config.workers,
+            memory_limit: config.memory_limit,
+            initial_password,
+        })
+        .map_err(|e| e.hint.map_or(e.message.clone(), |hint| format!("{}\nhint: {hint}", e.message)))?;
+        if let Err(refusal) = config::refuse_open_listener(pg_addr, backend.has_password()) {
+            backend.shutdown().await;
+            return Err(refusal);
+        }
+        let (shutdown, mut listeners) = (CancellationToken::new(), JoinSet::new());
+        let shared = pg::Shared::new(backend.clone(), config.max_connections, shutdown.clone());
+        listeners.spawn(pg::serve(pg_listener, shared));
+        listeners.spawn(http::serve(http_listener, backend.clone(), shutdown.clone()));
+        Ok(Server { backend, shutdown, listeners, pg_addr, http_addr })
+    }
+
+    /// From recovery to a signal. Ends only with an error.
+    async fn operate(&self, files: &[run::SqlFile]) -> Result<(), String> {
+        self.backend.ready().await;
+        run::apply(self.backend.as_ref(), files).await?;
+        let mut text = format!("ready pg={} http={}\n", self.pg_addr, self.http_addr);
+        if !files.is_empty() {
+            let (host, port) = (self.pg_addr.ip(), self.pg_addr.port());
+            text.push_str(&format!("\nConnect with\n  psql -h {host} -p {port} -U headwater headwater\n"));
+            let suggestions = run::suggestions(files);
+            if !suggestions.is_empty() {
+                text.push_str("and try\n");
+            }
+            text.extend(suggestions.iter().map(|s| format!("  {s}\n")));
+        }
+        let mut stdout = std::io::stdout().lock();
+        // A closed standard output is no reason to stop serving.
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        drop(stdout);
+        std::future::pending().await
+    }
+
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        let ended = async { while self.listeners.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        self.backend.shutdown().await;
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, String> {
+    std::path::absolute(&path).map_err(|e| format!("cannot use the data directory {}: {e}", path.display()))
+}
