@@ -1,0 +1,195 @@
+//! Chunk bodies: sorted runs of encoded rows with times and diffs, shared across threads; and what workers publish of
+//! an arrangement for readers.
+//!
+//! Invariant: rows are sorted by (row bytes, time); the key is a prefix of the row bytes and prefix-free, so row
+//! byte order is (key, value) order.
+
+use crate::{Diff, Timestamp};
+use std::sync::Arc;
+
+/// A column that is stored once where it is constant.
+#[derive(Clone, Debug)]
+pub enum Col<T> {
+    /// The same value `n` times.
+    Const(T, usize),
+    /// One value a row.
+    Each(Vec<T>),
+}
+
+impl<T: Copy + PartialEq> Col<T> {
+    /// The value of row `i`.
+    #[inline]
+    pub fn get(&self, i: usize) -> T {
+        match self {
+            Col::Const(v, _) => *v,
+            Col::Each(v) => v[i],
+        }
+    }
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Col::Const(_, n) => *n,
+            Col::Each(v) => v.len(),
+        }
+    }
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Appends a value.
+    #[inline]
+    pub fn push(&mut self, v: T) {
+        match self {
+            Col::Const(c, n) if *n == 0 || *c == v => {
+                *c = v;
+                *n += 1;
+            }
+            Col::Const(c, n) => {
+                let mut all = vec![*c; *n];
+                all.push(v);
+                *self = Col::Each(all);
+            }
+            Col::Each(all) => all.push(v),
+        }
+    }
+    /// Heap bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Col::Const(..) => 0,
+            Col::Each(v) => v.capacity() * std::mem::size_of::<T>(),
+        }
+    }
+}
+
+/// A sorted run of (row bytes, time, diff).
+#[derive(Clone, Debug)]
+pub struct ChunkBody {
+    /// Row bytes, one after the other.
+    pub data: Vec<u8>,
+    /// End of each row in `data`.
+    pub ends: Vec<u32>,
+    /// Bytes of each row that are its key.
+    pub key_lens: Col<u32>,
+    /// First eight bytes of each row, big-endian, zero-padded: compares cheaply.
+    pub prefixes: Vec<u64>,
+    /// When each change takes effect.
+    pub times: Col<Timestamp>,
+    /// By how much.
+    pub diffs: Col<Diff>,
+}
+
+impl Default for ChunkBody {
+    fn default() -> Self {
+        ChunkBody {
+            data: vec![],
+            ends: vec![],
+            key_lens: Col::Const(0, 0),
+            prefixes: vec![],
+            times: Col::Const(0, 0),
+            diffs: Col::Const(0, 0),
+        }
+    }
+}
+
+/// The first eight bytes of a row, big-endian, zero-padded.
+#[inline]
+pub fn prefix(row: &[u8]) -> u64 {
+    match row.first_chunk::<8>() {
+        Some(b) => u64::from_be_bytes(*b),
+        None => {
+            let mut b = [0u8; 8];
+            b[..row.len()].copy_from_slice(row);
+            u64::from_be_bytes(b)
+        }
+    }
+}
+
+impl ChunkBody {
+    /// Number of changes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+    /// True without changes.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+    /// Where row `i` starts in `data`.
+    #[inline]
+    pub fn start(&self, i: usize) -> usize {
+        if i == 0 { 0 } else { self.ends[i - 1] as usize }
+    }
+    /// Bytes of row `i`: key, then value.
+    #[inline]
+    pub fn row(&self, i: usize) -> &[u8] {
+        &self.data[self.start(i)..self.ends[i] as usize]
+    }
+    /// Key bytes of row `i`.
+    #[inline]
+    pub fn key(&self, i: usize) -> &[u8] {
+        &self.row(i)[..self.key_lens.get(i) as usize]
+    }
+    /// Value bytes of row `i`.
+    #[inline]
+    pub fn val(&self, i: usize) -> &[u8] {
+        &self.row(i)[self.key_lens.get(i) as usize..]
+    }
+    /// Appends a row.
+    #[inline]
+    pub fn push(&mut self, row: &[u8], key_len: usize, time: Timestamp, diff: Diff) {
+        self.data.extend_from_slice(row);
+        self.seal(key_len, time, diff);
+    }
+    /// Ends a row whose bytes were just appended to `data`.
+    #[inline]
+    pub fn seal(&mut self, key_len: usize, time: Timestamp, diff: Diff) {
+        let start = self.ends.last().map_or(0, |e| *e as usize);
+        self.prefixes.push(prefix(&self.data[start..]));
+        self.ends.push(self.data.len() as u32);
+        self.key_lens.push(key_len as u32);
+        self.times.push(time);
+        self.diffs.push(diff);
+    }
+    /// Heap bytes.
+    pub fn bytes(&self) -> usize {
+        self.data.capacity()
+            + self.ends.capacity() * 4
+            + self.prefixes.capacity() * 8
+            + self.key_lens.bytes()
+            + self.times.bytes()
+            + self.diffs.bytes()
+    }
+}
+
+/// Rows `lo..hi` of a body.
+#[derive(Clone, Debug)]
+pub struct ChunkView {
+    /// The shared body.
+    pub body: Arc<ChunkBody>,
+    /// First row.
+    pub lo: usize,
+    /// One past the last row.
+    pub hi: usize,
+}
+
+/// What one worker publishes of one served arrangement after a tick: immutable, read by any thread.
+#[derive(Clone, Debug, Default)]
+pub struct PublishedShard {
+    /// Reads at times below this are not answered.
+    pub since: Timestamp,
+    /// All changes below this time are in `runs`.
+    pub upper: Timestamp,
+    /// Sorted runs; each is a list of views in ascending order.
+    pub runs: Vec<Vec<ChunkView>>,
+}
+
+/// A served arrangement at some moment: one shard a worker.
+#[derive(Clone, Debug, Default)]
+pub struct PublishedRelation {
+    /// Per worker.
+    pub shards: Vec<Arc<PublishedShard>>,
+    /// Columns of the relation that form the key, in key order.
+    pub key: Vec<usize>,
+    /// The columns in the order in which they are encoded: the key, then the others ascending.
+    pub order: Vec<usize>,
+}

@@ -1,0 +1,255 @@
+//! One value of any type: for literals, parameters and edges; never on the hot path.
+
+use crate::error::{SqlError, SqlState};
+use crate::numeric::Numeric;
+use crate::types::SqlType;
+use arrow::array::*;
+use arrow::datatypes::IntervalMonthDayNano;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// A float that compares and hashes by its bits, so that plans can be compared.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Float(pub f64);
+impl PartialEq for Float {
+    fn eq(&self, o: &Self) -> bool {
+        self.0.to_bits() == o.0.to_bits()
+    }
+}
+impl Eq for Float {}
+impl std::hash::Hash for Float {
+    fn hash<H: std::hash::Hasher>(&self, h: &mut H) {
+        self.0.to_bits().hash(h);
+    }
+}
+
+/// An interval as PostgreSQL keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct IntervalValue {
+    /// Months.
+    pub months: i32,
+    /// Days.
+    pub days: i32,
+    /// Microseconds.
+    pub micros: i64,
+}
+
+/// One value. `real` and `double precision` share [`Float`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Datum {
+    /// NULL of any type.
+    Null,
+    /// boolean
+    Bool(bool),
+    /// smallint
+    Int2(i16),
+    /// integer
+    Int4(i32),
+    /// bigint
+    Int8(i64),
+    /// real
+    Float4(Float),
+    /// double precision
+    Float8(Float),
+    /// numeric, constrained or not
+    Numeric(Numeric),
+    /// text, varchar
+    Text(String),
+    /// bytea
+    Bytea(Vec<u8>),
+    /// days since 1970-01-01
+    Date(i32),
+    /// µs since midnight
+    Time(i64),
+    /// µs since 1970-01-01
+    Timestamp(i64),
+    /// µs since 1970-01-01 UTC
+    TimestampTz(i64),
+    /// interval
+    Interval(IntervalValue),
+    /// uuid
+    Uuid([u8; 16]),
+    /// canonical text of a jsonb
+    Jsonb(String),
+}
+
+impl IntervalValue {
+    /// From Arrow's value, whose nanoseconds are whole µs.
+    #[inline]
+    pub fn from_arrow(v: IntervalMonthDayNano) -> IntervalValue {
+        IntervalValue { months: v.months, days: v.days, micros: v.nanoseconds / 1000 }
+    }
+
+    /// To Arrow's value; `22008` beyond 292 years of µs.
+    #[inline]
+    pub fn to_arrow(&self) -> Result<IntervalMonthDayNano, SqlError> {
+        match self.micros.checked_mul(1000) {
+            Some(ns) => Ok(IntervalMonthDayNano::new(self.months, self.days, ns)),
+            None => Err(SqlError::new(SqlState::DATETIME_OVERFLOW, "interval out of range")),
+        }
+    }
+}
+
+fn mismatch(what: &str, ty: SqlType) -> SqlError {
+    SqlError::internal(format!("{what} is not of type {ty}"))
+}
+
+fn down<T: 'static>(array: &dyn Array, ty: SqlType) -> Result<&T, SqlError> {
+    array
+        .as_any()
+        .downcast_ref::<T>()
+        .ok_or_else(|| mismatch(&format!("a column of {}", array.data_type()), ty))
+}
+
+impl Datum {
+    /// The value of row `row` of a column of type `ty`.
+    pub fn from_array(array: &dyn Array, row: usize, ty: SqlType) -> Result<Datum, SqlError> {
+        if array.is_null(row) {
+            return Ok(Datum::Null);
+        }
+        Ok(match ty {
+            SqlType::Bool => Datum::Bool(down::<BooleanArray>(array, ty)?.value(row)),
+            SqlType::Int2 => Datum::Int2(down::<Int16Array>(array, ty)?.value(row)),
+            SqlType::Int4 => Datum::Int4(down::<Int32Array>(array, ty)?.value(row)),
+            SqlType::Int8 => Datum::Int8(down::<Int64Array>(array, ty)?.value(row)),
+            SqlType::Float4 => Datum::Float4(Float(down::<Float32Array>(array, ty)?.value(row).into())),
+            SqlType::Float8 => Datum::Float8(Float(down::<Float64Array>(array, ty)?.value(row))),
+            SqlType::Numeric(Some((_, scale))) => {
+                Datum::Numeric(Numeric::from_decimal(down::<Decimal128Array>(array, ty)?.value(row), scale)?)
+            }
+            SqlType::Numeric(None) => {
+                Datum::Numeric(Numeric::from_bytes(down::<LargeBinaryArray>(array, ty)?.value(row))?)
+            }
+            SqlType::Text | SqlType::Varchar(_) => Datum::Text(down::<StringArray>(array, ty)?.value(row).into()),
+            SqlType::Bytea => Datum::Bytea(down::<BinaryArray>(array, ty)?.value(row).into()),
+            SqlType::Date => Datum::Date(down::<Date32Array>(array, ty)?.value(row)),
+            SqlType::Time => Datum::Time(down::<Time64MicrosecondArray>(array, ty)?.value(row)),
+            SqlType::Timestamp => Datum::Timestamp(down::<TimestampMicrosecondArray>(array, ty)?.value(row)),
+            SqlType::TimestampTz => Datum::TimestampTz(down::<TimestampMicrosecondArray>(array, ty)?.value(row)),
+            SqlType::Interval => Datum::Interval(IntervalValue::from_arrow(
+                down::<IntervalMonthDayNanoArray>(array, ty)?.value(row),
+            )),
+            SqlType::Uuid => {
+                let bytes = down::<FixedSizeBinaryArray>(array, ty)?.value(row);
+                Datum::Uuid(bytes.try_into().map_err(|_| mismatch("a uuid", ty))?)
+            }
+            SqlType::Jsonb => Datum::Jsonb(down::<LargeStringArray>(array, ty)?.value(row).into()),
+        })
+    }
+
+    /// True for NULL.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Datum::Null)
+    }
+
+    /// The type of the value; `None` for NULL.
+    pub fn sql_type(&self) -> Option<SqlType> {
+        Some(match self {
+            Datum::Null => return None,
+            Datum::Bool(_) => SqlType::Bool,
+            Datum::Int2(_) => SqlType::Int2,
+            Datum::Int4(_) => SqlType::Int4,
+            Datum::Int8(_) => SqlType::Int8,
+            Datum::Float4(_) => SqlType::Float4,
+            Datum::Float8(_) => SqlType::Float8,
+            Datum::Numeric(_) => SqlType::Numeric(None),
+            Datum::Text(_) => SqlType::Text,
+            Datum::Bytea(_) => SqlType::Bytea,
+            Datum::Date(_) => SqlType::Date,
+            Datum::Time(_) => SqlType::Time,
+            Datum::Timestamp(_) => SqlType::Timestamp,
+            Datum::TimestampTz(_) => SqlType::TimestampTz,
+            Datum::Interval(_) => SqlType::Interval,
+            Datum::Uuid(_) => SqlType::Uuid,
+            Datum::Jsonb(_) => SqlType::Jsonb,
+        })
+    }
+
+    pub(crate) fn type_name(&self) -> String {
+        self.sql_type().map_or_else(|| "unknown".to_string(), |ty| ty.to_string())
+    }
+
+    /// True where a column of type `ty` can hold the value as it is: NULL anywhere, numeric and text whatever the
+    /// type modifier.
+    pub fn is_of(&self, ty: SqlType) -> bool {
+        match self.sql_type() {
+            None => true,
+            Some(SqlType::Numeric(_)) => matches!(ty, SqlType::Numeric(_)),
+            Some(SqlType::Text) => matches!(ty, SqlType::Text | SqlType::Varchar(_)),
+            Some(own) => own == ty,
+        }
+    }
+
+    /// PostgreSQL's text output, timestamptz in UTC; `None` for NULL.
+    pub fn to_text(&self) -> Option<String> {
+        if self.is_null() {
+            return None;
+        }
+        let mut out = String::new();
+        crate::text::write_datum(self, &mut out);
+        Some(out)
+    }
+}
+
+/// PostgreSQL's text output; NULL as `NULL`.
+impl fmt::Display for Datum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_text().as_deref().unwrap_or("NULL"))
+    }
+}
+
+/// A column of type `ty` with these values; an error where one is of another type, or (`22003`) a numeric does not fit
+/// its precision.
+pub fn datums_to_array(ty: SqlType, datums: &[Datum]) -> Result<ArrayRef, SqlError> {
+    macro_rules! column {
+        ($builder:expr, $pattern:pat => $value:expr) => {{
+            let mut builder = $builder;
+            for datum in datums {
+                match datum {
+                    Datum::Null => builder.append_null(),
+                    $pattern => builder.append_value($value),
+                    other => return Err(mismatch(&format!("a value of type {}", other.type_name()), ty)),
+                }
+            }
+            Arc::new(builder.finish()) as ArrayRef
+        }};
+    }
+    Ok(match ty {
+        SqlType::Bool => column!(BooleanBuilder::new(), Datum::Bool(v) => *v),
+        SqlType::Int2 => column!(Int16Builder::new(), Datum::Int2(v) => *v),
+        SqlType::Int4 => column!(Int32Builder::new(), Datum::Int4(v) => *v),
+        SqlType::Int8 => column!(Int64Builder::new(), Datum::Int8(v) => *v),
+        SqlType::Float4 => column!(Float32Builder::new(), Datum::Float4(v) => v.0 as f32),
+        SqlType::Float8 => column!(Float64Builder::new(), Datum::Float8(v) => v.0),
+        SqlType::Numeric(Some((p, s))) => {
+            let builder = Decimal128Builder::new().with_data_type(ty.arrow());
+            column!(builder, Datum::Numeric(v) => v.to_decimal(p, s)?)
+        }
+        SqlType::Numeric(None) => column!(LargeBinaryBuilder::new(), Datum::Numeric(v) => v.to_bytes()),
+        SqlType::Text | SqlType::Varchar(_) => column!(StringBuilder::new(), Datum::Text(v) => v),
+        SqlType::Bytea => column!(BinaryBuilder::new(), Datum::Bytea(v) => v),
+        SqlType::Date => column!(Date32Builder::new(), Datum::Date(v) => *v),
+        SqlType::Time => column!(Time64MicrosecondBuilder::new(), Datum::Time(v) => *v),
+        SqlType::Timestamp => column!(TimestampMicrosecondBuilder::new(), Datum::Timestamp(v) => *v),
+        SqlType::TimestampTz => {
+            let builder = TimestampMicrosecondBuilder::new().with_data_type(ty.arrow());
+            column!(builder, Datum::TimestampTz(v) => *v)
+        }
+        SqlType::Interval => column!(IntervalMonthDayNanoBuilder::new(), Datum::Interval(v) => v.to_arrow()?),
+        SqlType::Uuid => uuid_column(datums)?,
+        SqlType::Jsonb => column!(LargeStringBuilder::new(), Datum::Jsonb(v) => v),
+    })
+}
+
+fn uuid_column(datums: &[Datum]) -> Result<ArrayRef, SqlError> {
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(datums.len(), 16);
+    for datum in datums {
+        match datum {
+            Datum::Null => builder.append_null(),
+            Datum::Uuid(v) => builder.append_value(v).map_err(|e| SqlError::internal(e.to_string()))?,
+            other => return Err(mismatch(&format!("a value of type {}", other.type_name()), SqlType::Uuid)),
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}

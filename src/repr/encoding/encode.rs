@@ -1,0 +1,177 @@
+//! Rows of Arrow columns, or values, to bytes.
+
+use super::column::*;
+use super::Tails;
+use crate::datum::{Datum, IntervalValue};
+use crate::error::{SqlError, SqlState};
+use crate::types::SqlType;
+use arrow::array::*;
+
+/// One column, downcast.
+#[derive(Debug)]
+enum Typed {
+    Bool(BooleanArray),
+    Int2(Int16Array),
+    Int4(Int32Array),
+    Int8(Int64Array),
+    Float4(Float32Array),
+    Float8(Float64Array),
+    Decimal(Decimal128Array),
+    Numeric(LargeBinaryArray),
+    Text(StringArray),
+    Bytea(BinaryArray),
+    Date(Date32Array),
+    Time(Time64MicrosecondArray),
+    Timestamp(TimestampMicrosecondArray),
+    Interval(IntervalMonthDayNanoArray),
+    Uuid(FixedSizeBinaryArray),
+    Jsonb(LargeStringArray),
+}
+
+fn down<T: Array + Clone + 'static>(column: &ArrayRef, ty: SqlType) -> T {
+    match column.as_any().downcast_ref::<T>() {
+        Some(array) => array.clone(),
+        None => panic!("a column of type {ty} must not be {}", column.data_type()),
+    }
+}
+
+impl Typed {
+    fn new(ty: SqlType, column: &ArrayRef) -> Typed {
+        match ty {
+            SqlType::Bool => Typed::Bool(down(column, ty)),
+            SqlType::Int2 => Typed::Int2(down(column, ty)),
+            SqlType::Int4 => Typed::Int4(down(column, ty)),
+            SqlType::Int8 => Typed::Int8(down(column, ty)),
+            SqlType::Float4 => Typed::Float4(down(column, ty)),
+            SqlType::Float8 => Typed::Float8(down(column, ty)),
+            SqlType::Numeric(Some(_)) => Typed::Decimal(down(column, ty)),
+            SqlType::Numeric(None) => Typed::Numeric(down(column, ty)),
+            SqlType::Text | SqlType::Varchar(_) => Typed::Text(down(column, ty)),
+            SqlType::Bytea => Typed::Bytea(down(column, ty)),
+            SqlType::Date => Typed::Date(down(column, ty)),
+            SqlType::Time => Typed::Time(down(column, ty)),
+            SqlType::Timestamp | SqlType::TimestampTz => Typed::Timestamp(down(column, ty)),
+            SqlType::Interval => Typed::Interval(down(column, ty)),
+            SqlType::Uuid => Typed::Uuid(down(column, ty)),
+            SqlType::Jsonb => Typed::Jsonb(down(column, ty)),
+        }
+    }
+
+    #[inline]
+    fn encode(&self, row: usize, tails: Tails, out: &mut Vec<u8>) {
+        macro_rules! put {
+            ($array:expr, $value:ident => $put:expr) => {
+                if $array.is_null(row) {
+                    put_null(out)
+                } else {
+                    let $value = $array.value(row);
+                    $put
+                }
+            };
+        }
+        match self {
+            Typed::Bool(a) => put!(a, v => put_bool(v, out)),
+            Typed::Int2(a) => put!(a, v => put_i16(v, out)),
+            Typed::Int4(a) => put!(a, v => put_i32(v, out)),
+            Typed::Int8(a) => put!(a, v => put_i64(v, out)),
+            Typed::Float4(a) => put!(a, v => put_f32(v, out)),
+            Typed::Float8(a) => put!(a, v => put_f64(v, out)),
+            Typed::Decimal(a) => put!(a, v => put_i128(v, out)),
+            Typed::Numeric(a) => put!(a, v => put_numeric_bytes(v, tails, out)),
+            Typed::Text(a) => put!(a, v => put_bytes(v.as_bytes(), out)),
+            Typed::Bytea(a) => put!(a, v => put_bytes(v, out)),
+            Typed::Date(a) => put!(a, v => put_i32(v, out)),
+            Typed::Time(a) => put!(a, v => put_i64(v, out)),
+            Typed::Timestamp(a) => put!(a, v => put_i64(v, out)),
+            Typed::Interval(a) => put!(a, v => put_interval(IntervalValue::from_arrow(v), tails, out)),
+            Typed::Uuid(a) => put!(a, v => put_uuid(v, out)),
+            Typed::Jsonb(a) => put!(a, v => put_bytes(v.as_bytes(), out)),
+        }
+    }
+}
+
+/// Encodes rows of columns that it was given once.
+#[derive(Debug)]
+pub struct RowEncoder {
+    columns: Vec<Typed>,
+    tails: Tails,
+}
+
+impl RowEncoder {
+    pub(super) fn new(types: &[SqlType], columns: &[ArrayRef], tails: Tails) -> RowEncoder {
+        assert_eq!(types.len(), columns.len(), "a column for each type");
+        let columns = types.iter().zip(columns).map(|(ty, c)| Typed::new(*ty, c)).collect();
+        RowEncoder { columns, tails }
+    }
+
+    /// Appends the bytes of row `row`.
+    #[inline]
+    pub fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        for column in &self.columns {
+            column.encode(row, self.tails, out);
+        }
+    }
+
+    /// Appends the bytes of column `column` of row `row`.
+    #[inline]
+    pub fn encode_column(&mut self, column: usize, row: usize, out: &mut Vec<u8>) {
+        self.columns[column].encode(row, self.tails, out);
+    }
+
+    /// True where any column of row `row` is NULL.
+    pub fn any_null(&self, row: usize) -> bool {
+        self.columns.iter().any(|c| c.is_null(row))
+    }
+}
+
+impl Typed {
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Typed::Bool(a) => a.is_null(row),
+            Typed::Int2(a) => a.is_null(row),
+            Typed::Int4(a) => a.is_null(row),
+            Typed::Int8(a) => a.is_null(row),
+            Typed::Float4(a) => a.is_null(row),
+            Typed::Float8(a) => a.is_null(row),
+            Typed::Decimal(a) => a.is_null(row),
+            Typed::Numeric(a) => a.is_null(row),
+            Typed::Text(a) => a.is_null(row),
+            Typed::Bytea(a) => a.is_null(row),
+            Typed::Date(a) => a.is_null(row),
+            Typed::Time(a) => a.is_null(row),
+            Typed::Timestamp(a) => a.is_null(row),
+            Typed::Interval(a) => a.is_null(row),
+            Typed::Uuid(a) => a.is_null(row),
+            Typed::Jsonb(a) => a.is_null(row),
+        }
+    }
+}
+
+/// Appends one value. The value must be of the column's type.
+pub(super) fn encode_datum(ty: SqlType, tails: Tails, datum: &Datum, out: &mut Vec<u8>) -> Result<(), SqlError> {
+    match (ty, datum) {
+        (_, Datum::Null) => put_null(out),
+        (SqlType::Bool, Datum::Bool(v)) => put_bool(*v, out),
+        (SqlType::Int2, Datum::Int2(v)) => put_i16(*v, out),
+        (SqlType::Int4, Datum::Int4(v)) => put_i32(*v, out),
+        (SqlType::Int8, Datum::Int8(v)) => put_i64(*v, out),
+        (SqlType::Float4, Datum::Float4(v)) => put_f32(v.0 as f32, out),
+        (SqlType::Float8, Datum::Float8(v)) => put_f64(v.0, out),
+        (SqlType::Numeric(Some((p, s))), Datum::Numeric(v)) => put_i128(v.to_decimal(p, s)?, out),
+        (SqlType::Numeric(None), Datum::Numeric(v)) => put_numeric(v, tails, out),
+        (SqlType::Text | SqlType::Varchar(_), Datum::Text(v)) => put_bytes(v.as_bytes(), out),
+        (SqlType::Bytea, Datum::Bytea(v)) => put_bytes(v, out),
+        (SqlType::Date, Datum::Date(v)) => put_i32(*v, out),
+        (SqlType::Time, Datum::Time(v))
+        | (SqlType::Timestamp, Datum::Timestamp(v))
+        | (SqlType::TimestampTz, Datum::TimestampTz(v)) => put_i64(*v, out),
+        (SqlType::Interval, Datum::Interval(v)) => put_interval(*v, tails, out),
+        (SqlType::Uuid, Datum::Uuid(v)) => put_uuid(v, out),
+        (SqlType::Jsonb, Datum::Jsonb(v)) => put_bytes(v.as_bytes(), out),
+        _ => {
+            let message = format!("a value of type {} is not of type {ty}", datum.type_name());
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+        }
+    }
+    Ok(())
+}
