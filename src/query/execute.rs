@@ -1,0 +1,67 @@
+//! From a bound logical plan to a stream of batches.
+
+use crate::error::to_sql_error;
+use crate::provider::QueryTable;
+use crate::rewrite::bind_tables;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use hw_repr::{GlobalId, SqlError};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+/// How a query runs.
+#[derive(Clone, Debug)]
+pub struct QueryOptions {
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// Into how many partitions DataFusion may split work.
+    pub target_partitions: usize,
+    /// Bytes that sorts, joins and aggregations of this query may hold before they spill or fail.
+    pub memory_bytes_max: Option<usize>,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        QueryOptions { batch_rows: 8192, target_partitions: 1, memory_bytes_max: None }
+    }
+}
+
+/// Runs `plan`, whose scans are named `hw_<oid>` and found in `tables`. The plan is already optimised and its
+/// parameters are bound. Errors inside the stream are DataFusion's; [`to_sql_error`] turns them into ours.
+/// Must be polled inside a tokio runtime.
+pub async fn execute(
+    plan: LogicalPlan,
+    tables: HashMap<GlobalId, QueryTable>,
+    opts: QueryOptions,
+) -> Result<SendableRecordBatchStream, SqlError> {
+    let plan = bind_tables(plan, &tables, opts.batch_rows)?;
+    let state = session(&opts)?;
+    let physical = DefaultPhysicalPlanner::default()
+        .create_physical_plan(&plan, &state)
+        .await
+        .map_err(|e| to_sql_error(&e))?;
+    execute_stream(physical, Arc::new(TaskContext::from(&state))).map_err(|e| to_sql_error(&e))
+}
+
+/// A state with the default physical optimizer rules and no functions: those are already in the plan.
+fn session(opts: &QueryOptions) -> Result<SessionState, SqlError> {
+    static UNLIMITED: LazyLock<Arc<RuntimeEnv>> = LazyLock::new(|| Arc::new(RuntimeEnv::default()));
+    let runtime = match opts.memory_bytes_max {
+        None => UNLIMITED.clone(),
+        Some(bytes) => RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(bytes)))
+            .build_arc()
+            .map_err(|e| to_sql_error(&e))?,
+    };
+    let config = SessionConfig::new()
+        .with_batch_size(opts.batch_rows)
+        .with_target_partitions(opts.target_partitions)
+        .with_create_default_catalog_and_schema(false);
+    Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build())
+}

@@ -1,0 +1,243 @@
+//! The relations of a query as DataFusion tables.
+//!
+//! One provider for all kinds: partitions that stream projected batches. Filters that the plan left on a scan are
+//! applied here exactly; a filter that fixes a key prefix of a snapshot also narrows what is read.
+
+use crate::error::wrap;
+use crate::seek::{Equalities, collect_equalities, prefix_of};
+use crate::snapshot::{Scan, ShardReader, check_readable};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
+use datafusion::datasource::TableType;
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use futures::StreamExt;
+use hw_repr::chunk::PublishedShard;
+use hw_repr::{PublishedRelation, RelationDesc, SqlError, SqlType, Timestamp};
+use std::fmt;
+use std::sync::Arc;
+
+/// Makes the batches of a [`QueryTable::Stream`], once a scan.
+pub type StreamFactory = Arc<dyn Fn() -> SendableRecordBatchStream + Send + Sync>;
+
+/// What a relation of a query is read from. Batches and streams hold all columns of `desc`, in order.
+#[derive(Clone)]
+pub enum QueryTable {
+    /// A published arrangement at one time.
+    Snapshot {
+        /// Its columns.
+        desc: RelationDesc,
+        /// What the workers published.
+        published: Arc<PublishedRelation>,
+        /// The time to read.
+        as_of: Timestamp,
+    },
+    /// Rows in memory: system relations and constants.
+    Batches {
+        /// Their columns.
+        desc: RelationDesc,
+        /// The rows.
+        batches: Vec<RecordBatch>,
+    },
+    /// Rows made as they are read.
+    Stream {
+        /// Their columns.
+        desc: RelationDesc,
+        /// Starts a pass over the rows.
+        provider: StreamFactory,
+    },
+}
+
+impl QueryTable {
+    /// The columns.
+    pub fn desc(&self) -> &RelationDesc {
+        match self {
+            QueryTable::Snapshot { desc, .. } | QueryTable::Batches { desc, .. } | QueryTable::Stream { desc, .. } => desc,
+        }
+    }
+}
+
+impl fmt::Debug for QueryTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueryTable::Snapshot { as_of, .. } => write!(f, "Snapshot(as_of {as_of})"),
+            QueryTable::Batches { batches, .. } => write!(f, "Batches({})", batches.len()),
+            QueryTable::Stream { .. } => f.write_str("Stream"),
+        }
+    }
+}
+
+/// A relation as DataFusion sees it.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    table: QueryTable,
+    /// That of the plan's placeholder, so that the plan's schema and the batches agree to the letter.
+    schema: SchemaRef,
+    /// What the plan's filters above the scan fix.
+    equalities: Equalities,
+    batch_rows: usize,
+}
+
+impl Provider {
+    /// Checks that the plan was made for this relation and that it can be read.
+    pub(crate) fn new(
+        table: QueryTable,
+        schema: SchemaRef,
+        equalities: Equalities,
+        batch_rows: usize,
+    ) -> Result<Provider, SqlError> {
+        let planned: Vec<Option<SqlType>> =
+            schema.fields().iter().map(|f| SqlType::from_arrow(f.data_type())).collect();
+        let given: Vec<Option<SqlType>> =
+            table.desc().columns.iter().map(|c| SqlType::from_arrow(&c.ty.arrow())).collect();
+        if planned != given {
+            return Err(SqlError::internal("a relation does not have the columns it was planned with"));
+        }
+        if let QueryTable::Snapshot { published, as_of, .. } = &table {
+            check_readable(published, *as_of)?;
+        }
+        Ok(Provider { table, schema, equalities, batch_rows })
+    }
+
+    fn partitions(&self, columns: &[usize], filters: &[Expr]) -> Result<Vec<Arc<dyn PartitionStream>>, SqlError> {
+        let schema = Arc::new(self.schema.project(columns).map_err(|e| SqlError::internal(e.to_string()))?);
+        let one = |part: Part| -> Arc<dyn PartitionStream> {
+            Arc::new(Partition { schema: schema.clone(), columns: columns.to_vec(), part })
+        };
+        match &self.table {
+            QueryTable::Batches { batches, .. } => Ok(vec![one(Part::Batches(batches.clone()))]),
+            QueryTable::Stream { provider, .. } => Ok(vec![one(Part::Stream(provider.clone()))]),
+            QueryTable::Snapshot { desc, published, as_of } => {
+                let mut equalities = self.equalities.clone();
+                filters.iter().for_each(|f| collect_equalities(f, desc, &mut equalities));
+                let prefix = prefix_of(desc, published, &equalities);
+                let types = desc.types();
+                let scan =
+                    Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.batch_rows)?;
+                let scan = Arc::new(scan);
+                Ok(published.shards.iter().map(|s| one(Part::Shard(scan.clone(), s.clone()))).collect())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for Provider {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
+    }
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let output: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let mut read = output.clone();
+        for column in filters.iter().flat_map(|f| f.column_refs()) {
+            let at = self.schema.index_of(column.name())?;
+            if !read.contains(&at) {
+                read.push(at);
+            }
+        }
+        let partitions = self.partitions(&read, filters).map_err(wrap)?;
+        let schema = Arc::new(self.schema.project(&read)?);
+        let pushed = if filters.is_empty() { limit } else { None };
+        let rows: Arc<dyn ExecutionPlan> =
+            Arc::new(StreamingTableExec::try_new(schema.clone(), partitions, None, [], false, pushed)?);
+        let Some(predicate) = conjunction(filters.iter().cloned()) else { return Ok(rows) };
+        let predicate = state.create_physical_expr(predicate, &DFSchema::try_from(schema.as_ref().clone())?)?;
+        let kept: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(predicate, rows)?);
+        if read.len() == output.len() {
+            return Ok(kept);
+        }
+        let exprs: Vec<(Arc<dyn PhysicalExpr>, String)> = schema.fields()[..output.len()]
+            .iter()
+            .enumerate()
+            .map(|(i, f)| (Arc::new(PhysicalColumn::new(f.name(), i)) as _, f.name().clone()))
+            .collect();
+        Ok(Arc::new(ProjectionExec::try_new(exprs, kept)?))
+    }
+}
+
+/// One partition of a scan.
+struct Partition {
+    schema: SchemaRef,
+    columns: Vec<usize>,
+    part: Part,
+}
+
+enum Part {
+    Shard(Arc<Scan>, Arc<PublishedShard>),
+    Batches(Vec<RecordBatch>),
+    Stream(StreamFactory),
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.part {
+            Part::Shard(scan, _) => write!(f, "Shard({scan:?})"),
+            Part::Batches(all) => write!(f, "Batches({})", all.len()),
+            Part::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl PartitionStream for Partition {
+    fn schema(&self) -> &SchemaRef {
+        match &self.part {
+            Part::Shard(scan, _) => scan.schema(),
+            _ => &self.schema,
+        }
+    }
+    fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let schema = self.schema.clone();
+        let columns = self.columns.clone();
+        let narrow = move |batch: RecordBatch| narrow(&batch, &columns, &schema);
+        let schema = self.schema.clone();
+        match &self.part {
+            Part::Shard(scan, shard) => {
+                let mut reader = ShardReader::new(scan.clone(), shard.clone());
+                let batches = std::iter::from_fn(move || reader.next_batch().map_err(wrap).transpose());
+                Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches.fuse())))
+            }
+            Part::Batches(all) => {
+                let batches = all.clone().into_iter().map(narrow);
+                Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches)))
+            }
+            Part::Stream(start) => {
+                let batches = start().map(move |batch| batch.and_then(&narrow));
+                Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+            }
+        }
+    }
+}
+
+/// The projected columns of a batch under the planned schema.
+fn narrow(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> DfResult<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let narrowed = columns
+        .iter()
+        .map(|c| batch.columns().get(*c).cloned())
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| wrap(SqlError::internal("a batch lacks a column of its relation")))?;
+    RecordBatch::try_new_with_options(schema.clone(), narrowed, &options).map_err(DataFusionError::from)
+}

@@ -1,0 +1,93 @@
+//! Puts providers in the place of a plan's table scans.
+
+use crate::error::{to_sql_error, wrap};
+use crate::provider::{Provider, QueryTable};
+use crate::seek::{Equalities, collect_equalities};
+use datafusion::common::tree_node::Transformed;
+use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{Expr, LogicalPlan, SubqueryAlias, TableScan};
+use hw_repr::{GlobalId, SqlError};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The table name under which a plan scans the relation `id`.
+pub fn table_name(id: GlobalId) -> String {
+    format!("hw_{}", id.0)
+}
+
+/// The relation that a scan reads, by its table name `hw_<oid>`.
+pub fn scan_id(scan: &TableScan) -> Option<GlobalId> {
+    scan.table_name.table().strip_prefix("hw_")?.parse().ok().map(GlobalId)
+}
+
+/// `plan` with every scan (in subqueries too) reading from `tables`.
+pub(crate) fn bind_tables(
+    plan: LogicalPlan,
+    tables: &HashMap<GlobalId, QueryTable>,
+    batch_rows: usize,
+) -> Result<LogicalPlan, SqlError> {
+    let bind = |node: LogicalPlan| -> DfResult<Transformed<LogicalPlan>> {
+        match node {
+            LogicalPlan::Filter(mut filter) => {
+                let input = bind_below(&filter.predicate, &filter.input, tables, batch_rows)?;
+                let changed = input.is_some();
+                if let Some(input) = input {
+                    filter.input = Arc::new(input);
+                }
+                Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), changed))
+            }
+            LogicalPlan::TableScan(scan) => match bind_scan(&scan, None, tables, batch_rows)? {
+                Some(bound) => Ok(Transformed::yes(LogicalPlan::TableScan(bound))),
+                None => Ok(Transformed::no(LogicalPlan::TableScan(scan))),
+            },
+            other => Ok(Transformed::no(other)),
+        }
+    };
+    plan.transform_down_with_subqueries(bind).map(|t| t.data).map_err(|e| to_sql_error(&e))
+}
+
+/// Binds the scan directly below a filter, which may let it seek; `None` where no scan is directly below.
+fn bind_below(
+    predicate: &Expr,
+    input: &LogicalPlan,
+    tables: &HashMap<GlobalId, QueryTable>,
+    batch_rows: usize,
+) -> DfResult<Option<LogicalPlan>> {
+    match input {
+        LogicalPlan::TableScan(scan) => {
+            Ok(bind_scan(scan, Some(predicate), tables, batch_rows)?.map(LogicalPlan::TableScan))
+        }
+        LogicalPlan::SubqueryAlias(alias) => match bind_below(predicate, &alias.input, tables, batch_rows)? {
+            Some(bound) => {
+                let alias = SubqueryAlias::try_new(Arc::new(bound), alias.alias.clone())?;
+                Ok(Some(LogicalPlan::SubqueryAlias(alias)))
+            }
+            None => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The scan reading from its provider; `None` where it already does.
+fn bind_scan(
+    scan: &TableScan,
+    predicate: Option<&Expr>,
+    tables: &HashMap<GlobalId, QueryTable>,
+    batch_rows: usize,
+) -> DfResult<Option<TableScan>> {
+    if source_as_provider(&scan.source).is_ok() {
+        return Ok(None);
+    }
+    let table = scan_id(scan).and_then(|id| tables.get(&id)).ok_or_else(|| {
+        wrap(SqlError::internal(format!("the query reads {}, which it was not given", scan.table_name)))
+    })?;
+    let mut equalities = Equalities::new();
+    if let Some(predicate) = predicate {
+        collect_equalities(predicate, table.desc(), &mut equalities);
+    }
+    let provider = Provider::new(table.clone(), scan.source.schema(), equalities, batch_rows).map_err(wrap)?;
+    let mut bound = scan.clone();
+    bound.source = provider_as_source(Arc::new(provider));
+    Ok(Some(bound))
+}
