@@ -1,0 +1,217 @@
+//! The kernels: one function over columns per function and argument types.
+//!
+//! A kernel of a strict function is never called with a constant NULL, and must not fail on a row where a column
+//! argument is NULL. With only constants it is called on columns of one row.
+
+mod arithmetic;
+mod cast;
+mod compare;
+mod datetime;
+mod extract;
+mod format;
+mod json;
+mod number;
+mod pattern;
+mod string;
+
+pub(crate) use cast::{cast, cast_may_fail};
+use crate::resolve::is_comparison;
+use crate::value::Val;
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use hw_plan::{Func, ScalarExpr};
+use hw_repr::{Datum, SqlError, SqlState, SqlType};
+
+/// A function over columns: arguments and how many rows.
+pub(crate) type Kernel = Box<dyn Fn(&[Val], usize) -> Result<ArrayRef, SqlError> + Send + Sync>;
+
+/// The kernel of a function for these argument types.
+pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel, SqlError> {
+    match func {
+        Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Neg | Func::Abs => {
+            arithmetic::kernel(func, types, ty)
+        }
+        f if is_comparison(f) => compare::kernel(func, types),
+        Func::Greatest | Func::Least | Func::NullIf => compare::choice_kernel(func, types),
+        Func::Floor
+        | Func::Ceil
+        | Func::Round
+        | Func::Trunc
+        | Func::Sqrt
+        | Func::Power
+        | Func::Exp
+        | Func::Ln
+        | Func::Sign => number::kernel(func, types, ty),
+        Func::DateTrunc | Func::DateBin | Func::ToTimestamp => datetime::kernel(func, types),
+        Func::Extract | Func::DatePart => extract::kernel(func, types),
+        Func::ToChar => format::kernel(types),
+        Func::JsonGet | Func::JsonGetText | Func::JsonContains | Func::JsonTypeof | Func::JsonArrayLength => {
+            json::kernel(func, types)
+        }
+        Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch | Func::RegexpReplace => pattern::kernel(func, types),
+        Func::Concat if types.contains(&SqlType::Jsonb) => json::kernel(func, types),
+        _ => string::kernel(func, types),
+    }
+}
+
+/// The refusal of a call that PostgreSQL has and we do not.
+pub(crate) fn unsupported(func: Func, types: &[SqlType]) -> SqlError {
+    let names: Vec<String> = types.iter().map(|t| t.to_string()).collect();
+    SqlError::unsupported(format!("{}({}) is not supported", func.name(), names.join(", ")))
+        .hint("Cast the arguments to types that the function supports.")
+}
+
+/// Whether a NULL argument makes the result NULL.
+pub(crate) fn is_strict(func: Func) -> bool {
+    !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
+}
+
+/// Whether the kernel of bare numeric also takes integers and fixed-point columns.
+pub(crate) fn reads_any_number(func: Func) -> bool {
+    matches!(
+        func,
+        Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Eq | Func::Ne | Func::Lt | Func::Le | Func::Gt | Func::Ge
+    )
+}
+
+/// A type whose values a numeric kernel reads without loss.
+pub(crate) fn is_exact_number(t: SqlType) -> bool {
+    matches!(t, SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_))
+}
+
+/// Whether a call itself, its arguments aside, can fail.
+pub(crate) fn call_may_fail(func: Func, args: &[ScalarExpr]) -> bool {
+    match func {
+        f if is_comparison(f) => false,
+        Func::Div | Func::Mod => !args.get(1).is_some_and(is_safe_divisor),
+        Func::Neg | Func::Abs => args
+            .first()
+            .is_none_or(|a| !matches!(a.ty(), SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))),
+        Func::Lower
+        | Func::Upper
+        | Func::Length
+        | Func::OctetLength
+        | Func::Btrim
+        | Func::Ltrim
+        | Func::Rtrim
+        | Func::Strpos
+        | Func::Left
+        | Func::Right
+        | Func::Reverse
+        | Func::StartsWith
+        | Func::ConcatFn
+        | Func::Md5
+        | Func::Greatest
+        | Func::Least
+        | Func::NullIf
+        | Func::Sign
+        | Func::JsonGet
+        | Func::JsonGetText
+        | Func::JsonContains
+        | Func::JsonTypeof => false,
+        Func::Concat => false,
+        Func::Floor | Func::Ceil | Func::Round | Func::Trunc => args.first().is_none_or(|a| a.ty() != SqlType::Float8),
+        Func::Like | Func::ILike => !matches!(args.get(1), Some(ScalarExpr::Literal(Datum::Text(p), _)) if !p.ends_with('\\')),
+        _ => true,
+    }
+}
+
+/// A literal integer by which every integer can be divided.
+fn is_safe_divisor(e: &ScalarExpr) -> bool {
+    match e {
+        ScalarExpr::Literal(d, _) => match d {
+            Datum::Int2(v) => !matches!(v, 0 | -1),
+            Datum::Int4(v) => !matches!(v, 0 | -1),
+            Datum::Int8(v) => !matches!(v, 0 | -1),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The values of a primitive argument, a constant too: `values[row & mask]`.
+pub(crate) struct Prim<'a, T: ArrowPrimitiveType> {
+    pub values: &'a [T::Native],
+    mask: usize,
+}
+
+impl<'a, T: ArrowPrimitiveType> Prim<'a, T> {
+    pub fn of(v: &'a Val) -> Result<Self, SqlError> {
+        let a = downcast::<PrimitiveArray<T>>(v)?;
+        Ok(Prim { values: a.values(), mask: v.mask() })
+    }
+
+    #[inline]
+    pub fn get(&self, row: usize) -> T::Native {
+        self.values[row & self.mask]
+    }
+}
+
+/// The array of an argument as what its type says it is.
+pub(crate) fn downcast<A: Array + 'static>(v: &Val) -> Result<&A, SqlError> {
+    let array = v.array();
+    array
+        .as_any()
+        .downcast_ref::<A>()
+        .ok_or_else(|| SqlError::internal(format!("a kernel for {} got {}", std::any::type_name::<A>(), array.data_type())))
+}
+
+/// A primitive column, `f` called on the rows that are not NULL only.
+pub(crate) fn build<T: ArrowPrimitiveType>(
+    rows: usize,
+    nulls: Option<NullBuffer>,
+    mut f: impl FnMut(usize) -> Result<T::Native, SqlError>,
+) -> Result<PrimitiveArray<T>, SqlError> {
+    let mut out = Vec::with_capacity(rows);
+    match &nulls {
+        None => {
+            for row in 0..rows {
+                out.push(f(row)?);
+            }
+        }
+        Some(n) => {
+            for row in 0..rows {
+                out.push(if n.is_valid(row) { f(row)? } else { T::Native::default() });
+            }
+        }
+    }
+    Ok(PrimitiveArray::new(ScalarBuffer::from(out), nulls))
+}
+
+/// As [`build`], where `f` may also give NULL.
+pub(crate) fn build_opt<T: ArrowPrimitiveType>(
+    rows: usize,
+    nulls: Option<NullBuffer>,
+    mut f: impl FnMut(usize) -> Result<Option<T::Native>, SqlError>,
+) -> Result<PrimitiveArray<T>, SqlError> {
+    let mut out = arrow::array::PrimitiveBuilder::<T>::with_capacity(rows);
+    for row in 0..rows {
+        match nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
+            true => out.append_option(f(row)?),
+            false => out.append_null(),
+        }
+    }
+    Ok(out.finish())
+}
+
+/// `22003` with PostgreSQL's words.
+pub(crate) fn out_of_range(t: SqlType) -> SqlError {
+    let message = match t {
+        SqlType::Date => "date out of range".to_string(),
+        SqlType::Timestamp | SqlType::TimestampTz => "timestamp out of range".to_string(),
+        SqlType::Interval => "interval out of range".to_string(),
+        SqlType::Float4 | SqlType::Float8 => "value out of range: overflow".to_string(),
+        SqlType::Numeric(_) => "value overflows numeric format".to_string(),
+        other => format!("{other} out of range"),
+    };
+    let code = match t {
+        SqlType::Date | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => SqlState::DATETIME_OVERFLOW,
+        _ => SqlState::OUT_OF_RANGE,
+    };
+    SqlError::new(code, message)
+}
+
+/// `22012`.
+pub(crate) fn division_by_zero() -> SqlError {
+    SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero")
+}

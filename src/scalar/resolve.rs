@@ -1,0 +1,224 @@
+//! Which function a call means: PostgreSQL's resolution of operators, functions and casts, over the types in scope.
+
+mod cast;
+mod signatures;
+
+pub use cast::{CastContext, can_cast, common_type};
+use cast::{base, category, is_preferred};
+use hw_plan::Func;
+use hw_repr::{SqlError, SqlState, SqlType};
+use signatures::{Signature, signatures};
+
+/// The argument types a call is coerced to and the type of its result. All argument types are known; for quoted
+/// literals of no type yet see [`resolve_call_with_unknown`].
+pub fn resolve_call(func: Func, args: &[SqlType]) -> Result<(Vec<SqlType>, SqlType), SqlError> {
+    let args: Vec<Option<SqlType>> = args.iter().copied().map(Some).collect();
+    resolve_call_with_unknown(func, &args)
+}
+
+/// As [`resolve_call`], where `None` is a literal or parameter of type `unknown`: it takes the type the call gives
+/// it. Errors: 42883 where nothing fits, 42725 where several do, 42804 where types cannot be matched.
+pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SqlType), SqlError> {
+    match func {
+        Func::Greatest | Func::Least => {
+            if args.is_empty() {
+                return Err(missing(func, args));
+            }
+            let ty = common_type(&func.name().to_uppercase(), args)?;
+            return Ok((vec![ty; args.len()], ty));
+        }
+        Func::NullIf => {
+            let (coerced, _) = resolve_call_with_unknown(Func::Eq, args)?;
+            let ty = *coerced.first().ok_or_else(|| missing(func, args))?;
+            return Ok((coerced, ty));
+        }
+        Func::ConcatFn => {
+            if args.is_empty() {
+                return Err(missing(func, args));
+            }
+            return Ok((args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect(), SqlType::Text));
+        }
+        Func::Concat => {
+            if let Some(found) = resolve_text_concat(args) {
+                return Ok(found);
+            }
+        }
+        _ => {}
+    }
+    let chosen = choose(func, args)?;
+    Ok(finish(func, args, chosen))
+}
+
+/// `text || anything` and `anything || text`.
+fn resolve_text_concat(args: &[Option<SqlType>]) -> Option<(Vec<SqlType>, SqlType)> {
+    let [a, b] = args else { return None };
+    let is_text = |t: &Option<SqlType>| t.is_some_and(|t| base(t) == SqlType::Text);
+    let only_text_takes = |t: &Option<SqlType>| !matches!(t, Some(SqlType::Bytea | SqlType::Jsonb));
+    let text_wins = is_text(a) || is_text(b) || (a.is_none() || b.is_none()) && only_text_takes(a) && only_text_takes(b);
+    text_wins.then(|| (vec![SqlType::Text, SqlType::Text], SqlType::Text))
+}
+
+/// The steps of PostgreSQL's manual, chapter 10 (Type Conversion).
+fn choose(func: Func, args: &[Option<SqlType>]) -> Result<Signature, SqlError> {
+    let all: Vec<Signature> = signatures(func).into_iter().filter(|s| s.args.len() == args.len()).collect();
+    let exact = |types: &[Option<SqlType>]| {
+        all.iter().find(|s| s.args.iter().zip(types).all(|(s, t)| t.is_some_and(|t| base(t) == *s))).cloned()
+    };
+    if let Some(found) = exact(args) {
+        return Ok(found);
+    }
+    if let [a, b] = args
+        && is_operator(func)
+        && (a.is_none() != b.is_none())
+        && let Some(found) = exact(&[a.or(*b), b.or(*a)])
+    {
+        return Ok(found);
+    }
+    let fits = |s: &Signature| {
+        s.args.iter().zip(args).all(|(s, t)| t.is_none_or(|t| can_cast(t, *s, CastContext::Implicit)))
+    };
+    let mut left: Vec<Signature> = all.into_iter().filter(fits).collect();
+    keep_best(&mut left, |s| matches(s, args, |s, t| base(t) == s));
+    keep_best(&mut left, |s| matches(s, args, |s, t| base(t) == s || (is_preferred(s) && category(s) == category(t))));
+    if left.len() > 1 && args.contains(&None) {
+        narrow_unknown(&mut left, args);
+    }
+    match left.len() {
+        0 => Err(missing(func, args)),
+        1 => Ok(left.remove(0)),
+        _ => Err(ambiguous(func, args)),
+    }
+}
+
+fn matches(s: &Signature, args: &[Option<SqlType>], hit: impl Fn(SqlType, SqlType) -> bool) -> usize {
+    s.args.iter().zip(args).filter(|(s, t)| t.is_some_and(|t| hit(**s, t))).count()
+}
+
+fn keep_best(left: &mut Vec<Signature>, score: impl Fn(&Signature) -> usize) {
+    let best = left.iter().map(&score).max().unwrap_or(0);
+    left.retain(|s| score(s) == best);
+}
+
+/// Unknown arguments: a string where some candidate takes one, else the one category all agree on, its preferred type
+/// first; at last, the type of the known arguments.
+fn narrow_unknown(left: &mut Vec<Signature>, args: &[Option<SqlType>]) {
+    let before = left.clone();
+    for (i, _) in args.iter().enumerate().filter(|(_, t)| t.is_none()) {
+        if left.iter().any(|s| s.args[i] == SqlType::Text) {
+            left.retain(|s| s.args[i] == SqlType::Text);
+            continue;
+        }
+        let first = left.first().map(|s| category(s.args[i]));
+        if left.iter().any(|s| Some(category(s.args[i])) != first) {
+            *left = before.clone();
+            break;
+        }
+        if left.iter().any(|s| is_preferred(s.args[i])) {
+            left.retain(|s| is_preferred(s.args[i]));
+        }
+    }
+    if left.len() > 1 {
+        let known: Vec<SqlType> = args.iter().flatten().map(|t| base(*t)).collect();
+        if let Some(t) = known.first().filter(|t| known.iter().all(|k| k == *t)) {
+            let same: Vec<Signature> =
+                left.iter().filter(|s| s.args.iter().all(|a| can_cast(*t, *a, CastContext::Implicit))).cloned().collect();
+            if same.len() == 1 {
+                *left = same;
+            }
+        }
+    }
+}
+
+/// From the signature to the types the kernels take.
+fn finish(func: Func, args: &[Option<SqlType>], s: Signature) -> (Vec<SqlType>, SqlType) {
+    let Signature { args: mut coerced, result } = s;
+    if is_comparison(func) && coerced.iter().all(|t| *t == SqlType::Numeric(None)) {
+        if let Some(t) = cast::common_decimal(args) {
+            coerced = vec![t; args.len()];
+        }
+    } else if let [a, b] = coerced.as_slice()
+        && a != b
+        && [a, b].iter().all(|t| matches!(t, SqlType::Float4 | SqlType::Float8))
+    {
+        coerced = vec![SqlType::Float8; 2];
+    }
+    (coerced, result)
+}
+
+/// Whether a function is one of the six comparisons or IS NOT DISTINCT FROM.
+pub(crate) fn is_comparison(func: Func) -> bool {
+    matches!(func, Func::Eq | Func::Ne | Func::Lt | Func::Le | Func::Gt | Func::Ge | Func::NotDistinct)
+}
+
+fn is_operator(func: Func) -> bool {
+    !func.name().starts_with(|c: char| c.is_ascii_alphabetic()) || operator_sign(func) != func.name()
+}
+
+/// How PostgreSQL's messages spell an operator.
+fn operator_sign(func: Func) -> &'static str {
+    match func {
+        Func::Neg => "-",
+        Func::Like => "~~",
+        Func::ILike => "~~*",
+        Func::NotDistinct => "=",
+        other => other.name(),
+    }
+}
+
+fn spell(t: &Option<SqlType>) -> String {
+    t.map_or_else(|| "unknown".to_string(), |t| base_name(t).to_string())
+}
+
+fn base_name(t: SqlType) -> SqlType {
+    match t {
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        SqlType::Varchar(_) => SqlType::Varchar(None),
+        other => other,
+    }
+}
+
+fn spell_call(func: Func, args: &[Option<SqlType>]) -> (&'static str, String) {
+    let names: Vec<String> = args.iter().map(spell).collect();
+    match names.as_slice() {
+        [a] if is_operator(func) => ("operator", format!("{} {a}", operator_sign(func))),
+        [a, b] if is_operator(func) => ("operator", format!("{a} {} {b}", operator_sign(func))),
+        _ => ("function", format!("{}({})", func.name(), names.join(", "))),
+    }
+}
+
+fn missing(func: Func, args: &[Option<SqlType>]) -> SqlError {
+    let (kind, call) = spell_call(func, args);
+    let message = match kind {
+        "operator" => format!("operator does not exist: {call}"),
+        _ => format!("function {call} does not exist"),
+    };
+    let what = if kind == "operator" { "operator matches the given name and argument types" } else { "function matches the given name and argument types" };
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, message).hint(format!("No {what}. You might need to add explicit type casts."))
+}
+
+fn ambiguous(func: Func, args: &[Option<SqlType>]) -> SqlError {
+    let (kind, call) = spell_call(func, args);
+    let message = match kind {
+        "operator" => format!("operator is not unique: {call}"),
+        _ => format!("function {call} is not unique"),
+    };
+    SqlError::new(SqlState::new("42725"), message)
+        .hint(format!("Could not choose a best candidate {kind}. You might need to add explicit type casts."))
+}
+
+/// The function a name, in lower case and without schema, means; operators are named by their sign.
+pub fn function_by_name(name: &str) -> Option<Func> {
+    Some(match name {
+        "substring" => Func::Substr,
+        "char_length" | "character_length" => Func::Length,
+        "ceiling" => Func::Ceil,
+        "pow" => Func::Power,
+        "mod" => Func::Mod,
+        "trim" => Func::Btrim,
+        "~~" => Func::Like,
+        "~~*" => Func::ILike,
+        "neg" | "is not distinct from" | "like" | "ilike" => return None,
+        "!=" => Func::Ne,
+        other => return Func::ALL.iter().copied().find(|f| f.name() == other),
+    })
+}

@@ -1,0 +1,145 @@
+//! Which casts exist, in which context, and the common type of several expressions.
+
+use hw_repr::{SqlError, SqlState, SqlType};
+
+/// Where a cast stands, from the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CastContext {
+    /// Inside an expression, unasked.
+    Implicit,
+    /// Storing into a column.
+    Assignment,
+    /// `CAST(a AS t)` or `a::t`.
+    Explicit,
+}
+
+/// Without typmod, and varchar as text, which it is coercible to without conversion.
+pub(crate) fn base(t: SqlType) -> SqlType {
+    match t {
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        SqlType::Varchar(_) => SqlType::Text,
+        other => other,
+    }
+}
+
+/// PostgreSQL's `pg_type.typcategory`.
+pub(crate) fn category(t: SqlType) -> char {
+    match t {
+        SqlType::Bool => 'B',
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_) => 'N',
+        SqlType::Text | SqlType::Varchar(_) => 'S',
+        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 'D',
+        SqlType::Interval => 'T',
+        SqlType::Bytea | SqlType::Uuid | SqlType::Jsonb => 'U',
+    }
+}
+
+/// PostgreSQL's `pg_type.typispreferred`.
+pub(crate) fn is_preferred(t: SqlType) -> bool {
+    matches!(t, SqlType::Bool | SqlType::Float8 | SqlType::Text | SqlType::TimestampTz | SqlType::Interval)
+}
+
+fn numeric_rank(t: SqlType) -> Option<u8> {
+    Some(match t {
+        SqlType::Int2 => 0,
+        SqlType::Int4 => 1,
+        SqlType::Int8 => 2,
+        SqlType::Numeric(_) => 3,
+        SqlType::Float4 => 4,
+        SqlType::Float8 => 5,
+        _ => return None,
+    })
+}
+
+/// Whether a cast exists in a context (`pg_cast`, plus the I/O casts from and to text).
+pub fn can_cast(from: SqlType, to: SqlType, context: CastContext) -> bool {
+    use SqlType::*;
+    let (f, t) = (base(from), base(to));
+    if f == t {
+        return true;
+    }
+    if let (Some(a), Some(b)) = (numeric_rank(f), numeric_rank(t)) {
+        return a < b || context >= CastContext::Assignment;
+    }
+    let needs = match (f, t) {
+        (Date, Timestamp | TimestampTz) | (Timestamp, TimestampTz) | (Time, Interval) => CastContext::Implicit,
+        (Timestamp | TimestampTz, Date | Time) | (TimestampTz, Timestamp) | (Interval, Time) => CastContext::Assignment,
+        (_, Text) => CastContext::Assignment,
+        (Bool, Int4) | (Int4, Bool) => CastContext::Explicit,
+        (Text, _) => CastContext::Explicit,
+        (Jsonb, Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric(_)) => CastContext::Explicit,
+        (Int2 | Int4 | Int8, Bytea) | (Bytea, Int2 | Int4 | Int8) => return false,
+        _ => return false,
+    };
+    context >= needs
+}
+
+/// The type that CASE, COALESCE, UNION, VALUES and GREATEST give operands of these types; `None` is `unknown`.
+/// `context` names the construct in the message of 42804.
+pub fn common_type(context: &str, types: &[Option<SqlType>]) -> Result<SqlType, SqlError> {
+    let mut known = types.iter().flatten().copied();
+    let Some(mut best) = known.next() else { return Ok(SqlType::Text) };
+    for t in known {
+        if t == best {
+            continue;
+        }
+        if base(t) == base(best) {
+            // Differing typmods fall away; varchar and text give text.
+            best = match (best, t) {
+                (SqlType::Varchar(_), SqlType::Varchar(_)) => SqlType::Varchar(None),
+                _ => base(t),
+            };
+        } else if category(t) != category(best) {
+            return Err(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("{context} types {} and {} cannot be matched", plain(best), plain(t)),
+            ));
+        } else if !is_preferred(best)
+            && can_cast(best, t, CastContext::Implicit)
+            && !can_cast(t, best, CastContext::Implicit)
+        {
+            best = base(t);
+        }
+    }
+    match types.iter().flatten().find(|t| !can_cast(**t, best, CastContext::Implicit)) {
+        Some(t) => Err(SqlError::new(
+            SqlState::new("42846"),
+            format!("{context} could not convert type {} to {}", plain(*t), plain(best)),
+        )),
+        None if types.iter().flatten().any(|t| *t != best) => Ok(match best {
+            SqlType::Varchar(_) => SqlType::Varchar(None),
+            other => base(other),
+        }),
+        None => Ok(best),
+    }
+}
+
+fn plain(t: SqlType) -> SqlType {
+    match t {
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        SqlType::Varchar(_) => SqlType::Varchar(None),
+        other => other,
+    }
+}
+
+/// A fixed-point type that holds every value of these types exactly, if 38 digits suffice.
+pub(crate) fn common_decimal(types: &[Option<SqlType>]) -> Option<SqlType> {
+    let (mut whole, mut scale) = (0i16, 0i16);
+    let mut constrained = false;
+    for t in types {
+        let (p, s) = match (*t)? {
+            SqlType::Int2 => (5, 0),
+            SqlType::Int4 => (10, 0),
+            SqlType::Int8 => (19, 0),
+            SqlType::Numeric(Some((p, s))) if s >= 0 => {
+                constrained = true;
+                (i16::from(p), i16::from(s))
+            }
+            _ => return None,
+        };
+        whole = whole.max(p - s);
+        scale = scale.max(s);
+    }
+    let fits = constrained && whole + scale <= 38;
+    fits.then(|| SqlType::Numeric(Some(((whole + scale) as u8, scale as i8))))
+}
