@@ -1,0 +1,30 @@
+-- Columns.
+-- oid 1249
+CREATE TABLE pg_catalog.pg_attribute (
+  attrelid bigint NOT NULL,
+  attname text NOT NULL,
+  atttypid bigint NOT NULL,
+  attstattarget integer NOT NULL,
+  attlen smallint NOT NULL,
+  attnum smallint NOT NULL,
+  attndims integer NOT NULL,
+  attcacheoff integer NOT NULL,
+  atttypmod integer NOT NULL,
+  attbyval boolean NOT NULL,
+  attalign text NOT NULL,
+  attstorage text NOT NULL,
+  attcompression text NOT NULL,
+  attnotnull boolean NOT NULL,
+  atthasdef boolean NOT NULL,
+  atthasmissing boolean NOT NULL,
+  attidentity text NOT NULL,
+  attgenerated text NOT NULL,
+  attisdropped boolean NOT NULL,
+  attislocal boolean NOT NULL,
+  attinhcount integer NOT NULL,
+  attcollation bigint NOT NULL,
+  attacl text,
+  attoptions text,
+  attfdwoptions text,
+  attmissingval text
+);
