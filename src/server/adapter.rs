@@ -3,7 +3,8 @@
 use crate::backend::{AuthRule, Backend, ScramVerifier, SessionBackend};
 use async_trait::async_trait;
 use hw_coordinator::session::{Executed, Prepared, TransactionStatus};
-use hw_coordinator::{CoordinatorConfig, CoordinatorHandle, Session};
+use hw_coordinator::{CoordinatorConfig, CoordinatorHandle};
+use hw_coordinator::session::Session;
 use hw_repr::{Datum, SqlError, SqlType};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ struct Coordinator(CoordinatorHandle);
 
 #[async_trait]
 impl Backend for Coordinator {
-    async fn ready(&self) {
-        self.0.ready().await;
+    async fn ready(&self) -> Result<(), SqlError> {
+        self.0.ready().await
     }
     fn is_ready(&self) -> bool {
         self.0.is_ready()
@@ -26,11 +27,13 @@ impl Backend for Coordinator {
     async fn shutdown(&self) {
         self.0.shutdown().await;
     }
-    fn metrics(&self) -> String {
-        self.0.metrics()
+    async fn metrics(&self) -> String {
+        self.0.metrics().await
     }
-    fn scram_verifier(&self, user: &str) -> AuthRule {
-        match self.0.scram_verifier(user) {
+    // Until recovery has read the catalog, its roles look as if none had a password: wait for it.
+    async fn scram_verifier(&self, user: &str) -> Result<AuthRule, SqlError> {
+        self.0.ready().await?;
+        Ok(match self.0.scram_verifier(user) {
             hw_coordinator::AuthRule::Trust => AuthRule::Trust,
             hw_coordinator::AuthRule::Scram(v) => AuthRule::Scram(ScramVerifier {
                 salt: v.salt,
@@ -39,10 +42,11 @@ impl Backend for Coordinator {
                 server_key: v.server_key,
             }),
             hw_coordinator::AuthRule::Reject => AuthRule::Reject,
-        }
+        })
     }
-    fn has_password(&self) -> bool {
-        self.0.has_password()
+    async fn has_password(&self) -> Result<bool, SqlError> {
+        self.0.ready().await?;
+        Ok(self.0.has_password())
     }
     fn session(
         &self,

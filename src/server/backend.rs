@@ -15,9 +15,9 @@ pub struct ScramVerifier {
     /// PBKDF2 iterations.
     pub iterations: u32,
     /// SHA-256 of the client key.
-    pub stored_key: [u8; 32],
+    pub stored_key: Vec<u8>,
     /// The server key.
-    pub server_key: [u8; 32],
+    pub server_key: Vec<u8>,
 }
 
 /// How a user proves who it is.
@@ -34,18 +34,18 @@ pub enum AuthRule {
 /// A running database.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Resolves when statements can be answered (recovery is over).
-    async fn ready(&self);
+    /// Resolves when statements can be answered (recovery is over), or with why they never will be.
+    async fn ready(&self) -> Result<(), SqlError>;
     /// True once [`Backend::ready`] resolves.
     fn is_ready(&self) -> bool;
     /// Stops everything; what was acknowledged is durable.
     async fn shutdown(&self);
     /// Metrics in Prometheus' text format.
-    fn metrics(&self) -> String;
-    /// How `user` authenticates. Answers during recovery too.
-    fn scram_verifier(&self, user: &str) -> AuthRule;
-    /// True once any role has a password. Answers during recovery too.
-    fn has_password(&self) -> bool;
+    async fn metrics(&self) -> String;
+    /// How `user` authenticates. Waits until the roles are known; never `Trust` because they are not.
+    async fn scram_verifier(&self, user: &str) -> Result<AuthRule, SqlError>;
+    /// True once any role has a password. Waits until the roles are known.
+    async fn has_password(&self) -> Result<bool, SqlError>;
     /// A new session. Answers during recovery too.
     fn session(
         &self,

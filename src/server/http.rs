@@ -73,7 +73,7 @@ async fn answer(mut socket: TcpStream, backend: &dyn Backend) -> io::Result<()> 
         "/readyz" if backend.is_ready() => ("200 OK", "text/plain", "ready\n"),
         "/readyz" => ("503 Service Unavailable", "text/plain", "recovering\n"),
         "/metrics" => {
-            metrics = backend.metrics();
+            metrics = backend.metrics().await;
             ("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics.as_str())
         }
         _ => ("404 Not Found", "text/plain", "not found: try /healthz, /readyz or /metrics\n"),

@@ -5,6 +5,7 @@ use crate::backend::Backend;
 use crate::config::{self, Command, CommandLine, Config};
 use crate::{http, pg, run};
 use hw_coordinator::CoordinatorConfig;
+use hw_repr::SqlError;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,6 +54,22 @@ async fn bind(what: &str, addr: &str) -> Result<(TcpListener, SocketAddr), Strin
     Ok((listener, local))
 }
 
+fn describe(error: &SqlError) -> String {
+    let mut text = error.message.clone();
+    for (label, more) in [("detail", &error.detail), ("hint", &error.hint)] {
+        if let Some(more) = more {
+            text.push_str(&format!("\n{label}: {more}"));
+        }
+    }
+    text
+}
+
+/// Only where it matters are the roles waited for, so that loopback clients can connect during recovery.
+async fn check_listener(backend: &dyn Backend, pg: SocketAddr) -> Result<(), String> {
+    let has_password = pg.ip().is_loopback() || backend.has_password().await.map_err(|e| describe(&e))?;
+    config::refuse_open_listener(pg, has_password)
+}
+
 impl Server {
     /// The ports are bound first, so that clients can connect during recovery.
     async fn start(config: Config) -> Result<Server, String> {
@@ -65,8 +82,8 @@ impl Server {
             memory_limit: config.memory_limit,
             initial_password,
         })
-        .map_err(|e| e.hint.map_or(e.message.clone(), |hint| format!("{}\nhint: {hint}", e.message)))?;
-        if let Err(refusal) = config::refuse_open_listener(pg_addr, backend.has_password()) {
+        .map_err(|e| describe(&e))?;
+        if let Err(refusal) = check_listener(backend.as_ref(), pg_addr).await {
             backend.shutdown().await;
             return Err(refusal);
         }
@@ -79,7 +96,7 @@ impl Server {
 
     /// From recovery to a signal. Ends only with an error.
     async fn operate(&self, files: &[run::SqlFile]) -> Result<(), String> {
-        self.backend.ready().await;
+        self.backend.ready().await.map_err(|e| describe(&e))?;
         run::apply(self.backend.as_ref(), files).await?;
         let mut text = format!("ready pg={} http={}\n", self.pg_addr, self.http_addr);
         if !files.is_empty() {

@@ -240,7 +240,7 @@ impl<'a> Connection<'a> {
     pub(super) async fn settle(&mut self, control: &Control) -> Result<(), Fail> {
         if !self.shared.backend.is_ready() {
             self.out.flush().await?;
-            control.guard_rows(self.shared.backend.ready()).await?;
+            control.guard_rows(self.shared.backend.ready()).await??;
         }
         for (name, value) in std::mem::take(&mut self.startup_settings) {
             if let Err(error) = self.apply_setting(&name, &value, control).await? {

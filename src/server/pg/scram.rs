@@ -87,15 +87,12 @@ impl Exchange {
 /// A verifier that no password matches, the same for the same user as long as the process lives.
 pub fn decoy(user: &str, process_secret: &[u8; 32]) -> ScramVerifier {
     let derive = |what: &str| sign(process_secret, format!("{what}:{user}").as_bytes());
-    let mut verifier = ScramVerifier {
+    ScramVerifier {
         salt: derive("salt").as_ref()[..16].to_vec(),
         iterations: 4096,
-        stored_key: [0; 32],
-        server_key: [0; 32],
-    };
-    verifier.stored_key.copy_from_slice(derive("stored").as_ref());
-    verifier.server_key.copy_from_slice(derive("server").as_ref());
-    verifier
+        stored_key: derive("stored").as_ref().to_vec(),
+        server_key: derive("server").as_ref().to_vec(),
+    }
 }
 
 fn sign(key: &[u8], message: &[u8]) -> hmac::Tag {
@@ -117,10 +114,12 @@ mod tests {
         let rounds = std::num::NonZeroU32::new(4096).expect("not zero");
         ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password.as_bytes(), &mut salted);
         let client_key = sign(&salted, b"Client Key");
-        let mut v = ScramVerifier { salt, iterations: 4096, stored_key: [0; 32], server_key: [0; 32] };
-        v.stored_key.copy_from_slice(digest::digest(&digest::SHA256, client_key.as_ref()).as_ref());
-        v.server_key.copy_from_slice(sign(&salted, b"Server Key").as_ref());
-        v
+        ScramVerifier {
+            salt,
+            iterations: 4096,
+            stored_key: digest::digest(&digest::SHA256, client_key.as_ref()).as_ref().to_vec(),
+            server_key: sign(&salted, b"Server Key").as_ref().to_vec(),
+        }
     }
 
     /// The example of RFC 7677, section 3.

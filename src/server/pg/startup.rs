@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
-/// Time a client has from connecting until it is authenticated.
+/// Time a client has to send its startup message, and each answer of the authentication.
 const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time a last message may take to be written.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,11 +48,7 @@ pub async fn handle(mut socket: TcpStream, shared: Arc<Shared>) {
     let slot = shared.slots.clone().try_acquire_owned();
     let admitted = tokio::select! {
         () = shared.shutdown.cancelled() => Err(Fail::Sql(crate::pg::connection::shutting_down())),
-        admitted = tokio::time::timeout(AUTHENTICATION_TIMEOUT, admit(
-            &mut reader, &mut out, &shared, &startup, too_new, slot.is_ok())) => match admitted {
-            Ok(admitted) => admitted,
-            Err(_) => return,
-        },
+        admitted = admit(&mut reader, &mut out, &shared, &startup, too_new, slot.is_ok()) => admitted,
     };
     let result = match admitted {
         Ok(user) => Connection::new(reader, &mut out, shared, user, startup.parameters).run().await,
@@ -117,7 +113,7 @@ async fn admit(
     if startup.parameters.contains_key("replication") {
         return Err(SqlError::unsupported("replication connections are not supported").into());
     }
-    match shared.backend.scram_verifier(user) {
+    match shared.backend.scram_verifier(user).await? {
         AuthRule::Trust => {}
         AuthRule::Scram(verifier) => authenticate(reader, out, user, verifier).await?,
         AuthRule::Reject => {
@@ -161,8 +157,12 @@ async fn authenticate(
 
 /// Sends what is buffered and waits for the client's answer.
 async fn password(reader: &mut OwnedReadHalf, out: &mut Output) -> Result<Bytes, Fail> {
-    out.flush().await?;
-    match frontend::read_message(reader, STARTUP_BYTES_MAX).await? {
+    let answer = async {
+        out.flush().await?;
+        frontend::read_message(reader, STARTUP_BYTES_MAX).await
+    };
+    let answer = tokio::time::timeout(AUTHENTICATION_TIMEOUT, answer).await;
+    match answer.map_err(|_| Fail::Io(std::io::ErrorKind::TimedOut.into()))?? {
         Some(Frontend::Password(body)) => Ok(body),
         None => Err(Fail::Io(std::io::ErrorKind::UnexpectedEof.into())),
         Some(_) => Err(SqlError::new(SqlState::PROTOCOL_VIOLATION, "expected SASL response").into()),
