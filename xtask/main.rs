@@ -1,0 +1,83 @@
+//! `cargo xtask <command>`: what to run, in one place.
+//!
+//! Owns the order of the checks and what the tests need from outside. Knows nothing of the crates' insides.
+
+mod kafka;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "usage: cargo xtask ci | test | tidy";
+
+fn main() -> ExitCode {
+    let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() else { return ExitCode::FAILURE };
+    let done = match std::env::args().nth(1).as_deref() {
+        Some("ci") => ci(root),
+        Some("test") => test(root),
+        Some("tidy") => tidy::check(root),
+        _ => Err(USAGE.to_string()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Format, lints, dependencies, tidy, then the tests.
+fn ci(root: &Path) -> Result<(), String> {
+    cargo(root, &["fmt", "--all", "--check"])?;
+    tidy::check(root)?;
+    cargo(root, &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    deny(root)?;
+    test(root)
+}
+
+/// Runs cargo-deny where it is installed; advisories only where their database can be reached.
+fn deny(root: &Path) -> Result<(), String> {
+    let present = Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
+    if !present {
+        println!("xtask: SKIPPED: cargo-deny is not installed (cargo install cargo-deny --locked)");
+        return Ok(());
+    }
+    cargo(root, &["deny", "check", "bans", "licenses", "sources"])?;
+    if cargo(root, &["deny", "fetch", "db"]).is_err() {
+        println!("xtask: SKIPPED: the advisory database cannot be reached");
+        return Ok(());
+    }
+    cargo(root, &["deny", "check", "advisories"])
+}
+
+/// Builds everything and runs every test, fetching what they need.
+fn test(root: &Path) -> Result<(), String> {
+    match kafka::fetch() {
+        Ok(dir) => println!("xtask: Kafka's jars are in {}", dir.display()),
+        Err(why) => println!("xtask: SKIPPED: tests against a Kafka broker: {why}"),
+    }
+    cargo(root, &["build", "--release", "--workspace"])?;
+    cargo(root, &["test", "--release", "--workspace"])
+}
+
+fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
+    println!("xtask: cargo {}", args.join(" "));
+    run(Command::new("cargo").current_dir(root).args(args))
+}
+
+/// Runs a command to its end; anything but success is an error that names it.
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = format!("{command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{name}: {status}")),
+        Err(e) => Err(format!("{name}: {e}")),
+    }
+}
+
+/// `~/.cache/headwater`.
+fn cache() -> Result<PathBuf, String> {
+    let home = std::env::var_os("HOME").ok_or("HOME is not set")?;
+    Ok(PathBuf::from(home).join(".cache/headwater"))
+}
