@@ -8,6 +8,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int32Type;
 use hw_plan::Func;
 use hw_repr::{SqlError, SqlState, SqlType, text};
+use md5::Digest;
 use std::sync::Arc;
 
 /// Most bytes a value may have, PostgreSQL's MaxAllocSize.
@@ -154,8 +155,12 @@ fn one_upper(c: char) -> char {
 }
 
 fn push_md5(bytes: &[u8], out: &mut String) -> Result<(), SqlError> {
-    use std::fmt::Write;
-    write!(out, "{:x}", md5::compute(bytes)).map_err(|e| SqlError::internal(e.to_string()))
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for b in md5::Md5::digest(bytes) {
+        out.push(char::from(HEX[usize::from(b >> 4)]));
+        out.push(char::from(HEX[usize::from(b & 15)]));
+    }
+    Ok(())
 }
 
 fn integer(func: Func) -> Kernel {
