@@ -1,0 +1,24 @@
+//! What tests of the whole system stand on: a spawned server, sqllogictest over the wire, a real Kafka broker.
+//!
+//! Development only; no crate of the server depends on it. Everything runs on free ports and in temporary
+//! directories, and is killed when its handle is dropped.
+
+mod kafka;
+mod server;
+mod slt;
+
+pub use kafka::KafkaBroker;
+pub use server::{Server, binary};
+pub use slt::{Restarts, run_file};
+
+/// What went wrong in the harness, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct HarnessError(pub String);
+
+impl HarnessError {
+    /// Says what was tried.
+    pub(crate) fn wrap(what: &str) -> impl Fn(std::io::Error) -> HarnessError + '_ {
+        move |e| HarnessError(format!("{what}: {e}"))
+    }
+}

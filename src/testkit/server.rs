@@ -1,0 +1,137 @@
+//! A `headwater` process.
+
+use crate::HarnessError;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio_postgres::{Client, NoTls};
+
+/// How long a server may take until it answers statements.
+const READY_SECONDS_MAX: u64 = 60;
+
+/// The server's binary: `HEADWATER_BIN`, or the release build beside the running test. `None` where it is not built.
+pub fn binary() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("HEADWATER_BIN") {
+        return Some(path.into());
+    }
+    let test = std::env::current_exe().ok()?;
+    test.ancestors().map(|dir| dir.join("headwater")).find(|path| path.is_file())
+}
+
+/// A running server with a data directory of its own.
+#[derive(Debug)]
+pub struct Server {
+    /// Where PostgreSQL clients connect.
+    pub pg_addr: SocketAddr,
+    /// Where the HTTP endpoints are.
+    pub http_addr: SocketAddr,
+    child: Child,
+    args: Vec<String>,
+    data: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts one on free ports, with these further arguments, and waits until it is ready.
+    pub fn start(args: &[&str]) -> Result<Server, HarnessError> {
+        let data = tempfile::tempdir().map_err(HarnessError::wrap("temporary directory"))?;
+        let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
+        let (child, pg_addr, http_addr) = spawn(&args, data.path())?;
+        Ok(Server { pg_addr, http_addr, child, args, data })
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(&mut self) -> Result<(), HarnessError> {
+        self.child.kill().map_err(HarnessError::wrap("kill"))?;
+        self.child.wait().map_err(HarnessError::wrap("wait")).map(|_| ())
+    }
+
+    /// Starts it again on the same data directory, after [`Server::kill`].
+    pub fn restart(&mut self) -> Result<(), HarnessError> {
+        let (child, pg_addr, http_addr) = spawn(&self.args, self.data.path())?;
+        self.child = child;
+        self.pg_addr = pg_addr;
+        self.http_addr = http_addr;
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// A connection; its traffic runs on the current tokio runtime.
+    pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
+        let config = format!("host={} port={} user=headwater", self.pg_addr.ip(), self.pg_addr.port());
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        let _ = self.kill();
+    }
+}
+
+fn spawn(args: &[String], data: &Path) -> Result<(Child, SocketAddr, SocketAddr), HarnessError> {
+    let binary = binary().ok_or_else(|| {
+        HarnessError("the headwater binary is not built: cargo build --release, or set HEADWATER_BIN".into())
+    })?;
+    let mut child = Command::new(&binary)
+        .arg("start")
+        .arg("--data-dir")
+        .arg(data)
+        .args(["--pg-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(HarnessError::wrap(&binary.display().to_string()))?;
+    let (send, receive) = mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        std::thread::spawn(move || {
+            // Reads to the end so that the server never blocks on a full pipe.
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(found) = ready(&line) {
+                    let _ = send.send(found);
+                }
+            }
+        });
+    }
+    match receive.recv_timeout(Duration::from_secs(READY_SECONDS_MAX)) {
+        Ok((pg, http)) => Ok((child, pg, http)),
+        Err(_) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(HarnessError(format!("the server was not ready within {READY_SECONDS_MAX} s")))
+        }
+    }
+}
+
+/// The addresses in `ready pg=ADDR http=ADDR`.
+fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (pg, http) = line.trim().strip_prefix("ready pg=")?.split_once(" http=")?;
+    Some((pg.parse().ok()?, http.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ready;
+
+    #[test]
+    fn only_the_ready_line_counts() {
+        assert!(ready("ready pg=127.0.0.1:7432 http=127.0.0.1:7480").is_some());
+        assert!(ready("ready pg=nowhere http=127.0.0.1:7480").is_none());
+        assert!(ready("starting").is_none());
+    }
+}
