@@ -17,7 +17,7 @@ pub(crate) const TIMESTAMP_END: i64 = i64::MAX;
 /// Least date: 4714-11-24 BC.
 pub(crate) const DATE_MIN: i64 = -2_440_588;
 /// First day after the greatest date: 5874898-01-01.
-pub(crate) const DATE_END: i64 = 2_145_042_541;
+pub(crate) const DATE_END: i64 = 2_145_042_906;
 
 /// Days since 1970-01-01 of a date; the year is astronomical (0 is 1 BC), the month 1..=12.
 pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
