@@ -1,0 +1,141 @@
+//! The one constructor of arrangements, and the import of an arrangement into another dataflow.
+
+use crate::chunk::{PassChunks, RowChunk, sort_chunks};
+use crate::exchange::exchange;
+use crate::layout::Layout;
+use crate::types::{Chunks, RowArranged, RowBatch, RowSpine, RowStream, RowTrace, Rows};
+use differential_dataflow::operators::arrange::TraceReplayInstruction;
+use differential_dataflow::operators::arrange::arrangement::arrange_core;
+use differential_dataflow::trace::TraceReader;
+use differential_dataflow::trace::chunk::{ChunkBatcher, ChunkBuilder};
+use hw_repr::{ChunkBody, SqlError, Timestamp, UpdateBatch};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use timely::container::NoopBuilder;
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{Operator, operator::source};
+use timely::scheduling::Activator;
+
+/// Arranges a collection by the key of `layout`, each key on its owner. Rows with a NULL in a column of `drop_null`
+/// are left out.
+pub fn arrange<'s>(stream: RowStream<'s>, layout: &Layout, drop_null: &[usize], name: &str) -> RowArranged<'s> {
+    let (layout2, drop_null) = (layout.clone(), drop_null.to_vec());
+    let chunks = exchange(stream, layout).unary::<NoopBuilder<Chunks>, _, _, _>(Pipeline, "Encode", move |_, _| {
+        move |input, output| {
+            input.for_each(|cap, rows| {
+                let mut body = ChunkBody::default();
+                rows.0.drain(..).for_each(|b| layout2.encode(&b, &drop_null, &mut body));
+                let mut chunks = Chunks(sort_chunks(&body));
+                if !chunks.0.is_empty() {
+                    output.session_with_builder(&cap).give_container(&mut chunks);
+                }
+            })
+        }
+    });
+    arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(chunks, Pipeline, name)
+}
+
+/// Changes grouped by time, as columns.
+pub fn batches_by_time(layout: &Layout, chunks: &[RowChunk], at_least: Timestamp) -> Result<Vec<UpdateBatch>, SqlError> {
+    let mut times: BTreeMap<Timestamp, (Vec<&[u8]>, Vec<i64>)> = BTreeMap::new();
+    for chunk in chunks {
+        for i in chunk.range() {
+            let slot = times.entry(chunk.body.times.get(i).max(at_least)).or_default();
+            slot.0.push(chunk.body.row(i));
+            slot.1.push(chunk.body.diffs.get(i));
+        }
+    }
+    let batch = |(time, (rows, diffs)): (Timestamp, (Vec<&[u8]>, Vec<i64>))| {
+        let rows = layout.decode_batch(&mut rows.iter().copied())?;
+        let ones = diffs.iter().all(|d| *d == 1);
+        Ok(UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(diffs.into())), time })
+    };
+    times.into_iter().map(batch).collect()
+}
+
+/// Ends an import: its dataflow sees no more of the arrangement.
+pub struct ImportToken {
+    capability: Rc<RefCell<Option<Capability<Timestamp>>>>,
+    activator: Activator,
+}
+
+impl Drop for ImportToken {
+    fn drop(&mut self) {
+        self.capability.borrow_mut().take();
+        self.activator.activate();
+    }
+}
+
+/// Follows a trace: `each` gets every batch under the current capability, and the frontier after it.
+pub fn follow<'s, L>(scope: Scope<'s, u64>, trace: &mut RowTrace, as_of: Timestamp, name: &str, mut each: L) -> (RowStream<'s>, ImportToken)
+where
+    L: FnMut(Followed<'_>) -> Vec<UpdateBatch> + 'static,
+{
+    let mut token = None;
+    let token_ref = &mut token;
+    let stream = source::<_, NoopBuilder<Rows>, _, _>(scope, name, move |mut capability, info| {
+        capability.downgrade(&as_of);
+        let held = Rc::new(RefCell::new(Some(capability)));
+        let queue = trace.new_listener(scope.activator_for(Rc::clone(&info.address)));
+        *token_ref = Some(ImportToken { capability: Rc::clone(&held), activator: scope.activator_for(info.address) });
+        move |output| {
+            let mut held = held.borrow_mut();
+            for instruction in queue.1.borrow_mut().drain(..) {
+                let Some(capability) = held.as_mut() else { continue };
+                match instruction {
+                    TraceReplayInstruction::Batch(batch, _) => {
+                        let mut rows = Rows(each(Followed::Batch(&batch)));
+                        if !rows.0.is_empty() {
+                            output.session_with_builder(&*capability).give_container(&mut rows);
+                        }
+                    }
+                    TraceReplayInstruction::Frontier(frontier) => {
+                        let upper = frontier.elements().first().copied();
+                        each(Followed::Upper(upper.map_or(Timestamp::MAX, |u| u.max(as_of))));
+                        match upper {
+                            Some(upper) if upper > *capability.time() => capability.downgrade(&upper),
+                            Some(_) => {}
+                            None => *held = None,
+                        }
+                    }
+                }
+            }
+        }
+    });
+    (stream, token.expect("invariant: the source is built before it is returned"))
+}
+
+/// What [`follow`] sees.
+pub enum Followed<'a> {
+    /// A batch of changes.
+    Batch(&'a RowBatch),
+    /// No change below this time will follow.
+    Upper(Timestamp),
+}
+
+/// The collection behind a served arrangement as of `as_of`: what was before appears at `as_of`.
+pub fn import<'s>(scope: Scope<'s, u64>, trace: &mut RowTrace, layout: &Layout, as_of: Timestamp, name: &str) -> (RowStream<'s>, ImportToken) {
+    let layout = layout.clone();
+    follow(scope, trace, as_of, name, move |seen| match seen {
+        Followed::Batch(batch) => {
+            batches_by_time(&layout, &batch.chunks, as_of).expect("invariant: an arrangement holds what its layout encoded")
+        }
+        Followed::Upper(_) => vec![],
+    })
+}
+
+/// Rows and bytes of a trace.
+pub fn trace_size(trace: &RowTrace) -> (usize, usize) {
+    let (mut rows, mut bytes) = (0, 0);
+    trace.map_batches(|b| {
+        for chunk in &b.chunks {
+            rows += chunk.range().len();
+            bytes += chunk.bytes();
+        }
+    });
+    (rows, bytes)
+}

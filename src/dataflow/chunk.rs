@@ -1,0 +1,423 @@
+//! `RowChunk`: a view of rows `lo..hi` of a shared [`ChunkBody`], with differential's chunk operations on it.
+//!
+//! Invariants: a chunk is never empty where differential sees it; rows are sorted by (row bytes, time) and
+//! consolidated; bodies are immutable once shared. A time below the compaction frontier may stay as it is where
+//! rewriting it would let nothing cancel.
+
+use differential_dataflow::trace::chunk::{Chunk, pack};
+use hw_repr::chunk::{ChunkView, Col};
+use hw_repr::{ChunkBody, Diff, Timestamp};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use timely::container::{ContainerBuilder, PushInto};
+use timely::progress::Antichain;
+use timely::progress::frontier::AntichainRef;
+
+use crate::types::Chunks;
+
+/// Rows a chunk is meant to have.
+pub const TARGET: usize = 8192;
+
+/// Rows `lo..hi` of a body.
+#[derive(Clone, Debug)]
+pub struct RowChunk {
+    /// The shared body.
+    pub body: Arc<ChunkBody>,
+    /// First row.
+    pub lo: usize,
+    /// One past the last row.
+    pub hi: usize,
+}
+
+impl Default for RowChunk {
+    fn default() -> Self {
+        static EMPTY: OnceLock<Arc<ChunkBody>> = OnceLock::new();
+        RowChunk { body: EMPTY.get_or_init(Default::default).clone(), lo: 0, hi: 0 }
+    }
+}
+
+impl From<ChunkBody> for RowChunk {
+    fn from(body: ChunkBody) -> Self {
+        let hi = body.len();
+        RowChunk { body: Arc::new(body), lo: 0, hi }
+    }
+}
+
+impl RowChunk {
+    fn view(&self, lo: usize, hi: usize) -> Self {
+        RowChunk { body: self.body.clone(), lo, hi }
+    }
+    /// The same rows for readers.
+    pub fn published(&self) -> ChunkView {
+        ChunkView { body: self.body.clone(), lo: self.lo, hi: self.hi }
+    }
+    /// Positions of its rows.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.lo..self.hi
+    }
+    /// Heap bytes, in proportion where only a part of the body is seen.
+    pub fn bytes(&self) -> usize {
+        if self.body.is_empty() { 0 } else { self.body.bytes() * (self.hi - self.lo) / self.body.len() }
+    }
+    fn is_full(&self) -> bool {
+        self.lo == 0 && self.hi == self.body.len()
+    }
+    fn to_body(&self) -> ChunkBody {
+        let mut body = ChunkBody::default();
+        extend(&mut body, &self.body, self.lo, self.hi);
+        body
+    }
+}
+
+/// Order of two changes, without their diffs.
+#[inline]
+pub fn compare(a: &ChunkBody, i: usize, b: &ChunkBody, j: usize) -> Ordering {
+    a.prefixes[i]
+        .cmp(&b.prefixes[j])
+        .then_with(|| a.row(i).cmp(b.row(j)))
+        .then_with(|| a.times.get(i).cmp(&b.times.get(j)))
+}
+
+#[inline]
+fn same_row(a: &ChunkBody, i: usize, b: &ChunkBody, j: usize) -> bool {
+    a.prefixes[i] == b.prefixes[j] && a.row(i) == b.row(j)
+}
+
+/// Appends row `i` of `from` with another time and diff.
+#[inline]
+fn append(to: &mut ChunkBody, from: &ChunkBody, i: usize, time: Timestamp, diff: Diff) {
+    to.data.extend_from_slice(from.row(i));
+    to.ends.push(to.data.len() as u32);
+    to.prefixes.push(from.prefixes[i]);
+    to.key_lens.push(from.key_lens.get(i));
+    to.times.push(time);
+    to.diffs.push(diff);
+}
+
+fn extend_col<T: Copy + PartialEq>(to: &mut Col<T>, from: &Col<T>, lo: usize, hi: usize) {
+    match (&mut *to, from) {
+        (Col::Each(a), Col::Each(b)) => a.extend_from_slice(&b[lo..hi]),
+        (Col::Const(_, 0), Col::Each(b)) => *to = Col::Each(b[lo..hi].to_vec()),
+        (Col::Const(c, n), Col::Const(v, _)) if *n == 0 || *c == *v => {
+            *c = *v;
+            *n += hi - lo;
+        }
+        _ => (lo..hi).for_each(|i| to.push(from.get(i))),
+    }
+}
+
+/// Appends rows `lo..hi` of `from`.
+fn extend(to: &mut ChunkBody, from: &ChunkBody, lo: usize, hi: usize) {
+    if lo >= hi {
+        return;
+    }
+    let (start, base) = (from.start(lo), to.data.len());
+    to.data.extend_from_slice(&from.data[start..from.ends[hi - 1] as usize]);
+    to.ends.extend(from.ends[lo..hi].iter().map(|e| (*e as usize - start + base) as u32));
+    to.prefixes.extend_from_slice(&from.prefixes[lo..hi]);
+    extend_col(&mut to.key_lens, &from.key_lens, lo, hi);
+    extend_col(&mut to.times, &from.times, lo, hi);
+    extend_col(&mut to.diffs, &from.diffs, lo, hi);
+}
+
+fn flush(body: &mut ChunkBody, out: &mut VecDeque<RowChunk>) {
+    if !body.is_empty() {
+        out.push_back(std::mem::take(body).into());
+    }
+}
+
+/// Rows `from..` of a chunk: moved untouched where they are many, copied otherwise.
+fn take_run(body: &mut ChunkBody, chunk: &RowChunk, from: usize, out: &mut VecDeque<RowChunk>) {
+    if chunk.hi - from >= TARGET / 4 {
+        flush(body, out);
+        out.push_back(chunk.view(from, chunk.hi));
+    } else {
+        extend(body, &chunk.body, from, chunk.hi);
+        if body.len() >= TARGET {
+            flush(body, out);
+        }
+    }
+}
+
+/// Merges rows of both from (i, j) until one ends or `body` is full; the new positions.
+fn interleave(body: &mut ChunkBody, a: &RowChunk, b: &RowChunk, mut i: usize, mut j: usize) -> (usize, usize) {
+    while i < a.hi && j < b.hi && body.len() < TARGET {
+        match compare(&a.body, i, &b.body, j) {
+            Ordering::Less => {
+                append(body, &a.body, i, a.body.times.get(i), a.body.diffs.get(i));
+                i += 1;
+            }
+            Ordering::Greater => {
+                append(body, &b.body, j, b.body.times.get(j), b.body.diffs.get(j));
+                j += 1;
+            }
+            Ordering::Equal => {
+                let diff = a.body.diffs.get(i) + b.body.diffs.get(j);
+                if diff != 0 {
+                    append(body, &a.body, i, a.body.times.get(i), diff);
+                }
+                i += 1;
+                j += 1;
+            }
+        }
+    }
+    (i, j)
+}
+
+impl Chunk for RowChunk {
+    type Time = Timestamp;
+    const TARGET: usize = TARGET;
+
+    fn len(&self) -> usize {
+        self.hi - self.lo
+    }
+
+    fn merge(in1: &mut VecDeque<Self>, in2: &mut VecDeque<Self>, out: &mut VecDeque<Self>) {
+        let (Some(mut a), Some(mut b)) = (in1.pop_front(), in2.pop_front()) else { return };
+        let (mut i, mut j) = (a.lo, b.lo);
+        let mut body = ChunkBody::default();
+        let mut made = 0;
+        loop {
+            if compare(&a.body, a.hi - 1, &b.body, j).is_lt() {
+                made += a.hi - i;
+                take_run(&mut body, &a, i, out);
+                i = a.hi;
+            } else if compare(&b.body, b.hi - 1, &a.body, i).is_lt() {
+                made += b.hi - j;
+                take_run(&mut body, &b, j, out);
+                j = b.hi;
+            } else {
+                let before = body.len();
+                (i, j) = interleave(&mut body, &a, &b, i, j);
+                made += body.len() - before;
+                if body.len() >= TARGET {
+                    flush(&mut body, out);
+                }
+            }
+            if i == a.hi {
+                match in1.pop_front() {
+                    Some(next) if made < TARGET => (i, a) = (next.lo, next),
+                    Some(next) => {
+                        in1.push_front(next);
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            if j == b.hi {
+                match in2.pop_front() {
+                    Some(next) if made < TARGET => (j, b) = (next.lo, next),
+                    Some(next) => {
+                        in2.push_front(next);
+                        break;
+                    }
+                    None => break,
+                }
+            }
+        }
+        flush(&mut body, out);
+        if i < a.hi {
+            in1.push_front(a.view(i, a.hi));
+        }
+        if j < b.hi {
+            in2.push_front(b.view(j, b.hi));
+        }
+    }
+
+    fn extract(
+        input: &mut VecDeque<Self>,
+        frontier: AntichainRef<Timestamp>,
+        residual: &mut Antichain<Timestamp>,
+        keep: &mut VecDeque<Self>,
+        ship: &mut VecDeque<Self>,
+    ) {
+        let Some(chunk) = input.pop_front() else { return };
+        let Some(&upper) = frontier.first() else {
+            ship.push_back(chunk);
+            return;
+        };
+        let body = &chunk.body;
+        if chunk.range().all(|i| body.times.get(i) < upper) {
+            ship.push_back(chunk);
+            return;
+        }
+        let (mut kept, mut shipped) = (ChunkBody::default(), ChunkBody::default());
+        for i in chunk.range() {
+            let time = body.times.get(i);
+            if time >= upper {
+                residual.insert(time);
+                append(&mut kept, body, i, time, body.diffs.get(i));
+            } else {
+                append(&mut shipped, body, i, time, body.diffs.get(i));
+            }
+        }
+        flush(&mut kept, keep);
+        flush(&mut shipped, ship);
+    }
+
+    fn advance(
+        input: &mut VecDeque<Self>,
+        frontier: AntichainRef<Timestamp>,
+        done: bool,
+        out: &mut VecDeque<Self>,
+    ) {
+        let Some(&since) = frontier.first() else {
+            out.extend(input.drain(..));
+            return;
+        };
+        let mut held: Vec<RowChunk> = Vec::new();
+        while let Some(chunk) = input.pop_front() {
+            let crosses = match input.front() {
+                Some(next) => same_row(&chunk.body, chunk.hi - 1, &next.body, next.lo),
+                None => !done,
+            };
+            let last = input.is_empty();
+            held.push(chunk);
+            if crosses && last {
+                // The next rows are not known yet: all of it waits for the next call.
+                held.drain(..).rev().for_each(|c| input.push_front(c));
+                return;
+            }
+            if !crosses {
+                consolidate(&mut held, since, out);
+            }
+        }
+    }
+
+    fn settle(input: &mut VecDeque<Self>, done: bool, out: &mut VecDeque<Self>) {
+        pack(
+            input,
+            done,
+            out,
+            |acc, next| {
+                if !acc.is_full() || Arc::get_mut(&mut acc.body).is_none() {
+                    *acc = acc.to_body().into();
+                }
+                let body = Arc::get_mut(&mut acc.body).expect("invariant: just made, so not shared");
+                extend(body, &next.body, next.lo, next.hi);
+                acc.hi = body.len();
+            },
+            |chunk, n| {
+                let mid = chunk.lo + n;
+                (chunk.view(chunk.lo, mid), chunk.view(mid, chunk.hi))
+            },
+            seal,
+        )
+    }
+}
+
+/// A view of less than three quarters of its body gets its own; slack is given back.
+fn seal(mut chunk: RowChunk) -> RowChunk {
+    if (chunk.hi - chunk.lo) * 4 < chunk.body.len() * 3 {
+        chunk = chunk.to_body().into();
+    }
+    if let Some(body) = Arc::get_mut(&mut chunk.body) {
+        body.data.shrink_to_fit();
+        body.ends.shrink_to_fit();
+        body.prefixes.shrink_to_fit();
+    }
+    chunk
+}
+
+/// Chunks joined by rows that cross their bounds: times advanced where rows repeat, then summed.
+fn consolidate(held: &mut Vec<RowChunk>, since: Timestamp, out: &mut VecDeque<RowChunk>) {
+    if let [only] = held.as_slice()
+        && !(only.lo + 1..only.hi).any(|i| same_row(&only.body, i - 1, &only.body, i))
+    {
+        out.extend(held.pop());
+        return;
+    }
+    let mut source = ChunkBody::default();
+    held.drain(..).for_each(|c| extend(&mut source, &c.body, c.lo, c.hi));
+    let mut body = ChunkBody::default();
+    let mut changes: Vec<(Timestamp, Diff)> = Vec::new();
+    let mut i = 0;
+    while i < source.len() {
+        let mut j = i + 1;
+        while j < source.len() && same_row(&source, i, &source, j) {
+            j += 1;
+        }
+        changes.clear();
+        changes.extend((i..j).map(|x| (source.times.get(x).max(since), source.diffs.get(x))));
+        if j == i + 1 {
+            changes[0].0 = source.times.get(i);
+        }
+        sum(&mut changes, |time, diff| append(&mut body, &source, i, time, diff));
+        if body.len() >= TARGET {
+            flush(&mut body, out);
+        }
+        i = j;
+    }
+    flush(&mut body, out);
+}
+
+/// Sorts by time and calls `emit` with each time's sum that is not zero.
+fn sum(changes: &mut [(Timestamp, Diff)], mut emit: impl FnMut(Timestamp, Diff)) {
+    changes.sort_unstable_by_key(|c| c.0);
+    let mut i = 0;
+    while i < changes.len() {
+        let (time, mut diff) = changes[i];
+        i += 1;
+        while i < changes.len() && changes[i].0 == time {
+            diff += changes[i].1;
+            i += 1;
+        }
+        if diff != 0 {
+            emit(time, diff);
+        }
+    }
+}
+
+/// Sorts and consolidates an unsorted body into chunks of at most [`TARGET`] rows.
+pub fn sort_chunks(source: &ChunkBody) -> Vec<RowChunk> {
+    let mut order: Vec<(u64, u32)> = source.prefixes.iter().zip(0u32..).map(|(p, i)| (*p, i)).collect();
+    order.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| compare(source, a.1 as usize, source, b.1 as usize))
+    });
+    let mut out = VecDeque::new();
+    let mut body = ChunkBody::default();
+    let mut i = 0;
+    while i < order.len() {
+        let at = order[i].1 as usize;
+        let mut diff = source.diffs.get(at);
+        i += 1;
+        while i < order.len() && compare(source, order[i].1 as usize, source, at).is_eq() {
+            diff += source.diffs.get(order[i].1 as usize);
+            i += 1;
+        }
+        if diff != 0 {
+            append(&mut body, source, at, source.times.get(at), diff);
+        }
+        if body.len() >= TARGET {
+            flush(&mut body, &mut out);
+        }
+    }
+    flush(&mut body, &mut out);
+    out.into()
+}
+
+/// Hands sorted chunks to the batcher.
+#[derive(Default)]
+pub struct PassChunks {
+    ready: VecDeque<RowChunk>,
+    current: RowChunk,
+}
+
+impl PushInto<&mut Chunks> for PassChunks {
+    fn push_into(&mut self, chunks: &mut Chunks) {
+        self.ready.extend(chunks.0.drain(..));
+    }
+}
+
+impl ContainerBuilder for PassChunks {
+    type Container = RowChunk;
+    fn extract(&mut self) -> Option<&mut RowChunk> {
+        self.current = self.ready.pop_front()?;
+        Some(&mut self.current)
+    }
+    fn finish(&mut self) -> Option<&mut RowChunk> {
+        self.extract()
+    }
+}
+

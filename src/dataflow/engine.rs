@@ -1,0 +1,403 @@
+//! The engine as its owner sees it: commands in, atomics out.
+
+use crate::flow::{FlowKind, FlowShared, FlowSpec, OperatorStats};
+use crate::layout::Layout;
+use crate::render::validate;
+use crate::subscribe::{SubscribeSink, Subscription, SubscriptionId};
+use crate::worker::{Command, Link, run};
+use crossbeam_channel::{Sender, unbounded};
+use differential_dataflow::trace::ExertionLogic;
+use hw_repr::{GlobalId, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp, UpdateBatch};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::thread::Thread;
+use timely::WorkerConfig;
+use timely::communication::{WorkerGuards, Config as Communication};
+
+/// Rows above which one batch is sliced over the workers.
+const SLICE_ROWS: usize = 1024;
+/// Updates worth of merging a step while compacting.
+const COMPACT_EFFORT: usize = 1 << 20;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Threads, 1 to 256.
+    pub workers: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig { workers: 1 }
+    }
+}
+
+type Waker = Arc<dyn Fn() + Send + Sync>;
+
+struct Entry {
+    shared: Arc<FlowShared>,
+    layout: Layout,
+    desc: RelationDesc,
+    inputs: HashMap<GlobalId, Vec<SqlType>>,
+    reads: BTreeSet<GlobalId>,
+    users: usize,
+    /// DROP came, users are left.
+    dropped: bool,
+    since: Timestamp,
+    upper: Timestamp,
+}
+
+#[derive(Default)]
+struct Flows {
+    entries: HashMap<GlobalId, Entry>,
+    subscriptions: HashMap<SubscriptionId, GlobalId>,
+    next_worker: usize,
+}
+
+/// The workers and what is installed in them. Calls return before the workers have acted.
+pub struct Engine {
+    senders: Vec<Sender<Command>>,
+    threads: Vec<Thread>,
+    guards: Mutex<Option<WorkerGuards<()>>>,
+    flows: Mutex<Flows>,
+    waker: Arc<RwLock<Option<Waker>>>,
+    compacting: Arc<AtomicBool>,
+    next_subscription: AtomicU64,
+}
+
+/// Aborts the process when its thread panics: crash over corrupt.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a worker panicked; the process ends");
+            std::process::abort();
+        }
+    }
+}
+
+impl Engine {
+    /// Starts the workers.
+    pub fn start(config: EngineConfig) -> Result<Engine, SqlError> {
+        if !(1..=256).contains(&config.workers) {
+            return Err(SqlError::new(SqlState::INVALID_PARAMETER, "the number of workers must be between 1 and 256"));
+        }
+        let waker: Arc<RwLock<Option<Waker>>> = Arc::default();
+        let compacting = Arc::new(AtomicBool::new(false));
+        let (mut senders, mut links) = (vec![], vec![]);
+        for _ in 0..config.workers {
+            let (to, commands) = unbounded();
+            let waker = waker.clone();
+            let wake = Arc::new(move || {
+                let waker = waker.read().unwrap_or_else(|e| e.into_inner()).clone();
+                if let Some(wake) = waker {
+                    wake();
+                }
+            });
+            senders.push(to);
+            links.push(Mutex::new(Some(Link { commands, wake, compacting: compacting.clone() })));
+        }
+        let (up, started) = unbounded();
+        let up = Mutex::new(up);
+        let mut worker_config = WorkerConfig::default();
+        worker_config.set::<ExertionLogic>("differential/default_exert_logic".into(), exert_logic(compacting.clone()));
+        let communication = if config.workers == 1 { Communication::Thread } else { Communication::Process(config.workers) };
+        let guards = timely::execute(timely::Config { communication, worker: worker_config }, move |worker| {
+            let _abort = AbortOnPanic;
+            let link = links[worker.index()].lock().ok().and_then(|mut l| l.take());
+            let _ = up.lock().map(|up| up.send((worker.index(), std::thread::current())));
+            if let Some(link) = link {
+                run(worker, link);
+            }
+        });
+        let guards = guards.map_err(|e| SqlError::internal(format!("the workers did not start: {e}")))?;
+        let mut threads: Vec<(usize, Thread)> = started.iter().take(config.workers).collect();
+        threads.sort_by_key(|t| t.0);
+        Ok(Engine {
+            senders,
+            threads: threads.into_iter().map(|t| t.1).collect(),
+            guards: Mutex::new(Some(guards)),
+            flows: Mutex::default(),
+            waker,
+            compacting,
+            next_subscription: AtomicU64::new(1),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Flows> {
+        self.flows.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The same command to all, under the lock of the flows so that all see one order.
+    fn broadcast(&self, _order: &Flows, command: Command) {
+        for (sender, thread) in self.senders.iter().zip(&self.threads) {
+            let _ = sender.send(command.clone());
+            thread.unpark();
+        }
+    }
+
+    /// Called from a worker's thread whenever a frontier or a publication moved. Must not block.
+    pub fn set_waker(&self, waker: Arc<dyn Fn() + Send + Sync>) {
+        *self.waker.write().unwrap_or_else(|e| e.into_inner()) = Some(waker);
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.senders.len()
+    }
+
+    /// Installs a dataflow. What it reads must be installed and readable at its as_of.
+    pub fn install(&self, spec: FlowSpec) -> Result<(), SqlError> {
+        let mut flows = self.lock();
+        if flows.entries.contains_key(&spec.id) {
+            return Err(SqlError::internal(format!("dataflow {} is installed already", spec.id)));
+        }
+        let mut inputs: HashMap<GlobalId, Vec<SqlType>> = spec.inputs.iter().map(|(id, d)| (*id, d.types())).collect();
+        let mut reads = BTreeSet::new();
+        let (desc, key) = match &spec.kind {
+            FlowKind::Table { desc, key } => {
+                inputs.insert(spec.id, desc.types());
+                (desc.clone(), key.clone())
+            }
+            FlowKind::View { plan, desc, key } => {
+                validate(plan)?;
+                plan.for_each_get(&mut |id, _| {
+                    reads.insert(id);
+                });
+                let same = plan.types().iter().map(SqlType::arrow).eq(desc.types().iter().map(SqlType::arrow));
+                if !same {
+                    return Err(SqlError::internal("the plan does not have the columns of its description"));
+                }
+                (desc.clone(), key.clone())
+            }
+            FlowKind::Index { on, columns } => {
+                reads.insert(*on);
+                let desc = flows.entries.get(on).map(|e| e.desc.clone()).ok_or_else(|| not_there(*on))?;
+                (desc, columns.clone())
+            }
+        };
+        reads.retain(|id| !inputs.contains_key(id));
+        for id in &reads {
+            let entry = flows.entries.get(id).filter(|e| !e.dropped).ok_or_else(|| not_there(*id))?;
+            if entry.since > spec.as_of {
+                return Err(SqlError::internal(format!("dataflow {id} cannot be read at {}, only from {} on", spec.as_of, entry.since)));
+            }
+        }
+        let key = if key.is_empty() { (0..desc.arity()).collect() } else { key };
+        if key.iter().any(|k| *k >= desc.arity()) {
+            return Err(SqlError::internal("a key column that the relation does not have"));
+        }
+        let layout = Layout::served(&desc.types(), &key);
+        let shared = Arc::new(FlowShared::new(spec.id, spec.name.clone(), key, layout.order(), self.workers()));
+        for id in &reads {
+            if let Some(entry) = flows.entries.get_mut(id) {
+                entry.users += 1;
+            }
+        }
+        let (id, as_of) = (spec.id, spec.as_of);
+        let entry = Entry { shared: shared.clone(), layout: layout.clone(), desc, inputs, reads, users: 0, dropped: false, since: as_of, upper: as_of };
+        flows.entries.insert(id, entry);
+        self.broadcast(&flows, Command::Install(Arc::new(spec), shared, layout));
+        Ok(())
+    }
+
+    /// Changes for an input of a flow, at or after the time it was advanced to.
+    pub fn send(&self, flow: GlobalId, input: GlobalId, batches: Vec<UpdateBatch>) -> Result<(), SqlError> {
+        let mut flows = self.lock();
+        let entry = flows.entries.get(&flow).ok_or_else(|| not_there(flow))?;
+        let types = entry.inputs.get(&input).ok_or_else(|| SqlError::internal(format!("dataflow {flow} has no input {input}")))?;
+        for batch in &batches {
+            if batch.time < entry.upper {
+                return Err(SqlError::internal(format!("changes at {} for dataflow {flow}, which was advanced to {}", batch.time, entry.upper)));
+            }
+            let schema = batch.rows.schema();
+            if !schema.fields().iter().map(|f| f.data_type().clone()).eq(types.iter().map(SqlType::arrow)) {
+                return Err(SqlError::internal(format!("a batch for {input} does not have its columns: {schema}")));
+            }
+        }
+        self.compacting.store(false, Ordering::Relaxed);
+        for (worker, batches) in self.deal(&mut flows.next_worker, batches).into_iter().enumerate() {
+            if !batches.is_empty() {
+                let _ = self.senders[worker].send(Command::Send(flow, input, batches));
+                self.threads[worker].unpark();
+            }
+        }
+        Ok(())
+    }
+
+    /// Large batches sliced over all workers, small ones in turn.
+    fn deal(&self, next: &mut usize, batches: Vec<UpdateBatch>) -> Vec<Vec<UpdateBatch>> {
+        let workers = self.workers();
+        let mut out: Vec<Vec<UpdateBatch>> = vec![vec![]; workers];
+        for batch in batches.into_iter().filter(|b| !b.is_empty()) {
+            if batch.len() < SLICE_ROWS || workers == 1 {
+                out[*next % workers].push(batch);
+                *next += 1;
+                continue;
+            }
+            let step = batch.len().div_ceil(workers);
+            for (worker, out) in out.iter_mut().enumerate() {
+                let at = (worker * step).min(batch.len());
+                let len = step.min(batch.len() - at);
+                if len > 0 {
+                    let diffs = batch.diffs.as_ref().map(|d| Arc::new(d.slice(at, len)));
+                    out.push(UpdateBatch { rows: batch.rows.slice(at, len), diffs, time: batch.time });
+                }
+            }
+        }
+        out
+    }
+
+    /// All inputs of a flow: no change below `to` will follow. Earlier times are ignored.
+    pub fn advance(&self, flow: GlobalId, to: Timestamp) {
+        let mut flows = self.lock();
+        if let Some(entry) = flows.entries.get_mut(&flow).filter(|e| !e.inputs.is_empty() && e.upper < to) {
+            entry.upper = to;
+            self.broadcast(&flows, Command::Advance(flow, to));
+        }
+    }
+
+    /// Advances several flows.
+    pub fn tick(&self, upper: Timestamp, flows: &[GlobalId]) {
+        flows.iter().for_each(|f| self.advance(*f, upper));
+    }
+
+    /// Drops a flow: now, or with its last user.
+    pub fn drop_flow(&self, flow: GlobalId) {
+        let mut flows = self.lock();
+        if let Some(entry) = flows.entries.get_mut(&flow) {
+            entry.dropped = true;
+        }
+        let mut todo = vec![flow];
+        while let Some(id) = todo.pop() {
+            if !flows.entries.get(&id).is_some_and(|e| e.dropped && e.users == 0) {
+                continue;
+            }
+            if let Some(entry) = flows.entries.remove(&id) {
+                self.broadcast(&flows, Command::Drop(id));
+                for read in entry.reads {
+                    if let Some(entry) = flows.entries.get_mut(&read) {
+                        entry.users -= 1;
+                    }
+                    todo.push(read);
+                }
+            }
+        }
+    }
+
+    /// True while a flow is there and not dropped.
+    pub fn is_installed(&self, flow: GlobalId) -> bool {
+        self.lock().entries.get(&flow).is_some_and(|e| !e.dropped)
+    }
+
+    fn shared(&self, flow: GlobalId) -> Option<Arc<FlowShared>> {
+        self.lock().entries.get(&flow).map(|e| e.shared.clone())
+    }
+
+    /// Changes below this time are complete and shown on all workers. 0 for an unknown flow.
+    pub fn frontier(&self, flow: GlobalId) -> Timestamp {
+        self.shared(flow).map_or(0, |s| s.frontier())
+    }
+
+    /// The newest contents of a flow.
+    pub fn published(&self, flow: GlobalId) -> Option<Arc<PublishedRelation>> {
+        self.shared(flow).map(|s| Arc::new(s.published()))
+    }
+
+    /// The newest errors of a flow: columns sqlstate, message, expression, row, all text.
+    pub fn published_errors(&self, flow: GlobalId) -> Option<Arc<PublishedRelation>> {
+        self.shared(flow).map(|s| Arc::new(s.published_errors()))
+    }
+
+    /// Reads of a flow below `since` are over.
+    pub fn allow_compaction(&self, flow: GlobalId, since: Timestamp) {
+        let mut flows = self.lock();
+        if let Some(entry) = flows.entries.get_mut(&flow).filter(|e| e.since < since) {
+            entry.since = since;
+            self.broadcast(&flows, Command::AllowCompaction(flow, since));
+        }
+    }
+
+    /// Follows a flow from `as_of` on: the contents then, if `snapshot`, and every later change.
+    pub fn subscribe(&self, flow: GlobalId, as_of: Timestamp, snapshot: bool, sink: SubscribeSink) -> Result<SubscriptionId, SqlError> {
+        let mut flows = self.lock();
+        let entry = flows.entries.get_mut(&flow).ok_or_else(|| not_there(flow))?;
+        if as_of < entry.since {
+            let message = format!("cannot read at {as_of}: history is kept from {} on", entry.since);
+            return Err(SqlError::new(SqlState::INVALID_PARAMETER, message));
+        }
+        entry.users += 1;
+        let id = SubscriptionId(self.next_subscription.fetch_add(1, Ordering::Relaxed));
+        let subscription = Arc::new(Subscription::new(as_of, snapshot, entry.layout.clone(), sink, self.workers()));
+        flows.subscriptions.insert(id, flow);
+        self.broadcast(&flows, Command::Subscribe(id, flow, subscription));
+        Ok(id)
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, id: SubscriptionId) {
+        let mut flows = self.lock();
+        let Some(flow) = flows.subscriptions.remove(&id) else { return };
+        self.broadcast(&flows, Command::Unsubscribe(id));
+        let last = flows.entries.get_mut(&flow).is_some_and(|e| {
+            e.users -= 1;
+            e.users == 0 && e.dropped
+        });
+        drop(flows);
+        if last {
+            self.drop_flow(flow);
+        }
+    }
+
+    /// What every operator holds.
+    pub fn operators(&self) -> Vec<OperatorStats> {
+        self.lock().entries.values().flat_map(|e| e.shared.stats()).collect()
+    }
+
+    /// Rows and bytes of all arrangements and states of a flow.
+    pub fn arranged(&self, flow: GlobalId) -> (usize, usize) {
+        let stats = self.shared(flow).map(|s| s.stats()).unwrap_or_default();
+        stats.iter().fold((0, 0), |sum, s| (sum.0 + s.rows as usize, sum.1 + s.bytes as usize))
+    }
+
+    /// Every arrangement becomes one batch, from the next time it is advanced until the next changes are sent.
+    pub fn compact(&self) {
+        let flows = self.lock();
+        self.broadcast(&flows, Command::Compact);
+    }
+
+    /// Ends the workers and waits for them.
+    pub fn shutdown(&self) {
+        let flows = self.lock();
+        self.broadcast(&flows, Command::Shutdown);
+        drop(flows);
+        let guards = self.guards.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(guards) = guards {
+            for result in guards.join() {
+                if let Err(error) = result {
+                    tracing::error!(%error, "a worker ended badly");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn not_there(flow: GlobalId) -> SqlError {
+    SqlError::internal(format!("dataflow {flow} is not installed"))
+}
+
+/// While compacting, merges go on without new updates until one batch is left.
+fn exert_logic(compacting: Arc<AtomicBool>) -> ExertionLogic {
+    Arc::new(move |layers| {
+        let batches: usize = layers.iter().map(|l| l.1).sum();
+        (compacting.load(Ordering::Relaxed) && batches > 1).then_some(COMPACT_EFFORT)
+    })
+}

@@ -1,0 +1,149 @@
+//! What a flow is to the outside: its specification, and what workers show of it through atomics.
+
+use crate::closed::Counters;
+use arc_swap::ArcSwap;
+use hw_plan::FlowPlan;
+use hw_repr::chunk::PublishedShard;
+use hw_repr::{GlobalId, PublishedRelation, RelationDesc, Timestamp};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A dataflow to install.
+#[derive(Clone, Debug)]
+pub struct FlowSpec {
+    /// Its id: that of the relation it maintains.
+    pub id: GlobalId,
+    /// For people.
+    pub name: String,
+    /// What it maintains.
+    pub kind: FlowKind,
+    /// Source relations that are inputs of this dataflow itself, with all their columns.
+    pub inputs: Vec<(GlobalId, RelationDesc)>,
+    /// The first time at which its contents are right.
+    pub as_of: Timestamp,
+    /// Of the plan and its inputs: state restored under another one is not taken.
+    pub fingerprint: u64,
+}
+
+/// The kinds of dataflow.
+#[derive(Clone, Debug)]
+pub enum FlowKind {
+    /// A table: what is sent to it. Its one input has its own id.
+    Table {
+        /// Columns.
+        desc: RelationDesc,
+        /// Key of the arrangement; empty: all columns.
+        key: Vec<usize>,
+    },
+    /// A materialized view.
+    View {
+        /// What it computes.
+        plan: FlowPlan,
+        /// Columns.
+        desc: RelationDesc,
+        /// Key of the arrangement; empty: all columns.
+        key: Vec<usize>,
+    },
+    /// An arrangement of another flow by other columns.
+    Index {
+        /// Of which flow.
+        on: GlobalId,
+        /// The key.
+        columns: Vec<usize>,
+    },
+}
+
+/// What an operator holds.
+#[derive(Clone, Debug)]
+pub struct OperatorStats {
+    /// Of which flow.
+    pub flow: GlobalId,
+    /// The flow's name.
+    pub flow_name: String,
+    /// Kind of operator.
+    pub operator: &'static str,
+    /// Which worker.
+    pub worker: usize,
+    /// Rows, keys or groups.
+    pub rows: u64,
+    /// Heap bytes.
+    pub bytes: u64,
+}
+
+/// Counters of an operator on a worker.
+pub struct OperatorCounters {
+    /// Kind.
+    pub name: &'static str,
+    /// Worker.
+    pub worker: usize,
+    /// Its figures.
+    pub counters: Arc<Counters>,
+}
+
+/// What one worker shows of a flow. Invariant: shards are stored before the frontier that covers them.
+pub struct WorkerShown {
+    frontier: AtomicU64,
+    oks: ArcSwap<PublishedShard>,
+    errs: ArcSwap<PublishedShard>,
+}
+
+/// A flow as every thread sees it.
+pub struct FlowShared {
+    /// Its id.
+    pub id: GlobalId,
+    /// Its name.
+    pub name: String,
+    /// Key of the served arrangement.
+    pub key: Vec<usize>,
+    /// Columns in the order of their bytes.
+    pub order: Vec<usize>,
+    shown: Vec<WorkerShown>,
+    /// Figures of its operators.
+    pub operators: Mutex<Vec<OperatorCounters>>,
+}
+
+impl FlowShared {
+    /// A flow that has shown nothing yet.
+    pub fn new(id: GlobalId, name: String, key: Vec<usize>, order: Vec<usize>, workers: usize) -> FlowShared {
+        let shown = || WorkerShown {
+            frontier: AtomicU64::new(0),
+            oks: ArcSwap::from_pointee(PublishedShard::default()),
+            errs: ArcSwap::from_pointee(PublishedShard::default()),
+        };
+        FlowShared { id, name, key, order, shown: (0..workers).map(|_| shown()).collect(), operators: Mutex::default() }
+    }
+    /// Shows a worker's shards, then the frontier.
+    pub fn show(&self, worker: usize, oks: PublishedShard, errs: PublishedShard, frontier: Timestamp) {
+        let shown = &self.shown[worker];
+        shown.oks.store(Arc::new(oks));
+        shown.errs.store(Arc::new(errs));
+        shown.frontier.store(frontier, Ordering::Release);
+    }
+    /// Changes below this time are shown by all workers.
+    pub fn frontier(&self) -> Timestamp {
+        self.shown.iter().map(|s| s.frontier.load(Ordering::Acquire)).min().unwrap_or(0)
+    }
+    /// The newest contents.
+    pub fn published(&self) -> PublishedRelation {
+        let shards = self.shown.iter().map(|s| s.oks.load_full()).collect();
+        PublishedRelation { shards, key: self.key.clone(), order: self.order.clone() }
+    }
+    /// The newest errors: four text columns.
+    pub fn published_errors(&self) -> PublishedRelation {
+        let shards = self.shown.iter().map(|s| s.errs.load_full()).collect();
+        PublishedRelation { shards, key: vec![0, 1, 2, 3], order: vec![0, 1, 2, 3] }
+    }
+    /// Figures per operator and worker.
+    pub fn stats(&self) -> Vec<OperatorStats> {
+        let operators = self.operators.lock().unwrap_or_else(|e| e.into_inner());
+        let stats = |o: &OperatorCounters| OperatorStats {
+            flow: self.id,
+            flow_name: self.name.clone(),
+            operator: o.name,
+            worker: o.worker,
+            rows: o.counters.rows.load(Ordering::Relaxed).max(0) as u64,
+            bytes: o.counters.bytes.load(Ordering::Relaxed).max(0) as u64,
+        };
+        operators.iter().map(stats).collect()
+    }
+}

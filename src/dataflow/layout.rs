@@ -1,0 +1,110 @@
+//! How rows of a relation become bytes in an arrangement, and back.
+//!
+//! Two layouts: **served** rows keep every print tail, since readers decode them; **keyed** rows begin with a key in
+//! which equal SQL values have equal bytes, and carry the key's columns again where the key forgot a print tail.
+
+use crate::types::{batch_of, schema_of};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use hw_repr::encoding::{RowCodec, RowEncoder};
+use hw_repr::{ChunkBody, SqlError, SqlType, UpdateBatch};
+
+/// A layout of rows with some columns as the key.
+#[derive(Clone)]
+pub struct Layout {
+    /// Columns of the key, in order.
+    pub key: Vec<usize>,
+    /// Columns that follow.
+    pub rest: Vec<usize>,
+    key_codec: RowCodec,
+    rest_codec: RowCodec,
+    row_codec: RowCodec,
+    wanted: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl Layout {
+    /// For readers: the key, then the other columns ascending, all as they are.
+    pub fn served(types: &[SqlType], key: &[usize]) -> Layout {
+        let rest = (0..types.len()).filter(|c| !key.contains(c)).collect();
+        Self::build(types, key, rest, RowCodec::new(&pick(types, key)))
+    }
+
+    /// For operators: bytes of the key are equal where SQL says so.
+    pub fn keyed(types: &[SqlType], key: &[usize]) -> Layout {
+        let tails = RowCodec::has_print_tails(&pick(types, key));
+        let rest = (0..types.len()).filter(|c| tails || !key.contains(c)).collect();
+        Self::build(types, key, rest, RowCodec::key(&pick(types, key)))
+    }
+
+    fn build(types: &[SqlType], key: &[usize], rest: Vec<usize>, key_codec: RowCodec) -> Layout {
+        let positions: Vec<usize> = key.iter().chain(&rest).copied().collect();
+        let find = |c: &usize| positions.iter().rposition(|p| p == c).expect("invariant: every column is placed");
+        Layout {
+            key_codec,
+            rest_codec: RowCodec::new(&pick(types, &rest)),
+            row_codec: RowCodec::new(&pick(types, &positions)),
+            wanted: (0..types.len()).collect::<Vec<_>>().iter().map(find).collect(),
+            key: key.to_vec(),
+            rest,
+            schema: schema_of(types),
+        }
+    }
+
+    /// The columns in the order of their bytes.
+    pub fn order(&self) -> Vec<usize> {
+        self.key.iter().chain(&self.rest).copied().collect()
+    }
+
+    /// An encoder of the key's bytes.
+    pub fn key_encoder(&self, batch: &RecordBatch) -> RowEncoder {
+        self.key_codec.row_encoder(&columns(batch, &self.key))
+    }
+
+    /// Appends the rows of a batch; those with a NULL in a key column marked in `drop_null` are left out.
+    pub fn encode(&self, batch: &UpdateBatch, drop_null: &[usize], out: &mut ChunkBody) {
+        let mut key = self.key_encoder(&batch.rows);
+        let mut rest = self.rest_codec.row_encoder(&columns(&batch.rows, &self.rest));
+        let strict = columns(&batch.rows, drop_null);
+        for row in 0..batch.len() {
+            let diff = batch.diff(row);
+            if diff == 0 || strict.iter().any(|c| c.is_null(row)) {
+                continue;
+            }
+            let start = out.data.len();
+            key.encode(row, &mut out.data);
+            let key_len = out.data.len() - start;
+            rest.encode(row, &mut out.data);
+            out.seal(key_len, batch.time, diff);
+        }
+    }
+
+    /// The rows as columns of the relation.
+    pub fn decode<'a>(&self, rows: &mut dyn Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, SqlError> {
+        self.row_codec.decode_columns(rows, &self.wanted)
+    }
+
+    /// Rows of key bytes alone, where the key is every column in order.
+    pub fn decode_key_batch<'a>(&self, mut rows: &mut dyn ExactSizeIterator<Item = &'a [u8]>) -> RecordBatch {
+        let count = rows.len();
+        let columns = self.key_codec.decode(&mut rows).expect("invariant: bytes of this codec");
+        batch_of(&self.schema, columns, count).expect("invariant: the key is the whole row")
+    }
+
+    /// As a batch.
+    pub fn decode_batch<'a>(&self, mut rows: &mut dyn ExactSizeIterator<Item = &'a [u8]>) -> Result<RecordBatch, SqlError> {
+        let count = rows.len();
+        let columns = self.decode(&mut rows)?;
+        batch_of(&self.schema, columns, count)
+    }
+}
+
+/// The types at some positions.
+pub fn pick(types: &[SqlType], at: &[usize]) -> Vec<SqlType> {
+    at.iter().map(|i| types[*i]).collect()
+}
+
+/// The columns at some positions.
+pub fn columns(batch: &RecordBatch, at: &[usize]) -> Vec<ArrayRef> {
+    at.iter().map(|i| batch.column(*i).clone()).collect()
+}

@@ -1,0 +1,199 @@
+//! Accumulators: what a group keeps for one aggregate. Each is exact, and a retraction undoes its insertion.
+
+use super::float_sum::FloatSum;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
+};
+use hw_plan::{Aggregate, AggregateFunc};
+use hw_repr::datum::Float;
+use hw_repr::encoding::RowCodec;
+use hw_repr::numeric::Numeric;
+use hw_repr::{Datum, Diff, SqlError, SqlState, SqlType};
+use std::collections::BTreeMap;
+
+/// Sum and count per display scale.
+type Scales = BTreeMap<u8, (i256, i64)>;
+
+/// State of one aggregate.
+pub enum Acc {
+    /// count
+    Count(i64),
+    /// sum, avg of integers and decimals: unscaled sum, number of values
+    Exact(i256, i64),
+    /// sum, avg of bare numeric
+    Numeric(Scales),
+    /// sum, avg of floats
+    Float(Box<FloatSum>, i64),
+    /// min, max: encoded values with their counts
+    Extreme(BTreeMap<Box<[u8]>, i64>),
+    /// bool_and, bool_or: trues, falses
+    Bool(i64, i64),
+}
+
+impl Acc {
+    /// For an aggregate over an argument of type `arg`.
+    pub fn new(func: AggregateFunc, arg: Option<SqlType>) -> Acc {
+        match (func, arg) {
+            (AggregateFunc::Count, _) => Acc::Count(0),
+            (AggregateFunc::Min | AggregateFunc::Max, _) => Acc::Extreme(BTreeMap::new()),
+            (AggregateFunc::BoolAnd | AggregateFunc::BoolOr, _) => Acc::Bool(0, 0),
+            (_, Some(SqlType::Float4 | SqlType::Float8)) => Acc::Float(Box::default(), 0),
+            (_, Some(SqlType::Numeric(None))) => Acc::Numeric(BTreeMap::new()),
+            _ => Acc::Exact(i256::ZERO, 0),
+        }
+    }
+
+    /// Adds the value at `row`, which is not NULL, `diff` times. `bytes` is its encoding, for min and max.
+    pub fn add(&mut self, arg: &ArrayRef, row: usize, bytes: &[u8], diff: Diff) -> Result<(), SqlError> {
+        match self {
+            Acc::Count(n) => *n += diff,
+            Acc::Exact(sum, n) => {
+                *sum = sum.wrapping_add(i256::from_i128(integer(arg, row)?).wrapping_mul(times(diff)));
+                *n += diff;
+            }
+            Acc::Numeric(scales) => {
+                let value = Numeric::from_bytes(arg.as_binary::<i64>().value(row))?;
+                let slot = scales.entry(value.scale).or_insert((i256::ZERO, 0));
+                slot.0 = slot.0.wrapping_add(i256::from_i128(value.value).wrapping_mul(times(diff)));
+                slot.1 += diff;
+                if *slot == (i256::ZERO, 0) {
+                    scales.remove(&value.scale);
+                }
+            }
+            Acc::Float(sum, n) => {
+                let value = match arg.data_type() {
+                    DataType::Float32 => f64::from(arg.as_primitive::<Float32Type>().value(row)),
+                    _ => arg.as_primitive::<Float64Type>().value(row),
+                };
+                sum.add(value, diff);
+                *n += diff;
+            }
+            Acc::Extreme(values) => match values.get_mut(bytes) {
+                Some(n) => {
+                    *n += diff;
+                    if *n == 0 {
+                        values.remove(bytes);
+                    }
+                }
+                None => {
+                    values.insert(bytes.into(), diff);
+                }
+            },
+            Acc::Bool(trues, falses) => {
+                let slot = if arg.as_boolean().value(row) { trues } else { falses };
+                *slot += diff;
+            }
+        }
+        Ok(())
+    }
+
+    /// Heap bytes, estimated.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Acc::Extreme(values) => values.iter().next().map_or(0, |(k, _)| (k.len() + 32) * values.len()),
+            Acc::Numeric(scales) => scales.len() * 64,
+            Acc::Float(sum, _) => sum.bytes() + 64,
+            _ => 0,
+        }
+    }
+
+    /// Appends the result, encoded.
+    pub fn finish(&self, agg: &Aggregate, arg: Option<SqlType>, codec: &RowCodec, out: &mut Vec<u8>) -> Result<(), SqlError> {
+        if let Acc::Extreme(values) = self {
+            let mut present = values.iter().filter(|(_, n)| **n > 0).map(|(v, _)| v);
+            let best = if agg.func == AggregateFunc::Min { present.next() } else { present.next_back() };
+            match best {
+                Some(value) => out.extend_from_slice(value),
+                None => codec.encode_datums(&[Datum::Null], out)?,
+            }
+            return Ok(());
+        }
+        codec.encode_datums(&[self.result(agg, arg)?], out)
+    }
+
+    fn result(&self, agg: &Aggregate, arg: Option<SqlType>) -> Result<Datum, SqlError> {
+        match self {
+            Acc::Count(n) => Ok(Datum::Int8(*n)),
+            Acc::Bool(trues, falses) if trues + falses == 0 => Ok(Datum::Null),
+            Acc::Bool(_, falses) if agg.func == AggregateFunc::BoolAnd => Ok(Datum::Bool(*falses == 0)),
+            Acc::Bool(trues, _) => Ok(Datum::Bool(*trues > 0)),
+            Acc::Float(_, 0) | Acc::Exact(_, 0) => Ok(Datum::Null),
+            Acc::Float(sum, n) => float_result(sum, *n, agg),
+            Acc::Exact(sum, n) => {
+                let scale = match arg {
+                    Some(SqlType::Numeric(Some((_, s)))) => s,
+                    _ => 0,
+                };
+                if agg.func == AggregateFunc::Sum && agg.ty == SqlType::Int8 {
+                    let sum = sum.to_i128().and_then(|v| i64::try_from(v).ok());
+                    return sum.map(Datum::Int8).ok_or_else(|| SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range"));
+                }
+                let sum = Numeric::from_decimal(narrow(*sum)?, scale)?;
+                numeric_result(sum, *n, agg)
+            }
+            Acc::Numeric(scales) => {
+                let n: i64 = scales.values().map(|s| s.1).sum();
+                if n == 0 {
+                    return Ok(Datum::Null);
+                }
+                let scale = scales.iter().filter(|(_, s)| s.1 > 0).map(|(s, _)| *s).max().unwrap_or(0);
+                numeric_result(Numeric::new(narrow(align(scales, scale)?)?, scale)?, n, agg)
+            }
+            Acc::Extreme(_) => Err(SqlError::internal("min and max are read from their encoded values")),
+        }
+    }
+}
+
+fn times(diff: Diff) -> i256 {
+    i256::from_i128(i128::from(diff))
+}
+
+fn overflow() -> SqlError {
+    SqlError::new(SqlState::OUT_OF_RANGE, "value overflows numeric format")
+}
+
+fn narrow(v: i256) -> Result<i128, SqlError> {
+    v.to_i128().ok_or_else(overflow)
+}
+
+/// The sum over all scales, at `scale`. Parts of a greater scale belong to values that are gone and cancel out there.
+fn align(scales: &Scales, scale: u8) -> Result<i256, SqlError> {
+    let top = scales.keys().next_back().copied().unwrap_or(0).max(scale);
+    let power = |by: u8| i256::from_i128(10).checked_pow(u32::from(by)).ok_or_else(overflow);
+    let mut sum = i256::ZERO;
+    for (s, (part, _)) in scales {
+        let part = part.checked_mul(power(top - s)?).ok_or_else(overflow)?;
+        sum = sum.checked_add(part).ok_or_else(overflow)?;
+    }
+    sum.checked_div(power(top - scale)?).ok_or_else(overflow)
+}
+
+fn numeric_result(sum: Numeric, n: i64, agg: &Aggregate) -> Result<Datum, SqlError> {
+    let value = if agg.func == AggregateFunc::Avg { sum.div(&Numeric::from_i64(n))? } else { sum };
+    match agg.ty {
+        SqlType::Numeric(Some((p, s))) => Ok(Datum::Numeric(value.cast(p, s)?)),
+        SqlType::Int8 => Ok(Datum::Int8(value.to_i64()?)),
+        _ => Ok(Datum::Numeric(value)),
+    }
+}
+
+fn float_result(sum: &FloatSum, n: i64, agg: &Aggregate) -> Result<Datum, SqlError> {
+    let value = sum.value();
+    let value = if agg.func == AggregateFunc::Avg { value / n as f64 } else { value };
+    Ok(match agg.ty {
+        SqlType::Float4 => Datum::Float4(Float(f64::from(value as f32))),
+        _ => Datum::Float8(Float(value)),
+    })
+}
+
+/// An integer or the unscaled digits of a decimal.
+fn integer(arg: &ArrayRef, row: usize) -> Result<i128, SqlError> {
+    Ok(match arg.data_type() {
+        DataType::Int16 => arg.as_primitive::<Int16Type>().value(row).into(),
+        DataType::Int32 => arg.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Int64 => arg.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Decimal128(..) => arg.as_primitive::<Decimal128Type>().value(row),
+        other => return Err(SqlError::internal(format!("no sum over {other}"))),
+    })
+}

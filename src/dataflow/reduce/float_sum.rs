@@ -1,0 +1,171 @@
+//! Exact sums of floats: a sparse wide fixed-point number, rounded once. Order and retraction change nothing.
+//!
+//! The value is the sum of `limb * 2^(32 * index - 1074)`. A float adds its mantissa, shifted by less than 32 bits, to
+//! one limb, so a limb has room for 2^41 additions.
+
+use std::collections::BTreeMap;
+
+/// Exponent of the lowest bit of the smallest subnormal.
+const MIN_EXP: i32 = -1074;
+
+/// A sum of `f64`.
+#[derive(Clone, Debug, Default)]
+pub struct FloatSum {
+    limbs: BTreeMap<u8, i128>,
+    nans: i64,
+    plus_infinities: i64,
+    minus_infinities: i64,
+}
+
+impl FloatSum {
+    /// Adds `value` `times` times (negative: takes it away).
+    pub fn add(&mut self, value: f64, times: i64) {
+        if value.is_nan() {
+            self.nans += times;
+        } else if value == f64::INFINITY {
+            self.plus_infinities += times;
+        } else if value == f64::NEG_INFINITY {
+            self.minus_infinities += times;
+        } else if value != 0.0 {
+            let bits = value.to_bits();
+            let exponent = ((bits >> 52) & 0x7ff) as i32;
+            let fraction = (bits & ((1 << 52) - 1)) as i128;
+            let (mantissa, shift) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
+            let signed = if value < 0.0 { -mantissa } else { mantissa };
+            let index = (shift / 32) as u8;
+            let limb = self.limbs.entry(index).or_insert(0);
+            *limb += (signed << (shift % 32)) * i128::from(times);
+            if *limb == 0 {
+                self.limbs.remove(&index);
+            }
+        }
+    }
+
+    /// The sum, rounded to nearest, ties to even.
+    pub fn value(&self) -> f64 {
+        if self.nans > 0 || (self.plus_infinities > 0 && self.minus_infinities > 0) {
+            return f64::NAN;
+        }
+        if self.plus_infinities > 0 {
+            return f64::INFINITY;
+        }
+        if self.minus_infinities > 0 {
+            return f64::NEG_INFINITY;
+        }
+        let (negative, digits) = self.digits();
+        let magnitude = round(&digits);
+        if negative { -magnitude } else { magnitude }
+    }
+
+    /// Sign and base 2^32 digits of the magnitude, lowest first.
+    fn digits(&self) -> (bool, Vec<u32>) {
+        let length = self.limbs.keys().next_back().map_or(0, |i| usize::from(*i) + 1) + 4;
+        let carry_all = |sign: i128| -> (i128, Vec<u32>) {
+            let mut carry: i128 = 0;
+            let digits = (0..length)
+                .map(|i| {
+                    let total = carry + sign * self.limbs.get(&(i as u8)).copied().unwrap_or(0);
+                    carry = total >> 32;
+                    (total & 0xffff_ffff) as u32
+                })
+                .collect();
+            (carry, digits)
+        };
+        let (carry, digits) = carry_all(1);
+        if carry < 0 { (true, carry_all(-1).1) } else { (false, digits) }
+    }
+
+    /// Heap bytes, estimated.
+    pub fn bytes(&self) -> usize {
+        self.limbs.len() * 32
+    }
+}
+
+/// The float nearest to `sum(digit[i] * 2^(32 i)) * 2^MIN_EXP`.
+fn round(digits: &[u32]) -> f64 {
+    let Some(top) = digits.iter().rposition(|d| *d != 0) else { return 0.0 };
+    let high_bit = top as i32 * 32 + 31 - digits[top].leading_zeros() as i32;
+    let bit = |at: i32| at >= 0 && digits[at as usize / 32] >> (at % 32) & 1 == 1;
+    // Below bit 52 the value is subnormal or exact in its lowest bit.
+    let low = (high_bit - 52).max(0);
+    let mut mantissa: u64 = 0;
+    for at in (low..=high_bit).rev() {
+        mantissa = mantissa << 1 | u64::from(bit(at));
+    }
+    let half = bit(low - 1);
+    let rest = (0..low - 1).any(bit);
+    if half && (rest || mantissa & 1 == 1) {
+        mantissa += 1;
+    }
+    let mut exponent = low;
+    if mantissa == 1 << 53 {
+        mantissa >>= 1;
+        exponent += 1;
+    }
+    if mantissa < 1 << 52 {
+        return f64::from_bits(mantissa);
+    }
+    // mantissa * 2^(exponent + MIN_EXP), the biased exponent of which is exponent + 1
+    debug_assert_eq!(MIN_EXP, -1074);
+    if exponent + 1 >= 0x7ff {
+        return f64::INFINITY;
+    }
+    f64::from_bits((exponent as u64 + 1) << 52 | (mantissa & ((1 << 52) - 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_exact_in_any_order() {
+        let mut sum = FloatSum::default();
+        for v in [1e308, 1.0, -1e308, 1e-300, 5e-324] {
+            sum.add(v, 1);
+        }
+        assert_eq!(sum.value(), 1.0);
+        sum.add(1.0, -1);
+        assert_eq!(sum.value(), 1e-300);
+        sum.add(1e-300, -1);
+        assert_eq!(sum.value(), 5e-324);
+        sum.add(5e-324, -1);
+        assert_eq!(sum.value(), 0.0);
+    }
+
+    #[test]
+    fn one_value_gives_itself() {
+        for v in [0.1, -0.1, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 1.5, 3.0e-310, -2.5e17] {
+            let mut sum = FloatSum::default();
+            sum.add(v, 1);
+            assert_eq!(sum.value().to_bits(), v.to_bits(), "{v}");
+        }
+        let mut sum = FloatSum::default();
+        sum.add(f64::MAX, 2);
+        assert_eq!(sum.value(), f64::INFINITY);
+    }
+
+    #[test]
+    fn infinities_come_and_go() {
+        let mut sum = FloatSum::default();
+        sum.add(2.0, 1);
+        sum.add(f64::INFINITY, 1);
+        assert_eq!(sum.value(), f64::INFINITY);
+        sum.add(f64::NEG_INFINITY, 1);
+        assert!(sum.value().is_nan());
+        sum.add(f64::INFINITY, -1);
+        sum.add(f64::NEG_INFINITY, -1);
+        assert_eq!(sum.value(), 2.0);
+    }
+
+    #[test]
+    fn ties_go_to_even() {
+        let mut sum = FloatSum::default();
+        sum.add(9007199254740992.0, 1);
+        sum.add(1.0, 1);
+        assert_eq!(sum.value(), 9007199254740992.0);
+        sum.add(2.0, 1);
+        assert_eq!(sum.value(), 9007199254740996.0);
+        sum.add(1e-200, -1);
+        assert_eq!(sum.value(), 9007199254740994.0);
+    }
+}

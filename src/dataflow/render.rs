@@ -1,0 +1,228 @@
+//! FlowPlan to operators.
+
+use crate::arrange::{ImportToken, arrange, import, trace_size};
+use crate::closed::{ClosedTick, Counters, closed_ticks};
+use crate::distinct::Distinct;
+use crate::exchange::{exchange, owner};
+use crate::flow::{FlowShared, OperatorCounters};
+use crate::layout::Layout;
+use crate::reduce::Reduce;
+use crate::stateless;
+use crate::types::{Pair, RowStream, RowTrace};
+use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
+use hw_repr::{GlobalId, SqlError, SqlType, Timestamp};
+use hw_scalar::Mfp;
+use std::collections::HashMap;
+use std::sync::Arc;
+use timely::dataflow::Scope;
+
+/// Where a [`FlowPlan::Get`] finds its relation.
+pub enum Relation<'s> {
+    /// An input of this dataflow.
+    Input(RowStream<'s>),
+    /// The served arrangement of another flow: rows and errors.
+    Served {
+        /// Rows.
+        oks: RowTrace,
+        /// Errors.
+        errs: RowTrace,
+        /// Of the rows.
+        layout: Layout,
+    },
+}
+
+/// What rendering needs, and what it leaves behind.
+pub struct Render<'s> {
+    /// The dataflow.
+    pub scope: Scope<'s, u64>,
+    /// Relations by id.
+    pub relations: HashMap<GlobalId, Relation<'s>>,
+    /// Contents at this time are the first to be seen.
+    pub as_of: Timestamp,
+    /// Imports to drop with the flow.
+    pub tokens: Vec<ImportToken>,
+    /// Traces inside the flow, for accounting.
+    pub traces: Vec<(Arc<Counters>, RowTrace)>,
+    /// The flow.
+    pub shared: Arc<FlowShared>,
+}
+
+/// Refuses what [`Render`] cannot maintain.
+pub fn validate(plan: &FlowPlan) -> Result<(), SqlError> {
+    let arity = |p: &FlowPlan| p.types().len();
+    let inside = |i: usize, n: usize| if i < n { Ok(()) } else { Err(SqlError::internal("the plan names a column that its input does not have")) };
+    match plan {
+        FlowPlan::Get { .. } => {}
+        FlowPlan::Constant { rows, desc } => {
+            stateless::constant_batch(rows, &desc.types(), 0)?;
+        }
+        FlowPlan::Mfp { input, filter, project, .. } => {
+            Mfp::new(filter, project, &input.types())?;
+        }
+        FlowPlan::Join { left, right, on, .. } => {
+            let (a, b) = (left.types(), right.types());
+            for (l, r) in on {
+                inside(*l, a.len())?;
+                inside(*r, b.len())?;
+                if a[*l].arrow() != b[*r].arrow() {
+                    return Err(SqlError::internal(format!("a join of {} with {}", a[*l], b[*r])));
+                }
+            }
+        }
+        FlowPlan::Reduce { input, group, aggregates, .. } => {
+            let types = input.types();
+            group.iter().try_for_each(|g| inside(*g, types.len()))?;
+            aggregates.iter().try_for_each(|a| validate_aggregate(a, &types))?;
+        }
+        FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => {}
+        FlowPlan::Union { inputs } => {
+            let first = inputs.first().map(FlowPlan::types).ok_or_else(|| SqlError::internal("a union of nothing"))?;
+            let same = |p: &FlowPlan| arity(p) == first.len() && p.types().iter().zip(&first).all(|(a, b)| a.arrow() == b.arrow());
+            if !inputs.iter().all(same) {
+                return Err(SqlError::internal("a union of different types"));
+            }
+        }
+    }
+    plan.inputs().into_iter().try_for_each(validate)
+}
+
+fn validate_aggregate(agg: &Aggregate, types: &[SqlType]) -> Result<(), SqlError> {
+    use AggregateFunc::{Avg, BoolAnd, BoolOr, Count, Max, Min, Sum};
+    let arg = match agg.arg {
+        Some(a) => Some(*types.get(a).ok_or_else(|| SqlError::internal("an aggregate of a column that is not there"))?),
+        None => None,
+    };
+    let filter_fits = agg.filter.is_none_or(|f| types.get(f) == Some(&SqlType::Bool));
+    let number = |t: SqlType| {
+        matches!(t, SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))
+    };
+    let floats = |t: SqlType| matches!(t, SqlType::Float4 | SqlType::Float8);
+    let fits = match (agg.func, arg) {
+        (Count, _) => agg.ty == SqlType::Int8,
+        (Sum | Avg, Some(t)) if floats(t) => floats(agg.ty),
+        (Sum, Some(t)) if number(t) => matches!(agg.ty, SqlType::Int8 | SqlType::Numeric(_)),
+        (Avg, Some(t)) if number(t) => matches!(agg.ty, SqlType::Numeric(_)),
+        (Min | Max, Some(t)) => t.arrow() == agg.ty.arrow(),
+        (BoolAnd | BoolOr, Some(t)) => t == SqlType::Bool && agg.ty == SqlType::Bool,
+        _ => false,
+    };
+    if fits && filter_fits {
+        Ok(())
+    } else {
+        Err(SqlError::unsupported(format!("a materialized view with this aggregate: {:?} over {arg:?}", agg.func)))
+    }
+}
+
+impl<'s> Render<'s> {
+    /// The operators of a plan that passed [`validate`].
+    pub fn plan(&mut self, plan: &FlowPlan) -> Pair<'s> {
+        match plan {
+            FlowPlan::Get { id, name, columns, .. } => self.get(*id, name, columns),
+            FlowPlan::Constant { rows, desc } => {
+                let batch = stateless::constant_batch(rows, &desc.types(), self.as_of).expect("invariant: validated");
+                Pair { oks: stateless::constant(self.scope, Some(batch)), errs: self.no_errors() }
+            }
+            FlowPlan::Mfp { input, filter, project, .. } => {
+                let types = input.types();
+                let inner = self.plan(input);
+                let mfp = Mfp::new(filter, project, &types).expect("invariant: validated");
+                let made = stateless::mfp(inner.oks, mfp, types, stateless::describe(filter, project));
+                Pair { oks: made.oks, errs: stateless::union(self.scope, vec![inner.errs, made.errs]) }
+            }
+            FlowPlan::Join { left, right, on, null_safe } => {
+                let (a, b) = (self.plan(left), self.plan(right));
+                let mut traces = vec![];
+                let oks = crate::join::join((a.oks, &left.types()), (b.oks, &right.types()), on, null_safe, |t| traces.push(t));
+                traces.into_iter().for_each(|t| self.account("join", t));
+                Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
+            }
+            FlowPlan::Reduce { input, group, aggregates, .. } => self.reduce(input, group, aggregates),
+            FlowPlan::Distinct { input } => {
+                let types = input.types();
+                let inner = self.plan(input);
+                self.stateful(inner, "distinct", &Distinct::layout(&types), None, Distinct::new(&types))
+            }
+            FlowPlan::Union { inputs } => {
+                let (oks, errs) = inputs.iter().map(|p| self.plan(p)).map(|p| (p.oks, p.errs)).unzip();
+                Pair { oks: stateless::union(self.scope, oks), errs: stateless::union(self.scope, errs) }
+            }
+            FlowPlan::Negate { input } => {
+                let inner = self.plan(input);
+                Pair { oks: stateless::negate(inner.oks), errs: inner.errs }
+            }
+        }
+    }
+
+    fn get(&mut self, id: GlobalId, name: &str, columns: &[usize]) -> Pair<'s> {
+        let (oks, errs) = match self.relations.get_mut(&id).expect("invariant: the engine checked that it is there") {
+            Relation::Input(stream) => (stream.clone(), None),
+            Relation::Served { oks, errs, layout } => {
+                let (rows, a) = import(self.scope, oks, layout, self.as_of, name);
+                let (errors, b) = import(self.scope, errs, &error_layout(), self.as_of, name);
+                self.tokens.extend([a, b]);
+                (rows, Some(errors))
+            }
+        };
+        let errs = errs.unwrap_or_else(|| self.no_errors());
+        Pair { oks: stateless::project(oks, columns), errs }
+    }
+
+    fn reduce(&mut self, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
+        let types = input.types();
+        let inner = self.plan(input);
+        let global = group.is_empty() && owner(&[], self.scope.peers()) == self.scope.index();
+        let state = Reduce::new(&types, group, aggregates, global);
+        self.stateful(inner, "reduce", &Reduce::layout(&types, group), global.then_some(self.as_of), state)
+    }
+
+    fn stateful(&mut self, input: Pair<'s>, name: &'static str, layout: &Layout, first: Option<Timestamp>, state: impl ClosedTick) -> Pair<'s> {
+        let counters = self.shared.register(name, self.scope.index());
+        let tagged = closed_ticks(exchange(input.oks, layout), name, first, state, counters);
+        let made = stateless::split_pair(tagged);
+        Pair { oks: made.oks, errs: stateless::union(self.scope, vec![input.errs, made.errs]) }
+    }
+
+    fn account(&mut self, name: &'static str, trace: RowTrace) {
+        self.traces.push((self.shared.register(name, self.scope.index()), unhold(trace)));
+    }
+
+    fn no_errors(&self) -> RowStream<'s> {
+        stateless::constant(self.scope, None)
+    }
+
+    /// Arranges a collection for readers.
+    pub fn serve(&mut self, stream: RowStream<'s>, layout: &Layout, name: &'static str) -> crate::types::RowArranged<'s> {
+        arrange(stream, layout, &[], name)
+    }
+}
+
+/// A handle that holds back no compaction.
+pub fn unhold(mut trace: RowTrace) -> RowTrace {
+    use differential_dataflow::trace::TraceReader;
+    trace.set_logical_compaction(timely::progress::Antichain::new().borrow());
+    trace.set_physical_compaction(timely::progress::Antichain::new().borrow());
+    trace
+}
+
+/// Error rows are arranged as a whole.
+pub fn error_layout() -> Layout {
+    Layout::served(&crate::types::error_types(), &[0, 1, 2, 3])
+}
+
+/// Writes the sizes of traces where any thread reads them.
+pub fn account_traces(traces: &[(Arc<Counters>, RowTrace)]) {
+    for (counters, trace) in traces {
+        let (rows, bytes) = trace_size(trace);
+        counters.set(rows, bytes);
+    }
+}
+
+impl FlowShared {
+    /// Counters of a new operator on a worker.
+    pub fn register(&self, name: &'static str, worker: usize) -> Arc<Counters> {
+        let counters = Arc::new(Counters::default());
+        let entry = OperatorCounters { name, worker, counters: counters.clone() };
+        self.operators.lock().unwrap_or_else(|e| e.into_inner()).push(entry);
+        counters
+    }
+}

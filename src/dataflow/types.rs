@@ -1,0 +1,97 @@
+//! The concrete types of the engine, fixed once: time, containers of the edges, traces, streams.
+//!
+//! Invariant: an [`UpdateBatch`] travels under a capability at or before its own time.
+
+use crate::chunk::RowChunk;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
+use hw_repr::{SqlError, SqlType, UpdateBatch};
+use std::rc::Rc;
+use std::sync::Arc;
+use timely::Accountable;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::ContainerBytes;
+
+/// A container of the edges: batches of changes, several times allowed.
+#[derive(Clone, Debug, Default)]
+pub struct Rows(pub Vec<UpdateBatch>);
+
+impl Accountable for Rows {
+    fn record_count(&self) -> i64 {
+        self.0.iter().map(|b| b.len() as i64).sum()
+    }
+}
+
+/// Batches with the worker they are for.
+#[derive(Clone, Debug, Default)]
+pub struct Parcels(pub Vec<(usize, UpdateBatch)>);
+
+impl Accountable for Parcels {
+    fn record_count(&self) -> i64 {
+        self.0.iter().map(|b| b.1.len() as i64).sum()
+    }
+}
+
+/// Workers are threads of one process, between which batches are moved by pointer. Timely asks for these methods at
+/// compile time only; they run between processes, which [`crate::Engine`] never starts.
+impl ContainerBytes for Parcels {
+    fn from_bytes(_: timely::bytes::arc::Bytes) -> Self {
+        unreachable!("invariant: the engine runs in one process")
+    }
+    fn length_in_bytes(&self) -> usize {
+        unreachable!("invariant: the engine runs in one process")
+    }
+    fn into_bytes<W: std::io::Write>(&self, _: &mut W) {
+        unreachable!("invariant: the engine runs in one process")
+    }
+}
+
+/// Sorted chunks on their way into an arrangement.
+#[derive(Clone, Debug, Default)]
+pub struct Chunks(pub Vec<RowChunk>);
+
+impl Accountable for Chunks {
+    fn record_count(&self) -> i64 {
+        self.0.iter().map(|c| (c.hi - c.lo) as i64).sum()
+    }
+}
+
+/// A stream of changes.
+pub type RowStream<'s> = Stream<'s, u64, Rows>;
+/// One batch of an arrangement.
+pub type RowBatch = Rc<ChunkBatch<RowChunk>>;
+/// The trace of an arrangement.
+pub type RowSpine = ChunkSpine<RowChunk>;
+/// A handle on it.
+pub type RowTrace = TraceAgent<RowSpine>;
+/// An arrangement within a dataflow.
+pub type RowArranged<'s> = Arranged<'s, RowTrace>;
+
+/// What every operator renders: rows, and the rows of errors (see [`error_types`]).
+pub struct Pair<'s> {
+    /// The collection.
+    pub oks: RowStream<'s>,
+    /// Its errors.
+    pub errs: RowStream<'s>,
+}
+
+/// The columns of error rows: SQLSTATE, message, expression, the failing row as JSON text.
+pub fn error_types() -> Vec<SqlType> {
+    vec![SqlType::Text; 4]
+}
+
+/// A schema with positional names.
+pub fn schema_of(types: &[SqlType]) -> SchemaRef {
+    let fields: Vec<Field> =
+        types.iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t.arrow(), true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// A batch of `rows` rows, also where there are no columns.
+pub fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, SqlError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(|e| SqlError::internal(format!("columns do not fit their schema: {e}")))
+}

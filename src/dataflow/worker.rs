@@ -1,0 +1,248 @@
+//! The loop of one worker: drain commands, step, show what moved.
+
+use crate::arrange::{Followed, ImportToken, follow, trace_size};
+use crate::closed::Counters;
+use crate::flow::{FlowKind, FlowShared, FlowSpec};
+use crate::layout::Layout;
+use crate::render::{Relation, Render, account_traces, error_layout};
+use crate::subscribe::{Subscription, SubscriptionId};
+use crate::types::{Pair, RowTrace, Rows};
+use crossbeam_channel::{Receiver, TryRecvError};
+use differential_dataflow::trace::TraceReader;
+use hw_repr::chunk::PublishedShard;
+use hw_repr::{GlobalId, Timestamp, UpdateBatch};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use timely::container::NoopBuilder;
+use timely::dataflow::operators::core::{Input, Probe};
+use timely::dataflow::operators::core::input::Handle;
+use timely::dataflow::ProbeHandle;
+use timely::progress::Antichain;
+use timely::worker::Worker;
+
+/// How long a worker sleeps without being woken.
+const PARK: Duration = Duration::from_millis(50);
+/// The same while a subscriber has no room.
+const PARK_BACKLOG: Duration = Duration::from_millis(2);
+
+/// What workers are told, all in the same order.
+#[derive(Clone)]
+pub enum Command {
+    /// Render a flow.
+    Install(Arc<FlowSpec>, Arc<FlowShared>, Layout),
+    /// This worker's part of changes.
+    Send(GlobalId, GlobalId, Vec<UpdateBatch>),
+    /// No change below this time will follow.
+    Advance(GlobalId, Timestamp),
+    /// Forget a flow.
+    Drop(GlobalId),
+    /// Times below may be joined.
+    AllowCompaction(GlobalId, Timestamp),
+    /// Follow a flow.
+    Subscribe(SubscriptionId, GlobalId, Arc<Subscription>),
+    /// Stop following.
+    Unsubscribe(SubscriptionId),
+    /// Merge arrangements.
+    Compact,
+    /// End.
+    Shutdown,
+}
+
+/// What a worker shares with the engine.
+pub struct Link {
+    /// Its commands.
+    pub commands: Receiver<Command>,
+    /// Called when anything shown moved.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// Raised while arrangements are to be merged to the end.
+    pub compacting: Arc<AtomicBool>,
+}
+
+struct Flow {
+    inputs: HashMap<GlobalId, Handle<u64, NoopBuilder<Rows>>>,
+    _tokens: Vec<ImportToken>,
+    oks: RowTrace,
+    errs: RowTrace,
+    probe: ProbeHandle<u64>,
+    traces: Vec<(Arc<Counters>, RowTrace)>,
+    served: Arc<Counters>,
+    layout: Layout,
+    shared: Arc<FlowShared>,
+    since: Timestamp,
+    shown: Option<Timestamp>,
+}
+
+/// One worker.
+pub struct State {
+    flows: BTreeMap<GlobalId, Flow>,
+    subscriptions: HashMap<SubscriptionId, (Arc<Subscription>, Vec<ImportToken>)>,
+    link: Link,
+    /// Show everything again, moved or not.
+    again: bool,
+}
+
+/// Runs until told to end.
+pub fn run(worker: &mut Worker, link: Link) {
+    let mut state = State { flows: BTreeMap::new(), subscriptions: HashMap::new(), link, again: false };
+    loop {
+        loop {
+            match state.link.commands.try_recv() {
+                Ok(Command::Shutdown) | Err(TryRecvError::Disconnected) => return,
+                Ok(command) => state.apply(worker, command),
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        let backlog = state.subscriptions.values().filter(|s| s.0.flush()).count() > 0;
+        worker.step_or_park(Some(if backlog { PARK_BACKLOG } else { PARK }));
+        state.show(worker.index());
+    }
+}
+
+impl State {
+    fn apply(&mut self, worker: &mut Worker, command: Command) {
+        match command {
+            Command::Install(spec, shared, layout) => {
+                let flow = self.install(worker, &spec, shared, layout);
+                self.flows.insert(spec.id, flow);
+            }
+            Command::Send(flow, input, batches) => {
+                if let Some(handle) = self.flows.get_mut(&flow).and_then(|f| f.inputs.get_mut(&input)) {
+                    handle.send_batch(&mut Rows(batches));
+                }
+            }
+            Command::Advance(flow, to) => {
+                for handle in self.flows.get_mut(&flow).into_iter().flat_map(|f| f.inputs.values_mut()) {
+                    if *handle.time() < to {
+                        handle.advance_to(to);
+                    }
+                }
+            }
+            Command::Drop(flow) => drop(self.flows.remove(&flow)),
+            Command::AllowCompaction(flow, since) => {
+                if let Some(flow) = self.flows.get_mut(&flow).filter(|f| f.since < since) {
+                    flow.since = since;
+                    let since = Antichain::from_elem(since);
+                    flow.oks.set_logical_compaction(since.borrow());
+                    flow.errs.set_logical_compaction(since.borrow());
+                }
+            }
+            Command::Subscribe(id, flow, subscription) => self.subscribe(worker, id, flow, subscription),
+            Command::Unsubscribe(id) => drop(self.subscriptions.remove(&id)),
+            Command::Compact => {
+                self.link.compacting.store(true, Ordering::Relaxed);
+                self.again = true;
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    fn install(&mut self, worker: &mut Worker, spec: &FlowSpec, shared: Arc<FlowShared>, layout: Layout) -> Flow {
+        let name = format!("{} {}", spec.id, spec.name);
+        let flows = &mut self.flows;
+        worker.dataflow_named::<u64, _, _>(&name, |scope| {
+            let mut render = Render { scope, relations: HashMap::new(), as_of: spec.as_of, tokens: vec![], traces: vec![], shared };
+            let mut inputs = HashMap::new();
+            let own = matches!(spec.kind, FlowKind::Table { .. }).then_some(spec.id);
+            for id in spec.inputs.iter().map(|i| i.0).chain(own) {
+                let (mut handle, stream) = scope.new_input_with_builder::<NoopBuilder<Rows>>();
+                handle.advance_to(spec.as_of);
+                inputs.insert(id, handle);
+                render.relations.insert(id, Relation::Input(stream));
+            }
+            for (id, flow) in flows.iter() {
+                let served = Relation::Served { oks: flow.oks.clone(), errs: flow.errs.clone(), layout: flow.layout.clone() };
+                render.relations.entry(*id).or_insert(served);
+            }
+            let pair = match &spec.kind {
+                FlowKind::Table { desc, .. } => get_all(&mut render, spec.id, desc.arity()),
+                FlowKind::View { plan, .. } => render.plan(plan),
+                FlowKind::Index { on, .. } => get_all(&mut render, *on, layout.order().len()),
+            };
+            let oks = render.serve(pair.oks, &layout, "serve");
+            let errs = render.serve(pair.errs, &error_layout(), "serve errors");
+            let probe = ProbeHandle::new();
+            oks.stream.probe_with(&probe);
+            errs.stream.probe_with(&probe);
+            let mut flow = Flow {
+                inputs,
+                _tokens: render.tokens,
+                oks: oks.trace,
+                errs: errs.trace,
+                probe,
+                traces: render.traces,
+                served: render.shared.register("serve", scope.index()),
+                layout,
+                shared: render.shared,
+                since: spec.as_of,
+                shown: None,
+            };
+            for trace in [&mut flow.oks, &mut flow.errs] {
+                trace.set_logical_compaction(Antichain::from_elem(spec.as_of).borrow());
+                trace.set_physical_compaction(Antichain::new().borrow());
+            }
+            flow
+        })
+    }
+
+    fn subscribe(&mut self, worker: &mut Worker, id: SubscriptionId, flow: GlobalId, subscription: Arc<Subscription>) {
+        let Some(flow) = self.flows.get_mut(&flow) else { return };
+        let index = worker.index();
+        let (mut oks, mut errs) = (flow.oks.clone(), flow.errs.clone());
+        let as_of = subscription.as_of();
+        let tokens = worker.dataflow_named::<u64, _, _>("Subscribe", |scope| {
+            let each = |errors: bool| {
+                let subscription = subscription.clone();
+                move |seen: Followed<'_>| {
+                    match seen {
+                        Followed::Batch(batch) => subscription.add(&batch.chunks, errors),
+                        Followed::Upper(upper) => subscription.pass(index, errors, upper),
+                    }
+                    vec![]
+                }
+            };
+            let (_, a) = follow(scope, &mut errs, as_of, "FollowErrors", each(true));
+            let (_, b) = follow(scope, &mut oks, as_of, "Follow", each(false));
+            vec![a, b]
+        });
+        self.subscriptions.insert(id, (subscription, tokens));
+    }
+
+    /// Shows every flow whose frontier moved.
+    fn show(&mut self, worker: usize) {
+        let mut moved = false;
+        let again = std::mem::take(&mut self.again);
+        for flow in self.flows.values_mut() {
+            let frontier = flow.probe.with_frontier(|f| f.first().copied().unwrap_or(Timestamp::MAX));
+            if flow.shown == Some(frontier) && !again {
+                continue;
+            }
+            moved = true;
+            flow.shown = Some(frontier);
+            let (rows, bytes) = trace_size(&flow.oks);
+            flow.served.set(rows, bytes);
+            account_traces(&flow.traces);
+            flow.shared.show(worker, shard(&flow.oks, flow.since, frontier), shard(&flow.errs, flow.since, frontier), frontier);
+        }
+        if moved {
+            (self.link.wake)();
+        }
+    }
+}
+
+fn get_all<'s>(render: &mut Render<'s>, id: GlobalId, arity: usize) -> Pair<'s> {
+    let columns: Vec<usize> = (0..arity).collect();
+    let desc = hw_repr::RelationDesc::default();
+    render.plan(&hw_plan::FlowPlan::Get { id, name: id.to_string(), desc, columns })
+}
+
+fn shard(trace: &RowTrace, since: Timestamp, upper: Timestamp) -> PublishedShard {
+    let mut runs = vec![];
+    trace.map_batches(|batch| {
+        if !batch.chunks.is_empty() {
+            runs.push(batch.chunks.iter().map(|c| c.published()).collect());
+        }
+    });
+    PublishedShard { since, upper, runs }
+}
