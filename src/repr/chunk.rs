@@ -5,7 +5,10 @@
 //! byte order is (key, value) order.
 
 use crate::{Diff, Timestamp};
+use std::cmp::Ordering;
 use std::sync::Arc;
+
+mod scan;
 
 /// A column that is stored once where it is constant.
 #[derive(Clone, Debug)]
@@ -150,6 +153,40 @@ impl ChunkBody {
         self.times.push(time);
         self.diffs.push(diff);
     }
+    /// Compares row `i` with `row`, by the prefixes first.
+    #[inline]
+    pub fn cmp_row(&self, i: usize, row: &[u8]) -> Ordering {
+        self.prefixes[i].cmp(&prefix(row)).then_with(|| self.row(i).cmp(row))
+    }
+    /// The sorted and consolidated run of changes in any order: one change per (row, time), none of zero.
+    pub fn from_unsorted(rows: &ChunkBody) -> ChunkBody {
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        order.sort_unstable_by(|a, b| {
+            let (a, b) = (*a as usize, *b as usize);
+            rows.prefixes[a]
+                .cmp(&rows.prefixes[b])
+                .then_with(|| rows.row(a).cmp(rows.row(b)))
+                .then_with(|| rows.times.get(a).cmp(&rows.times.get(b)))
+        });
+        let mut out = ChunkBody::default();
+        out.data.reserve(rows.data.len());
+        let mut at = 0;
+        while let Some(first) = order.get(at).map(|i| *i as usize) {
+            let (row, time) = (rows.row(first), rows.times.get(first));
+            let mut sum = 0;
+            while let Some(i) = order.get(at).map(|i| *i as usize)
+                && rows.times.get(i) == time
+                && rows.row(i) == row
+            {
+                sum += rows.diffs.get(i);
+                at += 1;
+            }
+            if sum != 0 {
+                out.push(row, rows.key_lens.get(first) as usize, time, sum);
+            }
+        }
+        out
+    }
     /// Heap bytes.
     pub fn bytes(&self) -> usize {
         self.data.capacity()
@@ -170,6 +207,50 @@ pub struct ChunkView {
     pub lo: usize,
     /// One past the last row.
     pub hi: usize,
+}
+
+impl ChunkView {
+    /// All rows of a body.
+    pub fn whole(body: Arc<ChunkBody>) -> ChunkView {
+        let hi = body.len();
+        ChunkView { body, lo: 0, hi }
+    }
+    /// Number of changes.
+    pub fn len(&self) -> usize {
+        self.hi - self.lo
+    }
+    /// True without changes.
+    pub fn is_empty(&self) -> bool {
+        self.lo >= self.hi
+    }
+    /// The least row, unless empty.
+    pub fn first(&self) -> Option<&[u8]> {
+        (!self.is_empty()).then(|| self.body.row(self.lo))
+    }
+    /// The greatest row, unless empty.
+    pub fn last(&self) -> Option<&[u8]> {
+        (!self.is_empty()).then(|| self.body.row(self.hi - 1))
+    }
+    /// The first change, in `lo..=hi`, whose row is not below `row`.
+    pub fn seek(&self, row: &[u8]) -> usize {
+        self.partition(|i| self.body.cmp_row(i, row) == Ordering::Less)
+    }
+    /// The changes whose rows start with `start`.
+    pub fn starting_with(&self, start: &[u8]) -> std::ops::Range<usize> {
+        let below = |i: usize| self.body.cmp_row(i, start) == Ordering::Less;
+        let lo = self.partition(below);
+        let hi = self.partition(|i| below(i) || self.body.row(i).starts_with(start));
+        lo..hi
+    }
+    /// The first change for which `before` is false, by binary search.
+    fn partition(&self, before: impl Fn(usize) -> bool) -> usize {
+        let (mut lo, mut hi) = (self.lo, self.hi);
+        while lo < hi {
+            let mid = lo + (hi - lo) / 2;
+            if before(mid) { lo = mid + 1 } else { hi = mid }
+        }
+        lo
+    }
 }
 
 /// What one worker publishes of one served arrangement after a tick: immutable, read by any thread.
