@@ -125,3 +125,35 @@ impl ScalarUDFImpl for ScalarExprUdf {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Array, ArrayRef, Int32Array};
+    use arrow::datatypes::Field;
+
+    fn invoke(f: &ScalarUDF, a: Vec<i32>, b: i32) -> DfResult<ColumnarValue> {
+        let field = || Arc::new(Field::new("x", DataType::Int32, true));
+        let number_rows = a.len();
+        f.invoke_with_args(ScalarFunctionArgs {
+            args: vec![
+                ColumnarValue::Array(Arc::new(Int32Array::from(a)) as ArrayRef),
+                ColumnarValue::Scalar(ScalarValue::Int32(Some(b))),
+            ],
+            arg_fields: vec![field(), field()],
+            number_rows,
+            return_field: field(),
+            config_options: Arc::default(),
+        })
+    }
+
+    #[test]
+    fn a_function_evaluates_its_expression_and_raises_its_errors() {
+        let f = udf(Func::Div, &[SqlType::Int4; 2], SqlType::Int4);
+        assert!(matches!(ScalarExprUdf::expr(&f), Some(ScalarExpr::Call { func: Func::Div, .. })));
+        let Ok(ColumnarValue::Array(out)) = invoke(&f, vec![7, 9], 2) else { panic!("a column is expected") };
+        assert_eq!(out.to_data(), Int32Array::from(vec![3, 4]).to_data());
+        let Err(DataFusionError::External(e)) = invoke(&f, vec![1], 0) else { panic!("an error is expected") };
+        assert_eq!(e.downcast_ref::<SqlError>().map(|e| e.code.as_str()), Some("22012"));
+    }
+}
