@@ -1,1 +1,94 @@
-//! explain
+//! Plans as text, for people and snapshot tests: one operator a line, inputs indented below.
+
+use crate::{Aggregate, FlowPlan, ScalarExpr};
+use hw_repr::{Datum, SqlType};
+use std::fmt::Write;
+
+/// The text of a plan, without a newline at its end.
+pub fn explain(plan: &FlowPlan) -> String {
+    let mut out = String::new();
+    walk(plan, 0, &mut out);
+    out.truncate(out.trim_end().len());
+    out
+}
+
+fn list<T>(items: impl IntoIterator<Item = T>, f: impl Fn(T) -> String) -> String {
+    items.into_iter().map(f).collect::<Vec<_>>().join(", ")
+}
+
+fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
+    let line = match plan {
+        FlowPlan::Get { id, name, desc, .. } => {
+            format!("Get {name} ({id}) columns=[{}]", list(&desc.columns, |c| format!("{} {}", c.name, c.ty)))
+        }
+        FlowPlan::Constant { rows, desc } => {
+            format!("Constant rows={} columns=[{}]", rows.len(), list(&desc.columns, |c| format!("{} {}", c.name, c.ty)))
+        }
+        FlowPlan::Mfp { filter, project, names, .. } => {
+            let filter = if filter.is_empty() { String::new() } else { format!(" filter=[{}]", list(filter, expr)) };
+            let columns = list(project.iter().zip(names), |(e, n)| format!("{n} {} := {}", e.ty(), expr(e)));
+            format!("Mfp{filter} project=[{columns}]")
+        }
+        FlowPlan::Join { on, null_safe, .. } => {
+            let keys = list(on.iter().zip(null_safe), |((l, r), s)| format!("#{l} {} #{r}", if *s { "<=>" } else { "=" }));
+            format!("Join on=[{keys}]")
+        }
+        FlowPlan::Reduce { group, aggregates, names, .. } => format!(
+            "Reduce group=[{}] aggregates=[{}] names=[{}]",
+            list(group, |g| format!("#{g}")),
+            list(aggregates, aggregate),
+            names.join(", ")
+        ),
+        FlowPlan::Distinct { .. } => "Distinct".into(),
+        FlowPlan::Union { .. } => "Union".into(),
+        FlowPlan::Negate { .. } => "Negate".into(),
+    };
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{:1$}{line}", "", depth * 2);
+    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, out));
+}
+
+fn aggregate(a: &Aggregate) -> String {
+    let arg = a.arg.map_or("*".to_string(), |c| format!("#{c}"));
+    let distinct = if a.distinct { "distinct " } else { "" };
+    let filter = a.filter.map_or(String::new(), |f| format!(" filter #{f}"));
+    format!("{}({distinct}{arg}){filter} {}", format!("{:?}", a.func).to_lowercase(), a.ty)
+}
+
+/// The text of an expression; columns are `#position`.
+pub fn expr(e: &ScalarExpr) -> String {
+    match e {
+        ScalarExpr::Column(i, _) => format!("#{i}"),
+        ScalarExpr::Literal(d, ty) => literal(d, *ty),
+        ScalarExpr::Call { func, args, .. } => match args.as_slice() {
+            [a, b] if !func.name().starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                format!("({} {} {})", expr(a), func.name(), expr(b))
+            }
+            _ => format!("{}({})", func.name(), list(args, expr)),
+        },
+        ScalarExpr::Cast { expr: e, to, explicit } => {
+            format!("{}({} as {to})", if *explicit { "cast" } else { "assign" }, expr(e))
+        }
+        ScalarExpr::And(all) => format!("({})", all.iter().map(expr).collect::<Vec<_>>().join(" and ")),
+        ScalarExpr::Or(all) => format!("({})", all.iter().map(expr).collect::<Vec<_>>().join(" or ")),
+        ScalarExpr::Not(e) => format!("not {}", expr(e)),
+        ScalarExpr::IsNull(e) => format!("({} is null)", expr(e)),
+        ScalarExpr::Case { branches, otherwise } => {
+            let whens: String = branches.iter().map(|(c, r)| format!("when {} then {} ", expr(c), expr(r))).collect();
+            format!("case {whens}else {} end", expr(otherwise))
+        }
+        ScalarExpr::Coalesce(all) => format!("coalesce({})", list(all, expr)),
+    }
+}
+
+fn literal(d: &Datum, ty: SqlType) -> String {
+    match d {
+        Datum::Null => format!("null::{ty}"),
+        Datum::Bool(v) => v.to_string(),
+        Datum::Int2(v) => v.to_string(),
+        Datum::Int4(v) => v.to_string(),
+        Datum::Int8(v) => v.to_string(),
+        Datum::Text(v) => format!("'{v}'"),
+        other => format!("{other:?}"),
+    }
+}

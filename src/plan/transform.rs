@@ -1,1 +1,7 @@
-//! transform
+//! Rewrites and analyses of dataflow plans.
+
+mod analyse;
+mod fuse;
+
+pub use analyse::{choose_columns, describe, may_fail, not_null};
+pub use fuse::{simplify, substitute};

@@ -1,0 +1,134 @@
+//! SQL text to plans.
+//!
+//! A statement's life: [`parse`] splits the text and gives one [`ParsedStatement`] each; [`plan`] resolves names
+//! against an immutable catalog snapshot and gives a [`Planned`]: a [`Statement`], and for a query its logical plan
+//! with every expression in PostgreSQL's types (`SqlToRel` -> `retype` -> `optimize`); [`bind_params`] puts values
+//! for parameters; [`lower`] turns a view's plan into a `FlowPlan`.
+//!
+//! Pure: no I/O, no clock (the statement's time comes with the session), no threads. DataFusion's coercion never
+//! decides what an expression means: operators and calls are typed here and run as `hw_scalar` functions.
+
+mod aggregate;
+mod emit;
+mod error;
+mod lazy;
+mod lower;
+mod optimize;
+mod parse;
+mod planner;
+mod prepare;
+mod retype;
+mod statement;
+mod types;
+mod typing;
+mod value;
+
+pub use lower::lower;
+pub use parse::{ParsedStatement, ast, parse};
+
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_expr::logical_plan::TableScan;
+use datafusion_expr::{Expr, LogicalPlan};
+use hw_plan::{CatalogView, Statement};
+use hw_repr::{Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
+
+/// What planning needs to know of the session.
+#[derive(Clone, Debug)]
+pub struct SessionContextInfo {
+    /// Schemas to look in, in order; the first is where objects are made.
+    pub search_path: Vec<String>,
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The statement's time, µs since 1970: what `now()` is.
+    pub now_us: i64,
+}
+
+/// Parameter types a client declared; `None` and those behind the end are inferred.
+#[derive(Clone, Debug, Default)]
+pub struct ParamTypes(pub Vec<Option<SqlType>>);
+
+/// A query, planned.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Optimised; scans are of tables named `hw_<oid>` (see [`scan_id`]); parameters are placeholders `$n`.
+    pub plan: LogicalPlan,
+    /// What the client sees; may repeat names.
+    pub desc: RelationDesc,
+    /// The relations that are scanned.
+    pub depends_on: Vec<GlobalId>,
+}
+
+/// A statement, planned.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What to do.
+    pub statement: Statement,
+    /// The query of SELECT, INSERT and SHOW lists.
+    pub query: Option<Query>,
+    /// Types of all parameters.
+    pub param_types: Vec<SqlType>,
+}
+
+/// Plans a statement. Positions in errors count from the start of its own text.
+pub fn plan(
+    stmt: &ParsedStatement,
+    catalog: &dyn CatalogView,
+    session: &SessionContextInfo,
+    params: &ParamTypes,
+) -> Result<Planned, SqlError> {
+    statement::plan_statement(&stmt.text, &stmt.ast, catalog, session, params).map_err(|mut e| {
+        if e.position.is_none() && e.code == SqlState::UNDEFINED_TABLE {
+            e.position = position_of_name(&stmt.text, &e.message);
+        }
+        e
+    })
+}
+
+/// Finds the quoted name of a message in the statement's text.
+fn position_of_name(text: &str, message: &str) -> Option<usize> {
+    let name = message.split('"').nth(1)?;
+    let at = text.to_ascii_lowercase().find(&name.to_ascii_lowercase())?;
+    Some(text.get(..at)?.chars().count() + 1)
+}
+
+/// The relation a scan reads.
+pub fn scan_id(scan: &TableScan) -> Option<GlobalId> {
+    scan.table_name.table().strip_prefix("hw_")?.parse().ok().map(GlobalId)
+}
+
+/// Puts values in the place of parameters: `params[n]` is `$n+1`, of the type that planning gave it.
+pub fn bind_params(plan: LogicalPlan, params: &[Datum]) -> Result<LogicalPlan, SqlError> {
+    plan.transform_up_with_subqueries(|node| {
+        let names = datafusion_expr::expr_rewriter::NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let new = expr.transform_up(|e| match e {
+                Expr::Placeholder(p) => {
+                    let value = bound_value(&p, params).map_err(error::external)?;
+                    Ok(Transformed::yes(Expr::Literal(value, None)))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(new.update_data(|e| name.restore(e)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .data()
+    .map_err(error::from_planner)
+}
+
+fn bound_value(
+    p: &datafusion_expr::expr::Placeholder,
+    params: &[Datum],
+) -> Result<datafusion_common::ScalarValue, SqlError> {
+    let undefined = || SqlError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {}", p.id));
+    let index: usize = p.id.trim_start_matches('$').parse().map_err(|_| undefined())?;
+    let datum = index.checked_sub(1).and_then(|i| params.get(i)).ok_or_else(undefined)?;
+    let ty = p.field.as_ref().and_then(|f| SqlType::from_arrow(f.data_type())).unwrap_or(SqlType::Text);
+    value::to_scalar_value(datum, ty)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Logical plan to [`FlowPlan`]: what a maintained view can hold. Everything else is refused with `0A000` and a hint
+//! that names the construct; nothing is approximated.
+
+mod scalar;
+
+use crate::error::from_planner;
+use crate::planner::RelationSource;
+use crate::typing::column_type;
+use datafusion_common::{DFSchema, JoinType};
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::logical_plan::{Aggregate as DfAggregate, Distinct, Join, Projection, TableScan, Values};
+use datafusion_expr::{Expr, LogicalPlan};
+use hw_plan::{Aggregate, CatalogView, FlowPlan, ScalarExpr};
+use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState};
+pub(crate) use scalar::lower_expr;
+
+/// Lowers an optimised plan. Its scans must be of relations in `catalog`.
+pub fn lower(plan: &LogicalPlan, catalog: &dyn CatalogView) -> Result<FlowPlan, SqlError> {
+    let mut flow = Lowering { catalog }.plan(plan)?;
+    hw_plan::transform::simplify(&mut flow);
+    Ok(flow)
+}
+
+struct Lowering<'a> {
+    catalog: &'a dyn CatalogView,
+}
+
+fn refuse(what: &str, hint: &str) -> SqlError {
+    SqlError::unsupported(format!("{what} is not supported in a materialized view yet")).hint(hint)
+}
+
+/// An Mfp that keeps every column.
+fn filtered(input: FlowPlan, filter: Vec<ScalarExpr>, schema: &DFSchema) -> FlowPlan {
+    if filter.is_empty() {
+        return input;
+    }
+    let project = input.types().into_iter().enumerate().map(|(i, t)| ScalarExpr::Column(i, t)).collect();
+    FlowPlan::Mfp { input: Box::new(input), filter, project, names: names(schema) }
+}
+
+fn names(schema: &DFSchema) -> Vec<String> {
+    schema.fields().iter().map(|f| crate::prepare::shown_name(f.name()).to_string()).collect()
+}
+
+fn conjuncts(expr: ScalarExpr) -> Vec<ScalarExpr> {
+    match expr {
+        ScalarExpr::And(all) => all.into_iter().flat_map(conjuncts).collect(),
+        ScalarExpr::Literal(Datum::Bool(true), _) => vec![],
+        other => vec![other],
+    }
+}
+
+fn describe(schema: &DFSchema) -> Result<RelationDesc, SqlError> {
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|f| {
+            let name = crate::prepare::shown_name(f.name()).to_string();
+            Ok(Column { name, ty: column_type(f.data_type(), f.name())?, nullable: f.is_nullable() })
+        })
+        .collect::<Result<Vec<_>, SqlError>>()?;
+    Ok(RelationDesc::new(columns))
+}
+
+impl Lowering<'_> {
+    fn plan(&self, plan: &LogicalPlan) -> Result<FlowPlan, SqlError> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.get(scan),
+            LogicalPlan::Projection(p) => self.projection(p),
+            LogicalPlan::Filter(f) => {
+                let input = self.plan(&f.input)?;
+                let predicate = lower_expr(&f.predicate, f.input.schema())?;
+                Ok(filtered(input, conjuncts(predicate), f.input.schema()))
+            }
+            LogicalPlan::Join(j) => self.join(j),
+            LogicalPlan::Aggregate(a) => self.aggregate(a),
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                Ok(FlowPlan::Distinct { input: Box::new(self.plan(input)?) })
+            }
+            LogicalPlan::Union(u) => {
+                let inputs = u.inputs.iter().map(|i| self.plan(i)).collect::<Result<Vec<_>, _>>()?;
+                Ok(FlowPlan::Union { inputs })
+            }
+            LogicalPlan::SubqueryAlias(s) => self.plan(&s.input),
+            LogicalPlan::Values(v) => self.values(v),
+            LogicalPlan::EmptyRelation(e) => {
+                let rows = if e.produce_one_row { vec![(vec![], 1)] } else { vec![] };
+                Ok(FlowPlan::Constant { rows, desc: describe(&e.schema)? })
+            }
+            LogicalPlan::Sort(s) if s.fetch.is_none() => self.plan(&s.input),
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
+                Err(refuse("LIMIT", "Put ORDER BY and LIMIT into the SELECT that reads the view."))
+            }
+            LogicalPlan::Distinct(Distinct::On(_)) => Err(refuse("DISTINCT ON", "Use min or max with GROUP BY.")),
+            LogicalPlan::Window(_) => Err(refuse("a window function", "Aggregate in a subquery and join it.")),
+            LogicalPlan::RecursiveQuery(_) => Err(refuse("WITH RECURSIVE", "Read it in an ad-hoc SELECT.")),
+            other => Err(refuse(&other.display().to_string(), "Read it in an ad-hoc SELECT.")),
+        }
+    }
+
+    fn get(&self, scan: &TableScan) -> Result<FlowPlan, SqlError> {
+        let id = crate::scan_id(scan)
+            .ok_or_else(|| SqlError::internal(format!("a scan of {} has no id", scan.table_name)))?;
+        let object = self.catalog.get(id).ok_or_else(|| SqlError::internal(format!("{id} is gone")))?;
+        let desc = object.desc().ok_or_else(|| SqlError::internal(format!("{id} is no relation")))?;
+        let columns: Vec<usize> = match &scan.projection {
+            Some(columns) => columns.clone(),
+            None => (0..desc.arity()).collect(),
+        };
+        let name = scan.source.downcast_ref::<RelationSource>().map_or(object.name.as_str(), |s| s.name.as_str());
+        let get = FlowPlan::Get {
+            id,
+            name: format!("{}.{name}", object.schema),
+            desc: hw_plan::transform::choose_columns(desc, &columns),
+            columns,
+        };
+        // Filters pushed to a scan are Inexact: they also stay above it.
+        Ok(get)
+    }
+
+    fn projection(&self, p: &Projection) -> Result<FlowPlan, SqlError> {
+        let input = self.plan(&p.input)?;
+        let project = p.expr.iter().map(|e| lower_expr(e, p.input.schema())).collect::<Result<Vec<_>, _>>()?;
+        Ok(FlowPlan::Mfp { input: Box::new(input), filter: vec![], project, names: names(&p.schema) })
+    }
+
+    fn join(&self, j: &Join) -> Result<FlowPlan, SqlError> {
+        if j.join_type != JoinType::Inner {
+            let what = match j.join_type {
+                JoinType::Left | JoinType::Right | JoinType::Full => "an outer join".to_string(),
+                JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftAnti | JoinType::RightAnti => {
+                    "IN or EXISTS with a subquery".to_string()
+                }
+                other => format!("{other} join"),
+            };
+            return Err(refuse(&what, "Use inner joins; read the rest in an ad-hoc SELECT."));
+        }
+        let (left, right) = (self.plan(&j.left)?, self.plan(&j.right)?);
+        if j.on.is_empty() {
+            return Err(refuse("a join without an equality between columns of both sides", "Join on equal columns."));
+        }
+        let mut sides = [Side::new(left, j.left.schema()), Side::new(right, j.right.schema())];
+        let mut on = vec![];
+        for (l, r) in &j.on {
+            let (l, r) = (lower_expr(l, j.left.schema())?, lower_expr(r, j.right.schema())?);
+            if l.ty().arrow() != r.ty().arrow() {
+                return Err(SqlError::internal(format!("join keys of types {} and {}", l.ty(), r.ty())));
+            }
+            let [left, right] = &mut sides;
+            on.push((left.key(l), right.key(r)));
+        }
+        let null_safe = vec![j.null_equality == datafusion_common::NullEquality::NullEqualsNull; on.len()];
+        let [left, right] = sides;
+        let (left_arity, right_arity) = (left.arity, right.arity);
+        let (left, right) = (left.finish(), right.finish());
+        let left_width = left.types().len();
+        let types: Vec<_> = left.types().into_iter().chain(right.types()).collect();
+        let join = FlowPlan::Join { left: Box::new(left), right: Box::new(right), on, null_safe };
+        // Computed keys go again; what is left of the condition filters the pairs.
+        let kept: Vec<usize> = (0..left_arity).chain(left_width..left_width + right_arity).collect();
+        let filter = match &j.filter {
+            Some(f) => {
+                let mut f = lower_expr(f, &j.left.schema().join(j.right.schema()).map_err(from_planner)?)?;
+                f.map_columns(&mut |c| kept[c]);
+                conjuncts(f)
+            }
+            None => vec![],
+        };
+        let project = kept.iter().map(|c| ScalarExpr::Column(*c, types[*c])).collect();
+        Ok(FlowPlan::Mfp { input: Box::new(join), filter, project, names: names(&j.schema) })
+    }
+
+    fn aggregate(&self, a: &DfAggregate) -> Result<FlowPlan, SqlError> {
+        let schema = a.input.schema();
+        let mut project: Vec<ScalarExpr> = vec![];
+        let mut column = |e: ScalarExpr| match project.iter().position(|p| *p == e) {
+            Some(found) => found,
+            None => {
+                project.push(e);
+                project.len() - 1
+            }
+        };
+        let mut group = vec![];
+        for e in &a.group_expr {
+            group.push(column(lower_expr(e, schema)?));
+        }
+        let mut aggregates = vec![];
+        for e in &a.aggr_expr {
+            aggregates.push(lower_aggregate(e, schema, &mut column)?);
+        }
+        let input = self.plan(&a.input)?;
+        let inner = (0..project.len()).map(|i| format!("c{i}")).collect();
+        let input = FlowPlan::Mfp { input: Box::new(input), filter: vec![], project, names: inner };
+        Ok(FlowPlan::Reduce { input: Box::new(input), group, aggregates, names: names(&a.schema) })
+    }
+
+    fn values(&self, v: &Values) -> Result<FlowPlan, SqlError> {
+        let empty = DFSchema::empty();
+        let mut rows = vec![];
+        for row in &v.values {
+            let row = row
+                .iter()
+                .map(|e| hw_scalar::eval_const(&lower_expr(e, &empty)?))
+                .collect::<Result<Vec<Datum>, SqlError>>()?;
+            rows.push((row, 1));
+        }
+        Ok(FlowPlan::Constant { rows, desc: describe(&v.schema)? })
+    }
+}
+
+/// One input of a join: its columns, then computed keys.
+struct Side {
+    plan: FlowPlan,
+    arity: usize,
+    extra: Vec<ScalarExpr>,
+    names: Vec<String>,
+}
+
+impl Side {
+    fn new(plan: FlowPlan, schema: &DFSchema) -> Self {
+        Side { arity: plan.types().len(), plan, extra: vec![], names: names(schema) }
+    }
+
+    fn key(&mut self, e: ScalarExpr) -> usize {
+        if let ScalarExpr::Column(c, _) = e {
+            return c;
+        }
+        if let Some(found) = self.extra.iter().position(|x| *x == e) {
+            return self.arity + found;
+        }
+        self.extra.push(e);
+        self.names.push(format!("key{}", self.extra.len()));
+        self.arity + self.extra.len() - 1
+    }
+
+    fn finish(self) -> FlowPlan {
+        if self.extra.is_empty() {
+            return self.plan;
+        }
+        let types = self.plan.types().into_iter().enumerate();
+        let project = types.map(|(i, t)| ScalarExpr::Column(i, t)).chain(self.extra).collect();
+        FlowPlan::Mfp { input: Box::new(self.plan), filter: vec![], project, names: self.names }
+    }
+}
+
+fn lower_aggregate(
+    expr: &Expr,
+    schema: &DFSchema,
+    column: &mut impl FnMut(ScalarExpr) -> usize,
+) -> Result<Aggregate, SqlError> {
+    let call: &AggregateFunction = match expr {
+        Expr::Alias(a) => return lower_aggregate(&a.expr, schema, column),
+        Expr::AggregateFunction(call) => call,
+        other => return Err(SqlError::internal(format!("{other} is no aggregate"))),
+    };
+    let func = crate::aggregate::func_of(&call.func)
+        .ok_or_else(|| SqlError::internal(format!("aggregate {} is not ours", call.func.name())))?;
+    let [arg] = call.params.args.as_slice() else {
+        return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, "an aggregate takes one argument"));
+    };
+    let arg = lower_expr(arg, schema)?;
+    let ty = crate::aggregate::result_type(func, arg.ty())?;
+    let never_null = matches!(&arg, ScalarExpr::Literal(d, _) if *d != Datum::Null);
+    let counts_rows = func == hw_plan::AggregateFunc::Count && never_null && !call.params.distinct;
+    let filter = match &call.params.filter {
+        Some(f) => Some(column(lower_expr(f, schema)?)),
+        None => None,
+    };
+    let arg = if counts_rows { None } else { Some(column(arg)) };
+    Ok(Aggregate { func, arg, distinct: call.params.distinct, filter, ty })
+}

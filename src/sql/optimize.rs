@@ -1,0 +1,119 @@
+//! The chosen optimizer rules. Expressions that may fail are made volatile meanwhile, so that no rule moves them
+//! below a join or another filter, where they would meet rows that PostgreSQL never shows them.
+
+use crate::error::from_planner;
+use arrow::datatypes::DataType;
+use datafusion_common::Result as DfResult;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::{
+    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion_optimizer::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use hw_repr::SqlError;
+use hw_scalar::ScalarExprUdf;
+use std::any::Any;
+use std::sync::Arc;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Guard {
+    inner: Arc<ScalarUDF>,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Guard {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
+        self.inner.return_type(args)
+    }
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        self.inner.invoke_with_args(args)
+    }
+}
+
+type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
+
+/// For a maintained view: nothing that lowering does not know.
+pub(crate) fn optimize_view(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    use datafusion_optimizer as o;
+    let rules: Rules = vec![
+        Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
+        Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(o::eliminate_filter::EliminateFilter::new()),
+        Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
+        Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(o::optimize_projections::OptimizeProjections::new()),
+    ];
+    run(plan, rules)
+}
+
+/// For an ad-hoc read.
+pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    use datafusion_optimizer as o;
+    let rules: Rules = vec![
+        Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
+        Arc::new(o::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
+        Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
+        Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(o::eliminate_filter::EliminateFilter::new()),
+        Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
+        Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),
+        Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
+        Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(o::optimize_projections::OptimizeProjections::new()),
+    ];
+    run(plan, rules)
+}
+
+fn run(plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan, SqlError> {
+    let context = OptimizerContext::new().without_query_execution_start_time().with_max_passes(4);
+    let plan = guard(plan).map_err(from_planner)?;
+    let plan = Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {}).map_err(from_planner)?;
+    unguard(plan).map_err(from_planner)
+}
+
+fn guard(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    rewrite(plan, &|f: ScalarFunction| match ScalarExprUdf::expr(&f.func) {
+        Some(expr) if hw_scalar::may_fail(expr) => {
+            let signature = Signature::new(f.func.signature().type_signature.clone(), Volatility::Volatile);
+            let func = Arc::new(ScalarUDF::new_from_impl(Guard { inner: f.func, signature }));
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args: f.args }))
+        }
+        _ => Transformed::no(Expr::ScalarFunction(f)),
+    })
+}
+
+fn unguard(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    rewrite(plan, &|f: ScalarFunction| {
+        let any: &dyn Any = f.func.inner().as_ref();
+        match any.downcast_ref::<Guard>() {
+            Some(g) => {
+                let func = Arc::clone(&g.inner);
+                Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args: f.args }))
+            }
+            None => Transformed::no(Expr::ScalarFunction(f)),
+        }
+    })
+}
+
+fn rewrite(plan: LogicalPlan, f: &dyn Fn(ScalarFunction) -> Transformed<Expr>) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let new = expr.transform_up(|e| match e {
+                Expr::ScalarFunction(call) => Ok(f(call)),
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(new.update_data(|e| name.restore(e)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .data()
+}

@@ -1,0 +1,103 @@
+//! Text to statements: splits a string at its semicolons, parses our own statements and leaves the rest to
+//! sqlparser. Promises: every syntax error is `42601` in PostgreSQL's words with a one-based character position.
+//! Knows nothing of the catalog.
+
+pub mod ast;
+mod cursor;
+pub(crate) mod own;
+
+use ast::Ast;
+use cursor::Cursor;
+use hw_repr::{SqlError, SqlState};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
+
+/// One statement of the text a client sent.
+#[derive(Clone, Debug)]
+pub struct ParsedStatement {
+    /// Its own text, without the semicolon.
+    pub text: String,
+    /// Zero-based character offset of `text` in what was parsed; added to error positions of later stages.
+    pub start_offset: usize,
+    /// What it says.
+    pub ast: Ast,
+}
+
+static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// Parses every statement of `sql`; empty statements are skipped. Positions in errors count from the start of `sql`.
+pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlError> {
+    let tokens = tokenize(sql)?;
+    let mut statements = vec![];
+    for part in tokens.split(|t| t.token == Token::SemiColon) {
+        let solid = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_) | Token::EOF);
+        let (Some(first), Some(last)) = (part.iter().find(solid), part.iter().rev().find(solid)) else {
+            continue;
+        };
+        let start = byte_offset(sql, first.span.start);
+        let end = byte_offset(sql, last.span.end).max(start);
+        let text = sql[start..end].to_string();
+        let start_offset = sql[..start].chars().count();
+        let ast = parse_one(&text).map_err(|mut e| {
+            e.position = e.position.map(|p| p + start_offset);
+            e
+        })?;
+        statements.push(ParsedStatement { text, start_offset, ast });
+    }
+    Ok(statements)
+}
+
+/// Parses one statement; positions count from its start.
+pub(crate) fn parse_one(text: &str) -> Result<Ast, SqlError> {
+    let mut cursor = Cursor::new(text, tokenize(text)?, &DIALECT);
+    let ast = own::parse_statement(&mut cursor)?;
+    cursor.expect_end()?;
+    Ok(ast)
+}
+
+/// Parses the text of a stored query.
+pub(crate) fn parse_query(text: &str) -> Result<Box<sqlparser::ast::Query>, SqlError> {
+    let mut cursor = Cursor::new(text, tokenize(text)?, &DIALECT);
+    let query = cursor.native(|p| p.parse_query())?;
+    cursor.expect_end()?;
+    Ok(query)
+}
+
+fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|TokenizerError { message, location }| {
+        let message = match message.as_str() {
+            m if m.contains("string literal") => "unterminated quoted string".to_string(),
+            m if m.contains("close delimiter") => "unterminated quoted identifier".to_string(),
+            m if m.contains("multi-line comment") => "unterminated /* comment".to_string(),
+            m => format!("syntax error: {}", m.to_lowercase()),
+        };
+        SqlError::new(SqlState::SYNTAX, message).at(char_position(text, location))
+    })
+}
+
+/// Byte offset of a line and column (both one-based, columns in characters).
+pub(crate) fn byte_offset(text: &str, at: Location) -> usize {
+    let (mut line, mut column) = (1, 1);
+    for (offset, c) in text.char_indices() {
+        if line == at.line && column == at.column {
+            return offset;
+        }
+        if c == '\n' {
+            line += 1;
+            column = 1;
+        } else {
+            column += 1;
+        }
+    }
+    text.len()
+}
+
+/// The name an identifier stands for.
+pub(crate) fn ast_fold(ident: &sqlparser::ast::Ident) -> String {
+    cursor::fold(ident)
+}
+
+/// One-based character position of a line and column.
+pub(crate) fn char_position(text: &str, at: Location) -> usize {
+    text[..byte_offset(text, at)].chars().count() + 1
+}

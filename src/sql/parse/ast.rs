@@ -1,0 +1,253 @@
+//! What a statement says, before any name is looked up.
+
+use sqlparser::ast as sql;
+
+/// A possibly qualified name, folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameRef {
+    /// Schema, where given.
+    pub schema: Option<String>,
+    /// Name.
+    pub name: String,
+    /// One-based position in the statement.
+    pub position: usize,
+}
+
+/// One statement.
+#[derive(Clone, Debug)]
+pub enum Ast {
+    /// What sqlparser knows.
+    Sql(Box<sql::Statement>),
+    /// `CREATE CONNECTION name TO KAFKA (...)`
+    CreateConnection {
+        /// Name.
+        name: NameRef,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Options as written.
+        options: Vec<Opt>,
+    },
+    /// `CREATE SOURCE name (...) FROM KAFKA ...`
+    CreateKafkaSource {
+        /// Name.
+        name: NameRef,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Columns.
+        columns: Vec<sql::ColumnDef>,
+        /// Connection.
+        connection: NameRef,
+        /// Options as written.
+        options: Vec<Opt>,
+        /// `INCLUDE`: kind, upper case, and the column's name.
+        include: Vec<(String, String)>,
+        /// `WITH (PAUSED)`
+        paused: bool,
+    },
+    /// `CREATE SOURCE name FROM GENERATOR NEXMARK (...)`
+    CreateGenerator {
+        /// Name.
+        name: NameRef,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// Options as written.
+        options: Vec<Opt>,
+        /// `WITH (PAUSED)`
+        paused: bool,
+    },
+    /// `CREATE [MATERIALIZED] VIEW name [(columns)] AS query`
+    CreateView {
+        /// Name.
+        name: NameRef,
+        /// Whether it is maintained.
+        materialized: bool,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+        /// New column names.
+        columns: Vec<String>,
+        /// Query.
+        query: Box<sql::Query>,
+    },
+    /// `DROP kind [IF EXISTS] a, b [CASCADE | RESTRICT]`
+    Drop {
+        /// What kind.
+        kind: DropKind,
+        /// `IF EXISTS`
+        if_exists: bool,
+        /// Which.
+        names: Vec<NameRef>,
+        /// `CASCADE`
+        cascade: bool,
+    },
+    /// `ALTER SOURCE name PAUSE | RESUME`
+    AlterSource {
+        /// Name.
+        name: NameRef,
+        /// Pause or resume.
+        paused: bool,
+    },
+    /// `ALTER ROLE name PASSWORD 'x' | NULL`
+    AlterRole {
+        /// Role.
+        role: String,
+        /// Password.
+        password: Option<String>,
+    },
+    /// `SUBSCRIBE`
+    Subscribe {
+        /// Relation.
+        name: NameRef,
+        /// `SNAPSHOT`
+        snapshot: bool,
+        /// `PROGRESS`
+        progress: bool,
+        /// `AS OF`
+        as_of: Option<u64>,
+        /// `UP TO`
+        up_to: Option<u64>,
+    },
+    /// `EXPLAIN [PLAN | FLOW] statement`
+    Explain {
+        /// FLOW rather than PLAN.
+        flow: bool,
+        /// What to explain.
+        inner: Box<Ast>,
+    },
+    /// `SHOW SOURCES` and the like.
+    ShowObjects(ShowKind),
+    /// `SHOW COLUMNS FROM x`
+    ShowColumns(NameRef),
+    /// `SHOW CREATE kind x`
+    ShowCreate {
+        /// `VIEW`, `TABLE` and so on.
+        kind: DropKind,
+        /// Name.
+        name: NameRef,
+    },
+    /// `SHOW setting`
+    ShowSetting(String),
+    /// `SET setting = value`, `RESET setting`
+    Set {
+        /// Setting, lower case.
+        name: String,
+        /// Value; `None` resets.
+        value: Option<String>,
+    },
+    /// `BEGIN`, `START TRANSACTION`
+    Begin,
+    /// `COMMIT`, `END`
+    Commit,
+    /// `ROLLBACK`, `ABORT`
+    Rollback,
+    /// `PREPARE name (types) AS statement`
+    Prepare {
+        /// Name.
+        name: String,
+        /// Declared types.
+        types: Vec<sql::DataType>,
+        /// Text of the statement.
+        sql: String,
+    },
+    /// `EXECUTE name (values)`
+    Execute {
+        /// Name.
+        name: String,
+        /// Arguments.
+        args: Vec<sql::Expr>,
+    },
+    /// `DEALLOCATE name | ALL`, `DISCARD ALL`
+    Deallocate(Option<String>),
+    /// `FLUSH`
+    Flush,
+}
+
+/// An option of a statement of our own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opt {
+    /// Upper-case words, one space between.
+    pub name: String,
+    /// Its value.
+    pub value: OptValue,
+    /// Position of the name.
+    pub position: usize,
+}
+
+/// The value of an option.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OptValue {
+    /// `'text'`
+    Text(String),
+    /// An integer.
+    Number(i64),
+    /// `TIMESTAMP 'text'`
+    Timestamp(String),
+    /// `OFFSETS (0 = 17, ...)`
+    Offsets(Vec<(i32, i64)>),
+    /// A bare word, upper case.
+    Word(String),
+}
+
+/// Kinds of objects that DROP and SHOW CREATE name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropKind {
+    /// SOURCE
+    Source,
+    /// CONNECTION
+    Connection,
+    /// TABLE
+    Table,
+    /// VIEW
+    View,
+    /// MATERIALIZED VIEW
+    MaterializedView,
+    /// INDEX
+    Index,
+    /// SCHEMA
+    Schema,
+}
+
+impl DropKind {
+    /// The command tag of DROP.
+    pub fn tag(self) -> &'static str {
+        match self {
+            DropKind::Source => "DROP SOURCE",
+            DropKind::Connection => "DROP CONNECTION",
+            DropKind::Table => "DROP TABLE",
+            DropKind::View => "DROP VIEW",
+            DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
+            DropKind::Index => "DROP INDEX",
+            DropKind::Schema => "DROP SCHEMA",
+        }
+    }
+    /// In messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            DropKind::Source => "source",
+            DropKind::Connection => "connection",
+            DropKind::Table => "table",
+            DropKind::View => "view",
+            DropKind::MaterializedView => "materialized view",
+            DropKind::Index => "index",
+            DropKind::Schema => "schema",
+        }
+    }
+}
+
+/// Lists that SHOW gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShowKind {
+    /// Sources
+    Sources,
+    /// Views
+    Views,
+    /// Materialized views
+    MaterializedViews,
+    /// Tables
+    Tables,
+    /// Indexes
+    Indexes,
+    /// Connections
+    Connections,
+    /// Schemas
+    Schemas,
+}

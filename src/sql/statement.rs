@@ -1,0 +1,253 @@
+//! From a parsed statement to a planned one; one file a family.
+
+mod create;
+mod dml;
+mod show;
+
+use crate::parse::ast::{Ast, DropKind, NameRef};
+use crate::planner::{Env, plan_query, undefined_relation};
+use crate::prepare::shown_name;
+use crate::typing::column_type;
+use crate::{ParamTypes, Planned, Query, SessionContextInfo};
+use datafusion_expr::LogicalPlan;
+use hw_plan::statement::QualifiedName;
+use hw_plan::{CatalogView, Object, ObjectKind, Statement};
+use hw_repr::{Column, RelationDesc, SqlError, SqlState};
+use sqlparser::ast as sql;
+use std::sync::Arc;
+
+pub(crate) struct Planning<'a> {
+    pub text: &'a str,
+    pub catalog: &'a dyn CatalogView,
+    pub session: &'a SessionContextInfo,
+    pub params: &'a ParamTypes,
+}
+
+/// See [`crate::plan`].
+pub(crate) fn plan_statement(
+    text: &str,
+    ast: &Ast,
+    catalog: &dyn CatalogView,
+    session: &SessionContextInfo,
+    params: &ParamTypes,
+) -> Result<Planned, SqlError> {
+    Planning { text, catalog, session, params }.plan(ast)
+}
+
+fn plain(statement: Statement) -> Result<Planned, SqlError> {
+    Ok(Planned { statement, query: None, param_types: vec![] })
+}
+
+impl<'a> Planning<'a> {
+    fn plan(&self, ast: &Ast) -> Result<Planned, SqlError> {
+        match ast {
+            Ast::Sql(s) => self.native(s),
+            Ast::CreateConnection { name, if_not_exists, options } => self.create_connection(name, *if_not_exists, options),
+            Ast::CreateKafkaSource { .. } | Ast::CreateGenerator { .. } => self.create_source(ast),
+            Ast::CreateView { name, materialized, if_not_exists, columns, query } => {
+                self.create_view(name, *materialized, *if_not_exists, columns, query)
+            }
+            Ast::Drop { kind, if_exists, names, cascade } => self.drop_objects(*kind, *if_exists, names, *cascade),
+            Ast::AlterSource { name, paused } => {
+                let object = self.object(name)?;
+                match object.kind {
+                    ObjectKind::Source(_) => plain(Statement::AlterSourcePause { id: object.id, paused: *paused }),
+                    _ => Err(wrong_kind(&object.name, DropKind::Source).at(name.position)),
+                }
+            }
+            Ast::AlterRole { role, password } => {
+                plain(Statement::AlterRolePassword { role: role.clone(), password: password.clone() })
+            }
+            Ast::Subscribe { name, snapshot, progress, as_of, up_to } => {
+                let object = self.relation(name)?;
+                let (id, snapshot, progress) = (object.id, *snapshot, *progress);
+                plain(Statement::Subscribe { id, snapshot, progress, as_of: *as_of, up_to: *up_to })
+            }
+            Ast::Explain { flow, inner } => self.explain(*flow, inner),
+            Ast::ShowObjects(kind) => self.show_objects(*kind),
+            Ast::ShowColumns(name) => self.show_columns(name),
+            Ast::ShowCreate { kind, name } => self.show_create(*kind, name),
+            Ast::ShowSetting(name) => plain(Statement::Show { name: name.clone() }),
+            Ast::Set { name, value } => plain(Statement::Set { name: name.clone(), value: value.clone() }),
+            Ast::Begin => plain(Statement::Begin),
+            Ast::Commit => plain(Statement::Commit),
+            Ast::Rollback => plain(Statement::Rollback),
+            Ast::Prepare { name, types, sql } => {
+                let types = types.iter().map(crate::types::sql_type).collect::<Result<_, _>>()?;
+                plain(Statement::Prepare { name: name.clone(), types, sql: sql.clone() })
+            }
+            Ast::Execute { name, args } => {
+                let _ = (name, args);
+                Err(SqlError::unsupported("EXECUTE is not supported yet").hint("Use the extended protocol of your driver."))
+            }
+            Ast::Deallocate(name) => plain(Statement::Deallocate { name: name.clone() }),
+            Ast::Flush => plain(Statement::Flush),
+        }
+    }
+
+    fn native(&self, statement: &sql::Statement) -> Result<Planned, SqlError> {
+        match statement {
+            sql::Statement::Query(q) if is_compact(q) => plain(Statement::Compact),
+            sql::Statement::Query(q) => self.select(q),
+            sql::Statement::Insert(i) => self.insert(i),
+            sql::Statement::Update(u) => self.update(u),
+            sql::Statement::Delete(d) => self.delete(d),
+            sql::Statement::CreateTable(t) => self.create_table(t),
+            sql::Statement::CreateIndex(i) => self.create_index(i),
+            sql::Statement::CreateSchema { schema_name, if_not_exists, .. } => self.create_schema(schema_name, *if_not_exists),
+            other => {
+                let words: Vec<String> = other.to_string().split(' ').take(2).map(str::to_uppercase).collect();
+                Err(SqlError::unsupported(format!("{} is not supported yet", words.join(" "))))
+            }
+        }
+    }
+
+    fn select(&self, query: &sql::Query) -> Result<Planned, SqlError> {
+        let env = Env::new(self.catalog, self.session, false, &self.params.0);
+        let plan = plan_query(&env, query.clone())?;
+        let query = finish_query(&env, plan)?;
+        Ok(Planned { statement: Statement::Select, query: Some(query), param_types: env.parameter_types() })
+    }
+
+    fn explain(&self, flow: bool, inner: &Ast) -> Result<Planned, SqlError> {
+        let query = match inner {
+            Ast::CreateView { query, .. } => query.as_ref(),
+            Ast::Sql(s) => match s.as_ref() {
+                sql::Statement::Query(q) => q.as_ref(),
+                _ => return Err(SqlError::unsupported("EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
+            },
+            _ => return Err(SqlError::unsupported("EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
+        };
+        let stored = flow || matches!(inner, Ast::CreateView { .. });
+        let env = Env::new(self.catalog, self.session, stored, &self.params.0);
+        let plan = plan_query(&env, query.clone())?;
+        let text = if flow {
+            let plan = crate::optimize::optimize_view(plan)?;
+            hw_plan::explain::explain(&crate::lower(&plan, self.catalog)?)
+        } else {
+            finish_query(&env, plan)?.plan.display_indent().to_string()
+        };
+        show::text_rows("QUERY PLAN", text.lines().map(str::to_string), "EXPLAIN")
+    }
+
+    /// An object by name, or 42P01/42704.
+    fn object(&self, name: &NameRef) -> Result<Arc<Object>, SqlError> {
+        let env = Env::new(self.catalog, self.session, false, &[]);
+        env.resolve(name.schema.as_deref(), &name.name)
+            .ok_or_else(|| undefined_relation(name.schema.as_deref(), &name.name).at(name.position))
+    }
+
+    fn relation(&self, name: &NameRef) -> Result<Arc<Object>, SqlError> {
+        let object = self.object(name)?;
+        match object.desc() {
+            Some(_) => Ok(object),
+            None => Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a relation", name.name))
+                .at(name.position)),
+        }
+    }
+
+    /// The name of a new object.
+    fn new_name(&self, name: &NameRef) -> Result<QualifiedName, SqlError> {
+        let schema = match &name.schema {
+            Some(s) => s.clone(),
+            None => self
+                .session
+                .search_path
+                .iter()
+                .find(|s| self.catalog.has_schema(s) && !is_system_schema(s))
+                .cloned()
+                .unwrap_or_else(|| "public".into()),
+        };
+        if !self.catalog.has_schema(&schema) {
+            return Err(SqlError::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{schema}\" does not exist"))
+                .at(name.position));
+        }
+        if is_system_schema(&schema) {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for schema {schema}"),
+            ));
+        }
+        Ok(QualifiedName { schema, name: name.name.clone() })
+    }
+
+    fn drop_objects(&self, kind: DropKind, if_exists: bool, names: &[NameRef], cascade: bool) -> Result<Planned, SqlError> {
+        let (mut ids, mut schemas, mut skipped) = (vec![], vec![], vec![]);
+        for name in names {
+            if kind == DropKind::Schema {
+                match self.catalog.has_schema(&name.name) {
+                    true => schemas.push(name.name.clone()),
+                    false if if_exists => skipped.push(name.name.clone()),
+                    false => {
+                        let message = format!("schema \"{}\" does not exist", name.name);
+                        return Err(SqlError::new(SqlState::UNDEFINED_SCHEMA, message).at(name.position));
+                    }
+                }
+                continue;
+            }
+            match self.object(name) {
+                Ok(object) if kind_of(&object.kind) == Some(kind) => {
+                    if self.catalog.is_system(object.id) {
+                        return Err(SqlError::new(
+                            SqlState::INSUFFICIENT_PRIVILEGE,
+                            format!("permission denied: \"{}\" is a system relation", object.name),
+                        ));
+                    }
+                    ids.push(object.id);
+                }
+                Ok(object) => return Err(wrong_kind(&object.name, kind).at(name.position)),
+                Err(_) if if_exists => skipped.push(name.name.clone()),
+                Err(_) => {
+                    let code = match kind {
+                        DropKind::Table | DropKind::View | DropKind::MaterializedView => SqlState::UNDEFINED_TABLE,
+                        _ => SqlState::UNDEFINED_OBJECT,
+                    };
+                    let message = format!("{} \"{}\" does not exist", kind.noun(), name.name);
+                    return Err(SqlError::new(code, message).at(name.position));
+                }
+            }
+        }
+        plain(Statement::Drop { ids, schemas, cascade, kind: kind.tag(), skipped })
+    }
+}
+
+fn is_system_schema(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "headwater" | "information_schema")
+}
+
+fn wrong_kind(name: &str, kind: DropKind) -> SqlError {
+    let article = if kind == DropKind::Index { "an" } else { "a" };
+    SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not {article} {}", kind.noun()))
+}
+
+fn kind_of(kind: &ObjectKind) -> Option<DropKind> {
+    Some(match kind {
+        ObjectKind::Connection(_) => DropKind::Connection,
+        ObjectKind::Source(_) => DropKind::Source,
+        ObjectKind::SourceOutput { .. } => return None,
+        ObjectKind::Table(_) => DropKind::Table,
+        ObjectKind::View { .. } => DropKind::View,
+        ObjectKind::MaterializedView { .. } => DropKind::MaterializedView,
+        ObjectKind::Index { .. } => DropKind::Index,
+    })
+}
+
+fn is_compact(q: &sql::Query) -> bool {
+    let text = q.to_string().to_ascii_lowercase();
+    text.split_whitespace().collect::<String>() == "selectheadwater.compact()"
+}
+
+/// Optimises an ad-hoc query and describes it.
+fn finish_query(env: &Env, plan: LogicalPlan) -> Result<Query, SqlError> {
+    let desc = describe(&plan)?;
+    let plan = crate::optimize::optimize_query(plan)?;
+    Ok(Query { plan, desc, depends_on: env.scanned.borrow().iter().copied().collect() })
+}
+
+fn describe(plan: &LogicalPlan) -> Result<RelationDesc, SqlError> {
+    let columns = plan.schema().fields().iter().map(|f| {
+        let name = shown_name(f.name()).to_string();
+        Ok(Column { name, ty: column_type(f.data_type(), f.name())?, nullable: f.is_nullable() })
+    });
+    Ok(RelationDesc::new(columns.collect::<Result<_, SqlError>>()?))
+}

@@ -1,0 +1,349 @@
+//! CREATE of every kind.
+
+use super::{Planning, describe, plain};
+use crate::Planned;
+use crate::parse::ast::{Ast, NameRef, Opt, OptValue};
+use crate::planner::{Env, plan_query};
+use crate::types::sql_type;
+use hw_plan::statement::QualifiedName;
+use hw_plan::{
+    ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, ObjectKind, SourceConnector, SourceDesc, StartAt, Statement,
+};
+use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
+use sqlparser::ast as sql;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+fn invalid(option: &Opt, wanted: &str) -> SqlError {
+    SqlError::new(SqlState::INVALID_PARAMETER, format!("option {} must be {wanted}", option.name)).at(option.position)
+}
+
+fn text(option: &Opt) -> Result<String, SqlError> {
+    match &option.value {
+        OptValue::Text(s) => Ok(s.clone()),
+        OptValue::Word(s) if option.name != "SASL PASSWORD" => Ok(s.clone()),
+        _ => Err(invalid(option, "a quoted string")),
+    }
+}
+
+fn natural(option: &Opt) -> Result<u64, SqlError> {
+    match option.value {
+        OptValue::Number(n) => u64::try_from(n).map_err(|_| invalid(option, "a number that is not negative")),
+        _ => Err(invalid(option, "a number")),
+    }
+}
+
+fn quote(name: &str) -> String {
+    let plain = name.chars().enumerate().all(|(i, c)| c.is_ascii_lowercase() || c == '_' || i > 0 && c.is_ascii_digit());
+    if plain && !name.is_empty() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+fn qualified(name: &QualifiedName) -> String {
+    format!("{}.{}", quote(&name.schema), quote(&name.name))
+}
+
+fn check_unique(columns: &[Column]) -> Result<(), SqlError> {
+    let mut seen = BTreeSet::new();
+    match columns.iter().find(|c| !seen.insert(c.name.clone())) {
+        None => Ok(()),
+        Some(c) => {
+            let message = format!("column \"{}\" specified more than once", c.name);
+            Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message))
+        }
+    }
+}
+
+impl Planning<'_> {
+    pub(super) fn create_schema(&self, name: &sql::SchemaName, if_not_exists: bool) -> Result<Planned, SqlError> {
+        let sql::SchemaName::Simple(name) = name else {
+            return Err(SqlError::unsupported("CREATE SCHEMA AUTHORIZATION is not supported yet"));
+        };
+        let name = crate::parse::own::name_in(self.text, name)?;
+        if name.name.starts_with("pg_") {
+            return Err(SqlError::new(SqlState::new("42939"), format!("unacceptable schema name \"{}\"", name.name)));
+        }
+        plain(Statement::CreateSchema { name: name.name, if_not_exists })
+    }
+
+    pub(super) fn create_connection(&self, name: &NameRef, if_not_exists: bool, options: &[Opt]) -> Result<Planned, SqlError> {
+        let (mut brokers, mut properties) = (None, BTreeMap::new());
+        let qualified_name = self.new_name(name)?;
+        let mut shown = vec![];
+        for option in options {
+            let value = text(option)?;
+            let key = match option.name.as_str() {
+                "BROKER" | "BROKERS" => {
+                    brokers = Some(value.clone());
+                    None
+                }
+                "SASL MECHANISM" => Some("sasl.mechanism"),
+                "SASL USERNAME" => Some("sasl.username"),
+                "SASL PASSWORD" => Some("sasl.password"),
+                "SECURITY PROTOCOL" => Some("security.protocol"),
+                "SSL CA LOCATION" => Some("ssl.ca.location"),
+                other => return Err(SqlError::internal(format!("option {other}"))),
+            };
+            let secret = option.name == "SASL PASSWORD";
+            shown.push(format!("{} '{}'", option.name, if secret { "********".into() } else { value.replace('\'', "''") }));
+            if let Some(key) = key {
+                properties.insert(key.to_string(), value);
+            }
+        }
+        let brokers = brokers.ok_or_else(|| {
+            SqlError::new(SqlState::SYNTAX, "option BROKER is missing").hint("Write TO KAFKA (BROKER 'host:9092').")
+        })?;
+        let create_sql = format!("CREATE CONNECTION {} TO KAFKA ({})", qualified(&qualified_name), shown.join(", "));
+        let desc = ConnectionDesc::Kafka { brokers, properties };
+        plain(Statement::CreateConnection { name: qualified_name, desc, if_not_exists, create_sql })
+    }
+
+    pub(super) fn create_source(&self, ast: &Ast) -> Result<Planned, SqlError> {
+        match ast {
+            Ast::CreateKafkaSource { name, if_not_exists, columns, connection, options, include, paused } => {
+                let object = self.object(connection).map_err(|e| {
+                    let message = format!("connection \"{}\" does not exist", connection.name);
+                    SqlError { code: SqlState::UNDEFINED_OBJECT, message, ..e }
+                })?;
+                if !matches!(object.kind, ObjectKind::Connection(_)) {
+                    return Err(super::wrong_kind(&connection.name, crate::ast::DropKind::Connection).at(connection.position));
+                }
+                let mut desc = self.columns(columns)?.0;
+                let mut metadata = vec![];
+                for (kind, column) in include {
+                    let (kind, ty, nullable) = match kind.as_str() {
+                        "KEY" => (Metadata::Key, SqlType::Bytea, true),
+                        "PARTITION" => (Metadata::Partition, SqlType::Int4, false),
+                        "OFFSET" => (Metadata::Offset, SqlType::Int8, false),
+                        _ => (Metadata::Timestamp, SqlType::TimestampTz, true),
+                    };
+                    metadata.push(kind);
+                    desc.columns.push(Column { name: column.clone(), ty, nullable });
+                }
+                check_unique(&desc.columns)?;
+                desc.append_only = true;
+                let (topic, start) = kafka_options(options)?;
+                let connector = SourceConnector::Kafka(KafkaSource { connection: object.id, topic, start, format: Format::Json, include: metadata });
+                let name = self.new_name(name)?;
+                let desc = SourceDesc { connector, outputs: vec![(name.name.clone(), desc)], paused: *paused };
+                let create_sql = self.text.to_string();
+                plain(Statement::CreateSource { name, desc, if_not_exists: *if_not_exists, create_sql, depends_on: vec![object.id] })
+            }
+            Ast::CreateGenerator { name, if_not_exists, options, paused } => {
+                let mut nexmark = NexmarkSource { events: None, events_per_second: None, seed: 0, epoch_ms: self.session.now_us / 1000 };
+                let mut prefix = String::new();
+                for option in options {
+                    match option.name.as_str() {
+                        "EVENTS" => nexmark.events = Some(natural(option)?),
+                        "EVENTS PER SECOND" => nexmark.events_per_second = Some(natural(option)?.max(1)),
+                        "SEED" => nexmark.seed = natural(option)?,
+                        _ => prefix = text(option)?,
+                    }
+                }
+                let outputs = nexmark_outputs(&prefix);
+                let name = self.new_name(name)?;
+                let desc = SourceDesc { connector: SourceConnector::Nexmark(nexmark), outputs, paused: *paused };
+                let create_sql = self.text.to_string();
+                plain(Statement::CreateSource { name, desc, if_not_exists: *if_not_exists, create_sql, depends_on: vec![] })
+            }
+            _ => Err(SqlError::internal("not a source")),
+        }
+    }
+
+    /// Columns and the primary key that stands among them.
+    fn columns(&self, defs: &[sql::ColumnDef]) -> Result<(RelationDesc, Option<Vec<usize>>), SqlError> {
+        let (mut columns, mut key) = (vec![], None);
+        for (i, def) in defs.iter().enumerate() {
+            let name = crate::parse::ast_fold(&def.name);
+            let mut nullable = true;
+            for option in &def.options {
+                match &option.option {
+                    sql::ColumnOption::Null => {}
+                    sql::ColumnOption::NotNull => nullable = false,
+                    sql::ColumnOption::PrimaryKey(_) if key.is_none() => {
+                        key = Some(vec![i]);
+                        nullable = false;
+                    }
+                    other => {
+                        return Err(SqlError::unsupported(format!("column constraint {other} is not supported yet"))
+                            .hint("PRIMARY KEY and NOT NULL are."));
+                    }
+                }
+            }
+            columns.push(Column { name, ty: sql_type(&def.data_type)?, nullable });
+        }
+        check_unique(&columns)?;
+        Ok((RelationDesc::new(columns), key))
+    }
+
+    pub(super) fn create_table(&self, t: &sql::CreateTable) -> Result<Planned, SqlError> {
+        if t.query.is_some() || t.like.is_some() || t.temporary || t.or_replace {
+            return Err(SqlError::unsupported("only CREATE TABLE name (columns) is supported")
+                .hint("For CREATE TABLE AS: create the table, then INSERT ... SELECT."));
+        }
+        let name = self.new_name(&crate::parse::own::name_in(self.text, &t.name)?)?;
+        let (mut desc, mut key) = self.columns(&t.columns)?;
+        for constraint in &t.constraints {
+            let sql::TableConstraint::PrimaryKey(pk) = constraint else {
+                return Err(SqlError::unsupported(format!("constraint {constraint} is not supported yet"))
+                    .hint("PRIMARY KEY and NOT NULL are."));
+            };
+            if key.is_some() {
+                let message = format!("multiple primary keys for table \"{}\" are not allowed", name.name);
+                return Err(SqlError::new(SqlState::new("42P16"), message));
+            }
+            key = Some(pk.columns.iter().map(|c| column_of(&c.column.expr, &desc)).collect::<Result<_, _>>()?);
+        }
+        if let Some(key) = key {
+            for column in &key {
+                desc.columns[*column].nullable = false;
+            }
+            desc.keys = vec![key];
+        }
+        let create_sql = table_sql(&name, &desc);
+        plain(Statement::CreateTable { name, desc, if_not_exists: t.if_not_exists, create_sql })
+    }
+
+    pub(super) fn create_index(&self, i: &sql::CreateIndex) -> Result<Planned, SqlError> {
+        if i.unique || i.predicate.is_some() || !i.include.is_empty() {
+            return Err(SqlError::unsupported("only CREATE INDEX [name] ON relation (columns) is supported"));
+        }
+        let on = self.relation(&crate::parse::own::name_in(self.text, &i.table_name)?)?;
+        let desc = on.desc().cloned().unwrap_or_default();
+        let columns = i.columns.iter().map(|c| column_of(&c.column.expr, &desc)).collect::<Result<Vec<usize>, _>>()?;
+        let names: Vec<String> = columns.iter().map(|c| desc.columns[*c].name.clone()).collect();
+        let name = match &i.name {
+            Some(name) => QualifiedName { schema: on.schema.clone(), name: crate::parse::own::name_in(self.text, name)?.name },
+            None => {
+                let base = format!("{}_{}_idx", on.name, names.join("_"));
+                let free = |n: &String| self.catalog.resolve(Some(&on.schema), n).is_none();
+                let numbered = (1..).map(|k| format!("{base}{k}"));
+                let name = std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base);
+                QualifiedName { schema: on.schema.clone(), name }
+            }
+        };
+        let quoted: Vec<String> = names.iter().map(|n| quote(n)).collect();
+        let on_name = QualifiedName { schema: on.schema.clone(), name: on.name.clone() };
+        let create_sql = format!("CREATE INDEX {} ON {} ({})", quote(&name.name), qualified(&on_name), quoted.join(", "));
+        plain(Statement::CreateIndex { name, on: on.id, columns, if_not_exists: i.if_not_exists, create_sql })
+    }
+
+    pub(super) fn create_view(
+        &self,
+        name: &NameRef,
+        materialized: bool,
+        if_not_exists: bool,
+        columns: &[String],
+        query: &sql::Query,
+    ) -> Result<Planned, SqlError> {
+        let name = self.new_name(name)?;
+        let env = Env::new(self.catalog, self.session, true, &[]);
+        let plan = plan_query(&env, query.clone())?;
+        let mut desc = describe(&plan)?;
+        if columns.len() > desc.arity() {
+            return Err(SqlError::new(SqlState::SYNTAX, "CREATE VIEW specifies more column names than columns"));
+        }
+        for (column, new) in desc.columns.iter_mut().zip(columns) {
+            column.name = new.clone();
+        }
+        check_unique(&desc.columns)?;
+        let text = self.qualified_query(&env, query)?;
+        let list: Vec<String> = desc.columns.iter().map(|c| quote(&c.name)).collect();
+        let kind = if materialized { "MATERIALIZED VIEW" } else { "VIEW" };
+        let create_sql = format!("CREATE {kind} {} ({}) AS {text}", qualified(&name), list.join(", "));
+        let mut depends: BTreeSet<_> = env.named.borrow().clone();
+        if !materialized {
+            let depends_on = depends.into_iter().collect();
+            return plain(Statement::CreateView { name, query: text, desc, if_not_exists, create_sql, depends_on });
+        }
+        depends.extend(env.scanned.borrow().iter());
+        let names: Vec<String> = desc.columns.iter().map(|c| c.name.clone()).collect();
+        let plan = crate::lower(&crate::optimize::optimize_view(plan)?, self.catalog)?;
+        let desc = hw_plan::transform::describe(&plan, &names);
+        let depends_on = depends.into_iter().collect();
+        plain(Statement::CreateMaterializedView { name, query: text, desc, plan, if_not_exists, create_sql, depends_on })
+    }
+
+    /// The text of a query with every relation's name qualified.
+    fn qualified_query(&self, env: &Env, query: &sql::Query) -> Result<String, SqlError> {
+        let mut query = query.clone();
+        let ctes: BTreeSet<String> = query
+            .with
+            .iter()
+            .flat_map(|w| &w.cte_tables)
+            .map(|c| crate::parse::ast_fold(&c.alias.name))
+            .collect();
+        let _: ControlFlow<()> = sql::visit_relations_mut(&mut query, |relation| {
+            if let [sql::ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {
+                let folded = crate::parse::ast_fold(ident);
+                if !ctes.contains(&folded)
+                    && let Some(object) = env.resolve(None, &folded)
+                {
+                    let part = |n: &str| sql::ObjectNamePart::Identifier(sql::Ident::with_quote('"', n));
+                    relation.0 = vec![part(&object.schema), part(&object.name)];
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        Ok(query.to_string())
+    }
+}
+
+fn column_of(expr: &sql::Expr, desc: &RelationDesc) -> Result<usize, SqlError> {
+    let sql::Expr::Identifier(ident) = expr else {
+        return Err(SqlError::unsupported("an index or key on an expression is not supported"));
+    };
+    let name = crate::parse::ast_fold(ident);
+    desc.columns.iter().position(|c| c.name == name).ok_or_else(|| {
+        SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"))
+    })
+}
+
+fn table_sql(name: &QualifiedName, desc: &RelationDesc) -> String {
+    let mut parts: Vec<String> = desc
+        .columns
+        .iter()
+        .map(|c| format!("{} {}{}", quote(&c.name), c.ty, if c.nullable { "" } else { " NOT NULL" }))
+        .collect();
+    if let Some(key) = desc.keys.first() {
+        let key: Vec<String> = key.iter().map(|k| quote(&desc.columns[*k].name)).collect();
+        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
+    format!("CREATE TABLE {} ({})", qualified(name), parts.join(", "))
+}
+
+fn kafka_options(options: &[Opt]) -> Result<(String, StartAt), SqlError> {
+    let (mut topic, mut start) = (None, StartAt::Earliest);
+    for option in options {
+        if option.name == "TOPIC" {
+            topic = Some(text(option)?);
+            continue;
+        }
+        start = match &option.value {
+            OptValue::Text(s) | OptValue::Word(s) if s.eq_ignore_ascii_case("earliest") => StartAt::Earliest,
+            OptValue::Text(s) | OptValue::Word(s) if s.eq_ignore_ascii_case("latest") => StartAt::Latest,
+            OptValue::Timestamp(s) => match hw_repr::text::parse(SqlType::TimestampTz, s)? {
+                Datum::TimestampTz(us) => StartAt::Timestamp(us.div_euclid(1000)),
+                _ => return Err(invalid(option, "a timestamp")),
+            },
+            OptValue::Offsets(all) => StartAt::Offsets(all.iter().copied().collect()),
+            _ => return Err(invalid(option, "'earliest', 'latest', TIMESTAMP '...' or OFFSETS (partition = offset, ...)")),
+        };
+    }
+    let topic = topic.ok_or_else(|| SqlError::new(SqlState::SYNTAX, "option TOPIC is missing"))?;
+    Ok((topic, start))
+}
+
+fn nexmark_outputs(prefix: &str) -> Vec<(String, RelationDesc)> {
+    use SqlType::{Int8, Text, Timestamp};
+    let relation = |name: &str, columns: &[(&str, SqlType)]| {
+        let columns = columns.iter().map(|(n, ty)| Column { name: n.to_string(), ty: *ty, nullable: false }).collect();
+        let mut desc = RelationDesc::new(columns);
+        desc.append_only = true;
+        (format!("{prefix}{name}"), desc)
+    };
+    vec![
+        relation("person", &[("id", Int8), ("name", Text), ("email_address", Text), ("credit_card", Text), ("city", Text), ("state", Text), ("date_time", Timestamp), ("extra", Text)]),
+        relation("auction", &[("id", Int8), ("item_name", Text), ("description", Text), ("initial_bid", Int8), ("reserve", Int8), ("date_time", Timestamp), ("expires", Timestamp), ("seller", Int8), ("category", Int8), ("extra", Text)]),
+        relation("bid", &[("auction", Int8), ("bidder", Int8), ("price", Int8), ("channel", Text), ("url", Text), ("date_time", Timestamp), ("extra", Text)]),
+    ]
+}

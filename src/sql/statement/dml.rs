@@ -1,0 +1,158 @@
+//! INSERT, UPDATE, DELETE.
+
+use super::{Planning, finish_query};
+use crate::Planned;
+use crate::parse::ast::NameRef;
+use crate::planner::{Env, plan_expr, plan_query};
+use crate::typing::cast_columns_in;
+use datafusion_expr::logical_plan::Projection;
+use datafusion_expr::{Expr, LogicalPlan};
+use hw_plan::{Object, ObjectKind, ScalarExpr, Statement};
+use hw_repr::{RelationDesc, SqlError, SqlState, SqlType};
+use hw_scalar::CastContext;
+use sqlparser::ast as sql;
+use std::sync::Arc;
+
+fn undefined_column(column: &str, table: &str) -> SqlError {
+    let message = format!("column \"{column}\" of relation \"{table}\" does not exist");
+    SqlError::new(SqlState::UNDEFINED_COLUMN, message)
+}
+
+impl Planning<'_> {
+    fn table(&self, name: &NameRef) -> Result<(Arc<Object>, RelationDesc), SqlError> {
+        let object = self.object(name)?;
+        match &object.kind {
+            ObjectKind::Table(desc) if !self.catalog.is_system(object.id) => Ok((Arc::clone(&object), desc.clone())),
+            _ => Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", name.name))
+                .hint("Only tables take INSERT, UPDATE and DELETE.")
+                .at(name.position)),
+        }
+    }
+
+    pub(super) fn insert(&self, insert: &sql::Insert) -> Result<Planned, SqlError> {
+        if insert.on.is_some() {
+            return Err(SqlError::unsupported("ON CONFLICT is not supported yet"));
+        }
+        if insert.returning.is_some() {
+            return Err(SqlError::unsupported("RETURNING is not supported yet"));
+        }
+        let sql::TableObject::TableName(name) = &insert.table else {
+            return Err(SqlError::unsupported("INSERT takes the name of a table"));
+        };
+        let (table, desc) = self.table(&crate::parse::own::name_in(self.text, name)?)?;
+        let mut targets = vec![];
+        for column in &insert.columns {
+            let ident = column.0.last().and_then(|p| p.as_ident());
+            let folded = ident.map(crate::parse::ast_fold).unwrap_or_default();
+            let found = desc.columns.iter().position(|c| c.name == folded);
+            let position = found.ok_or_else(|| undefined_column(&folded, &table.name))?;
+            if targets.contains(&position) {
+                let message = format!("column \"{folded}\" specified more than once");
+                return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
+            }
+            targets.push(position);
+        }
+        let Some(source) = &insert.source else {
+            return Err(SqlError::unsupported("DEFAULT VALUES is not supported yet"));
+        };
+        let env = Env::new(self.catalog, self.session, false, &self.params.0);
+        *env.values_types.borrow_mut() = match targets.is_empty() {
+            true => desc.types(),
+            false => targets.iter().map(|t| desc.columns[*t].ty).collect(),
+        };
+        let plan = plan_query(&env, source.as_ref().clone())?;
+        let width = plan.schema().fields().len();
+        if targets.is_empty() {
+            targets = (0..width.min(desc.arity())).collect();
+        }
+        if width != targets.len() {
+            let which = if width > targets.len() { "expressions than target columns" } else { "target columns than expressions" };
+            return Err(SqlError::new(SqlState::SYNTAX, format!("INSERT has more {which}")));
+        }
+        let wanted: Vec<SqlType> = targets.iter().map(|t| desc.columns[*t].ty).collect();
+        let plan = cast_columns_in(plan, &wanted, CastContext::Assignment)?;
+        let columns = plan.schema().columns();
+        let exprs = desc
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, c)| match targets.iter().position(|t| *t == i) {
+                Some(at) => Ok(Expr::Column(columns[at].clone()).alias_qualified(None::<&str>, &c.name)),
+                None => Ok(Expr::Literal(crate::value::to_scalar_value(&hw_repr::Datum::Null, c.ty)?, None).alias(&c.name)),
+            })
+            .collect::<Result<Vec<_>, SqlError>>()?;
+        let plan = Projection::try_new(exprs, Arc::new(plan)).map_err(crate::error::from_planner)?;
+        let mut query = finish_query(&env, LogicalPlan::Projection(plan))?;
+        query.desc = desc;
+        let statement = Statement::Insert { table: table.id };
+        Ok(Planned { statement, query: Some(query), param_types: env.parameter_types() })
+    }
+
+    pub(super) fn update(&self, update: &sql::Update) -> Result<Planned, SqlError> {
+        if update.from.is_some() || update.returning.is_some() || !update.table.joins.is_empty() {
+            return Err(SqlError::unsupported("UPDATE with FROM or RETURNING is not supported yet"));
+        }
+        let (table, desc) = self.single_table(&update.table.relation)?;
+        let env = Env::new(self.catalog, self.session, false, &self.params.0);
+        let mut set: Vec<(usize, ScalarExpr)> = vec![];
+        for assignment in &update.assignments {
+            let sql::AssignmentTarget::ColumnName(name) = &assignment.target else {
+                return Err(SqlError::unsupported("assigning several columns at once is not supported"));
+            };
+            let ident = name.0.last().and_then(|p| p.as_ident());
+            let folded = ident.map(crate::parse::ast_fold).unwrap_or_default();
+            let found = desc.columns.iter().position(|c| c.name == folded);
+            let column = found.ok_or_else(|| undefined_column(&folded, &table.name))?;
+            if set.iter().any(|(c, _)| *c == column) {
+                let message = format!("multiple assignments to same column \"{folded}\"");
+                return Err(SqlError::new(SqlState::SYNTAX, message));
+            }
+            let ty = desc.columns[column].ty;
+            set.push((column, plan_expr(&env, &assignment.value, &table, &desc, ty)?));
+        }
+        let filter = self.filter(&env, &update.selection, &table, &desc)?;
+        let statement = Statement::Update { table: table.id, filter, set };
+        self.without_parameters(&env, statement)
+    }
+
+    pub(super) fn delete(&self, delete: &sql::Delete) -> Result<Planned, SqlError> {
+        if delete.using.is_some() || delete.returning.is_some() {
+            return Err(SqlError::unsupported("DELETE with USING or RETURNING is not supported yet"));
+        }
+        let (sql::FromTable::WithFromKeyword(from) | sql::FromTable::WithoutKeyword(from)) = &delete.from;
+        let [from] = from.as_slice() else {
+            return Err(SqlError::unsupported("DELETE takes one table"));
+        };
+        let (table, desc) = self.single_table(&from.relation)?;
+        let env = Env::new(self.catalog, self.session, false, &self.params.0);
+        let filter = self.filter(&env, &delete.selection, &table, &desc)?;
+        self.without_parameters(&env, Statement::Delete { table: table.id, filter })
+    }
+
+    fn without_parameters(&self, env: &Env, statement: Statement) -> Result<Planned, SqlError> {
+        if !env.parameter_types().is_empty() {
+            return Err(SqlError::unsupported("parameters in UPDATE and DELETE are not supported yet")
+                .hint("Put the values into the statement."));
+        }
+        Ok(Planned { statement, query: None, param_types: vec![] })
+    }
+
+    fn single_table(&self, factor: &sql::TableFactor) -> Result<(Arc<Object>, RelationDesc), SqlError> {
+        match factor {
+            sql::TableFactor::Table { name, alias: None, .. } => {
+                self.table(&crate::parse::own::name_in(self.text, name)?)
+            }
+            _ => Err(SqlError::unsupported("UPDATE and DELETE take the name of one table, without an alias")),
+        }
+    }
+
+    fn filter(
+        &self,
+        env: &Env,
+        selection: &Option<sql::Expr>,
+        table: &Object,
+        desc: &RelationDesc,
+    ) -> Result<Option<ScalarExpr>, SqlError> {
+        selection.as_ref().map(|e| plan_expr(env, e, table, desc, SqlType::Bool)).transpose()
+    }
+}

@@ -1,0 +1,108 @@
+//! Names of types.
+
+use hw_repr::{SqlError, SqlState, SqlType};
+use sqlparser::ast::{CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
+
+/// The type a name in a statement stands for. `42704` where there is none, `0A000` where it is not supported.
+pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
+    Ok(match ty {
+        DataType::Boolean | DataType::Bool => SqlType::Bool,
+        DataType::SmallInt(None) | DataType::Int2(None) => SqlType::Int2,
+        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => SqlType::Int4,
+        DataType::BigInt(None) | DataType::Int8(None) => SqlType::Int8,
+        DataType::Real | DataType::Float4 => SqlType::Float4,
+        DataType::DoublePrecision | DataType::Float8 | DataType::Double(ExactNumberInfo::None) => SqlType::Float8,
+        DataType::Float(ExactNumberInfo::None) => SqlType::Float8,
+        DataType::Float(ExactNumberInfo::Precision(p)) => match p {
+            1..=24 => SqlType::Float4,
+            25..=53 => SqlType::Float8,
+            _ => return Err(SqlError::new(SqlState::INVALID_PARAMETER, "precision for type float must be 1 to 53")),
+        },
+        DataType::Numeric(n) | DataType::Decimal(n) | DataType::Dec(n) => numeric(n)?,
+        DataType::Text => SqlType::Text,
+        DataType::Varchar(n) | DataType::CharacterVarying(n) | DataType::CharVarying(n) => varchar(n)?,
+        DataType::Bytea => SqlType::Bytea,
+        DataType::Date => SqlType::Date,
+        DataType::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
+        DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
+        DataType::Timestamp(None, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => SqlType::TimestampTz,
+        DataType::Interval { fields: None, precision: None } => SqlType::Interval,
+        DataType::Uuid => SqlType::Uuid,
+        DataType::JSONB | DataType::JSON => SqlType::Jsonb,
+        DataType::Regclass => {
+            return Err(SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead."));
+        }
+        DataType::Custom(name, args) => return custom(&name.to_string(), args),
+        other => {
+            return Err(SqlError::unsupported(format!("type {} is not supported", other.to_string().to_lowercase())));
+        }
+    })
+}
+
+fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
+    let lower = name.to_ascii_lowercase();
+    let bare = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+    Ok(match bare {
+        "name" | "\"char\"" => SqlType::Text,
+        "oid" | "xid" | "regproc" | "regtype" => SqlType::Int8,
+        "int2" => SqlType::Int2,
+        "int4" => SqlType::Int4,
+        "int8" => SqlType::Int8,
+        "float4" => SqlType::Float4,
+        "float8" => SqlType::Float8,
+        "bool" => SqlType::Bool,
+        "text" => SqlType::Text,
+        "varchar" if args.is_empty() => SqlType::Varchar(None),
+        "numeric" if args.is_empty() => SqlType::Numeric(None),
+        "timestamptz" if args.is_empty() => SqlType::TimestampTz,
+        "timestamp" if args.is_empty() => SqlType::Timestamp,
+        "jsonb" => SqlType::Jsonb,
+        "uuid" => SqlType::Uuid,
+        "bytea" => SqlType::Bytea,
+        "interval" if args.is_empty() => SqlType::Interval,
+        "regclass" => {
+            return Err(SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead."));
+        }
+        _ => return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{bare}\" does not exist"))),
+    })
+}
+
+fn numeric(info: &ExactNumberInfo) -> Result<SqlType, SqlError> {
+    let (precision, scale) = match *info {
+        ExactNumberInfo::None => return Ok(SqlType::Numeric(None)),
+        ExactNumberInfo::Precision(p) => (p, 0),
+        ExactNumberInfo::PrecisionAndScale(p, s) => (p, s),
+    };
+    if precision == 0 {
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER, "NUMERIC precision 0 must be between 1 and 1000"));
+    }
+    let (Ok(p @ 1..=38), Ok(s)) = (u8::try_from(precision), i8::try_from(scale)) else {
+        return Err(SqlError::unsupported(format!("numeric({precision},{scale}) is not supported"))
+            .hint("Precision goes to 38 digits; leave it out for values of any scale."));
+    };
+    if s < 0 || i16::from(s) > i16::from(p) {
+        return Err(SqlError::unsupported(format!("numeric scale {s} must be between 0 and the precision {p}")));
+    }
+    Ok(SqlType::Numeric(Some((p, s))))
+}
+
+fn varchar(length: &Option<CharacterLength>) -> Result<SqlType, SqlError> {
+    match length {
+        None => Ok(SqlType::Varchar(None)),
+        Some(CharacterLength::IntegerLength { length, .. }) => match u32::try_from(*length) {
+            Ok(n @ 1..=10_485_760) => Ok(SqlType::Varchar(Some(n))),
+            _ => Err(SqlError::new(
+                SqlState::INVALID_PARAMETER,
+                "length for type varchar must be between 1 and 10485760",
+            )),
+        },
+        Some(CharacterLength::Max) => Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \"MAX\"")),
+    }
+}
+
+/// The type of that name, for the names that [`crate::prepare`] puts into function names.
+pub(crate) fn type_by_name(name: &str) -> Option<SqlType> {
+    let dialect = sqlparser::dialect::PostgreSqlDialect {};
+    let parsed = sqlparser::parser::Parser::new(&dialect).try_with_sql(name).ok()?.parse_data_type().ok()?;
+    sql_type(&parsed).ok()
+}

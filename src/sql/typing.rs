@@ -1,0 +1,570 @@
+//! Gives every expression PostgreSQL's types: a DataFusion expression as `SqlToRel` made it becomes one of ours over
+//! *slots*, the parts that only a plan can compute (columns, aggregates, subqueries, parameters).
+
+use crate::lazy::{Lazy, lazy_of};
+use crate::planner::Env;
+use crate::retype::retype_plan;
+use crate::value::from_scalar_value;
+use datafusion_common::{DFSchema, DFSchemaRef, ScalarValue};
+use datafusion_expr::expr::{AggregateFunction, InSubquery, Placeholder, WindowFunction};
+use datafusion_expr::{Expr, LogicalPlan, Operator, Subquery};
+use hw_plan::{Func, ScalarExpr};
+use hw_repr::{Datum, SqlError, SqlState, SqlType};
+use hw_scalar::{CastContext, can_cast, common_type, eval_const, resolve_call_with_unknown};
+use std::sync::Arc;
+
+/// A typed expression, or a literal or parameter that has no type yet (`unknown`, carried as text).
+#[derive(Clone, Debug)]
+pub(crate) struct Typed {
+    pub expr: ScalarExpr,
+    pub unknown: bool,
+}
+
+impl Typed {
+    fn known(expr: ScalarExpr) -> Typed {
+        Typed { expr, unknown: false }
+    }
+    pub fn ty(&self) -> Option<SqlType> {
+        if self.unknown { None } else { Some(self.expr.ty()) }
+    }
+}
+
+/// Where subqueries may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A conjunct of WHERE, HAVING or ON.
+    Conjunct,
+    /// Below OR, NOT, CASE or a call, within a filter.
+    Nested,
+    /// A select list and the like.
+    Value,
+}
+
+/// Types the expressions of one plan node.
+pub(crate) struct Typer<'a> {
+    pub env: &'a Env<'a>,
+    pub schema: &'a DFSchema,
+    pub outer: &'a [DFSchemaRef],
+    pub slots: Vec<Expr>,
+}
+
+fn unsupported(what: &str) -> SqlError {
+    SqlError::unsupported(format!("{what} is not supported yet"))
+}
+
+impl<'a> Typer<'a> {
+    pub fn new(env: &'a Env<'a>, schema: &'a DFSchema, outer: &'a [DFSchemaRef]) -> Self {
+        Typer { env, schema, outer, slots: vec![] }
+    }
+
+    fn slot(&mut self, expr: Expr, ty: SqlType) -> Typed {
+        let found = self.slots.iter().position(|s| *s == expr);
+        let index = found.unwrap_or_else(|| {
+            self.slots.push(expr);
+            self.slots.len() - 1
+        });
+        Typed::known(ScalarExpr::Column(index, ty))
+    }
+
+    /// An expression with its type.
+    pub fn typed(&mut self, expr: &Expr, place: Place) -> Result<Typed, SqlError> {
+        let inner = if place == Place::Conjunct { Place::Nested } else { place };
+        match expr {
+            Expr::Alias(a) => self.typed(&a.expr, place),
+            Expr::Column(c) => {
+                let field = self.schema.field_from_column(c).map_err(crate::error::from_planner)?;
+                let ty = column_type(field.data_type(), &c.name)?;
+                Ok(self.slot(expr.clone(), ty))
+            }
+            Expr::OuterReferenceColumn(_, c) => self.outer_column(c),
+            Expr::Literal(value, _) => literal(value),
+            Expr::BinaryExpr(b) => match b.op {
+                Operator::And | Operator::Or => {
+                    let keep = if b.op == Operator::And { place } else { inner };
+                    let operands = [self.boolean(&b.left, keep)?, self.boolean(&b.right, keep)?];
+                    Ok(Typed::known(connective(b.op == Operator::And, operands)))
+                }
+                op => {
+                    let func = comparison(op).ok_or_else(|| unsupported(&format!("operator {op}")))?;
+                    self.call(func, &[b.left.as_ref(), b.right.as_ref()], inner)
+                }
+            },
+            Expr::Like(l) => {
+                if l.escape_char.is_some_and(|c| c != '\\') {
+                    return Err(unsupported("LIKE with another ESCAPE than backslash"));
+                }
+                let func = if l.case_insensitive { Func::ILike } else { Func::Like };
+                let like = self.call(func, &[l.expr.as_ref(), l.pattern.as_ref()], inner)?;
+                Ok(if l.negated { Typed::known(ScalarExpr::Not(Box::new(like.expr))) } else { like })
+            }
+            Expr::Not(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean(e, inner)?)))),
+            Expr::IsNull(e) => Ok(Typed::known(self.is_null(e, inner)?)),
+            Expr::IsNotNull(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.is_null(e, inner)?)))),
+            Expr::IsTrue(e) => self.truth(e, true, false, inner),
+            Expr::IsNotTrue(e) => self.truth(e, true, true, inner),
+            Expr::IsFalse(e) => self.truth(e, false, false, inner),
+            Expr::IsNotFalse(e) => self.truth(e, false, true, inner),
+            Expr::IsUnknown(e) => Ok(Typed::known(ScalarExpr::IsNull(Box::new(self.boolean(e, inner)?)))),
+            Expr::IsNotUnknown(e) => {
+                let test = ScalarExpr::IsNull(Box::new(self.boolean(e, inner)?));
+                Ok(Typed::known(ScalarExpr::Not(Box::new(test))))
+            }
+            Expr::Negative(e) => self.call(Func::Neg, &[e.as_ref()], inner),
+            Expr::Between(b) => {
+                let (low, high) = if b.negated { (Func::Lt, Func::Gt) } else { (Func::Ge, Func::Le) };
+                let low = self.call(low, &[b.expr.as_ref(), b.low.as_ref()], inner)?.expr;
+                let high = self.call(high, &[b.expr.as_ref(), b.high.as_ref()], inner)?.expr;
+                Ok(Typed::known(connective(!b.negated, [low, high])))
+            }
+            Expr::Case(c) => self.case(c, inner),
+            Expr::Cast(c) => {
+                let ty = column_type(c.field.data_type(), "cast")?;
+                let value = self.typed(&c.expr, inner)?;
+                Ok(Typed::known(self.cast(value, ty, CastContext::Explicit)?))
+            }
+            Expr::InList(l) => self.in_list(l, inner),
+            Expr::ScalarFunction(f) => self.function(f, inner),
+            Expr::Placeholder(p) => self.placeholder(p),
+            Expr::AggregateFunction(a) => self.aggregate(a),
+            Expr::WindowFunction(w) => self.window(w),
+            Expr::Exists(e) => {
+                let mut e = e.clone();
+                e.subquery = self.subquery(&e.subquery)?;
+                if place == Place::Value {
+                    return Err(unsupported("EXISTS in a select list").hint("Use it in WHERE."));
+                }
+                Ok(self.slot(Expr::Exists(e), SqlType::Bool))
+            }
+            Expr::InSubquery(i) => self.in_subquery(i, place),
+            Expr::ScalarSubquery(q) => self.scalar_subquery(q),
+            Expr::SetComparison(_) => Err(unsupported("ANY or ALL over a subquery").hint("Use IN, EXISTS or an aggregate.")),
+            Expr::GroupingSet(_) => Err(unsupported("a grouping set within an expression")),
+            other => Err(unsupported(&format!("expression {other}"))),
+        }
+    }
+
+    fn outer_column(&mut self, column: &datafusion_common::Column) -> Result<Typed, SqlError> {
+        for schema in self.outer.iter().rev() {
+            if let Ok(field) = schema.field_from_column(column) {
+                let ty = column_type(field.data_type(), &column.name)?;
+                let expr = Expr::OuterReferenceColumn(Arc::clone(field), column.clone());
+                return Ok(self.slot(expr, ty));
+            }
+        }
+        Err(SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column {} does not exist", column.flat_name())))
+    }
+
+    /// A boolean operand.
+    pub fn boolean(&mut self, expr: &Expr, place: Place) -> Result<ScalarExpr, SqlError> {
+        let value = self.typed(expr, place)?;
+        match value.ty() {
+            None | Some(SqlType::Bool) => self.cast(value, SqlType::Bool, CastContext::Implicit),
+            Some(ty) => Err(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("argument of a condition must be type boolean, not type {ty}"),
+            )),
+        }
+    }
+
+    fn is_null(&mut self, e: &Expr, place: Place) -> Result<ScalarExpr, SqlError> {
+        let value = self.typed(e, place)?;
+        let value = self.settle(value)?;
+        Ok(ScalarExpr::IsNull(Box::new(value)))
+    }
+
+    fn truth(&mut self, e: &Expr, wanted: bool, negated: bool, place: Place) -> Result<Typed, SqlError> {
+        let value = self.boolean(e, place)?;
+        let value = if wanted { value } else { ScalarExpr::Not(Box::new(value)) };
+        let no = ScalarExpr::Literal(Datum::Bool(false), SqlType::Bool);
+        let test = ScalarExpr::Coalesce(vec![value, no]);
+        Ok(Typed::known(if negated { ScalarExpr::Not(Box::new(test)) } else { test }))
+    }
+
+    /// The expression itself; what is still unknown becomes text.
+    pub fn settle(&mut self, value: Typed) -> Result<ScalarExpr, SqlError> {
+        match value.unknown {
+            true => self.cast(value, SqlType::Text, CastContext::Implicit),
+            false => Ok(value.expr),
+        }
+    }
+
+    fn call(&mut self, func: Func, args: &[&Expr], place: Place) -> Result<Typed, SqlError> {
+        let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
+        self.call_typed(func, args)
+    }
+
+    fn call_typed(&mut self, func: Func, args: Vec<Typed>) -> Result<Typed, SqlError> {
+        let types: Vec<Option<SqlType>> = args.iter().map(Typed::ty).collect();
+        let (wanted, ty) = resolve_call_with_unknown(func, &types)?;
+        let args = args
+            .into_iter()
+            .zip(wanted)
+            .map(|(a, ty)| match a.ty() {
+                // Some calls convert within (text || anything): an assignment cast is then what they mean.
+                Some(from) if !can_cast(from, ty, CastContext::Implicit) => self.cast(a, ty, CastContext::Explicit),
+                _ => self.cast(a, ty, CastContext::Implicit),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Typed::known(fold(ScalarExpr::Call { func, args, ty })))
+    }
+
+    /// `value` as `to`; an unknown literal is read by the type's input function.
+    pub fn cast(&mut self, value: Typed, to: SqlType, context: CastContext) -> Result<ScalarExpr, SqlError> {
+        let explicit = context == CastContext::Explicit;
+        if value.unknown {
+            return match value.expr {
+                ScalarExpr::Literal(Datum::Null, _) => Ok(ScalarExpr::Literal(Datum::Null, to)),
+                ScalarExpr::Literal(Datum::Text(s), _) => parse_literal(&s, to, explicit),
+                ScalarExpr::Column(slot, _) => self.bind_parameter(slot, to),
+                other => Err(SqlError::internal(format!("{other:?} of unknown type"))),
+            };
+        }
+        cast_known(value.expr, to, context)
+    }
+
+    fn bind_parameter(&mut self, slot: usize, to: SqlType) -> Result<ScalarExpr, SqlError> {
+        let Some(Expr::Placeholder(p)) = self.slots.get(slot).cloned() else {
+            return Err(SqlError::internal("an unknown slot that is no parameter"));
+        };
+        let base = match to {
+            SqlType::Numeric(_) => SqlType::Numeric(None),
+            SqlType::Varchar(_) => SqlType::Text,
+            other => other,
+        };
+        self.env.set_parameter(&p.id, base)?;
+        let typed = self.typed_placeholder(&p.id, base);
+        cast_known(typed.expr, to, CastContext::Assignment)
+    }
+
+    fn typed_placeholder(&mut self, id: &str, ty: SqlType) -> Typed {
+        let field = Arc::new(arrow::datatypes::Field::new("", ty.arrow(), true));
+        self.slot(Expr::Placeholder(Placeholder::new_with_field(id.to_string(), Some(field))), ty)
+    }
+
+    fn placeholder(&mut self, p: &Placeholder) -> Result<Typed, SqlError> {
+        match self.env.parameter(&p.id)? {
+            Some(ty) => Ok(self.typed_placeholder(&p.id, ty)),
+            None => {
+                let bare = Placeholder::new_with_field(p.id.clone(), None);
+                let slot = self.slot(Expr::Placeholder(bare), SqlType::Text);
+                Ok(Typed { expr: slot.expr, unknown: true })
+            }
+        }
+    }
+
+    /// All of one type, as CASE, COALESCE and VALUES need it.
+    pub fn unify(&mut self, what: &str, values: Vec<Typed>) -> Result<Vec<ScalarExpr>, SqlError> {
+        let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
+        let ty = common_type(what, &types)?;
+        values.into_iter().map(|v| self.cast(v, ty, CastContext::Implicit)).collect()
+    }
+
+    fn case(&mut self, c: &datafusion_expr::Case, place: Place) -> Result<Typed, SqlError> {
+        let mut conditions = vec![];
+        let mut results = vec![];
+        for (when, then) in &c.when_then_expr {
+            conditions.push(match &c.expr {
+                Some(operand) => self.call(Func::Eq, &[operand.as_ref(), when.as_ref()], place)?.expr,
+                None => self.boolean(when, place)?,
+            });
+            results.push(self.typed(then, place)?);
+        }
+        results.push(match &c.else_expr {
+            Some(e) => self.typed(e, place)?,
+            None => Typed { expr: ScalarExpr::Literal(Datum::Null, SqlType::Text), unknown: true },
+        });
+        let mut results = self.unify("CASE", results)?;
+        let otherwise = Box::new(results.pop().ok_or_else(|| SqlError::internal("CASE without a result"))?);
+        Ok(Typed::known(ScalarExpr::Case { branches: conditions.into_iter().zip(results).collect(), otherwise }))
+    }
+
+    fn in_list(&mut self, l: &datafusion_expr::expr::InList, place: Place) -> Result<Typed, SqlError> {
+        let needle = self.typed(&l.expr, place)?;
+        let mut values = vec![needle.clone()];
+        for item in &l.list {
+            values.push(self.typed(item, place)?);
+        }
+        // One type for all where there is one, as PostgreSQL's "= ANY (array)"; else one comparison each.
+        let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
+        let mut tests = vec![];
+        if let Ok(ty) = common_type("IN", &types) {
+            values = values
+                .into_iter()
+                .map(|v| Ok(Typed::known(self.cast(v, ty, CastContext::Implicit)?)))
+                .collect::<Result<Vec<_>, SqlError>>()?;
+        }
+        let mut values = values.into_iter();
+        let needle = values.next().unwrap_or(needle);
+        for value in values {
+            tests.push(self.call_typed(Func::Eq, vec![needle.clone(), value])?.expr);
+        }
+        let any = if tests.len() == 1 { tests.remove(0) } else { ScalarExpr::Or(tests) };
+        Ok(Typed::known(if l.negated { ScalarExpr::Not(Box::new(any)) } else { any }))
+    }
+
+    fn function(&mut self, f: &datafusion_expr::expr::ScalarFunction, place: Place) -> Result<Typed, SqlError> {
+        let kind = lazy_of(&f.func).cloned().ok_or_else(|| crate::error::undefined_function(f.name()))?;
+        let args: Vec<&Expr> = f.args.iter().collect();
+        match kind {
+            Lazy::Call(func) => self.call(func, &args, place),
+            Lazy::NotCall(func) => {
+                let call = self.call(func, &args, place)?;
+                Ok(Typed::known(ScalarExpr::Not(Box::new(call.expr))))
+            }
+            Lazy::Cast(to) => {
+                let arg = args.first().ok_or_else(|| SqlError::internal("a cast of nothing"))?;
+                let value = self.typed(arg, place)?;
+                Ok(Typed::known(self.cast(value, to, CastContext::Explicit)?))
+            }
+            Lazy::Number(digits) => {
+                let value = hw_repr::numeric::Numeric::parse(&digits)?;
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Numeric(value), SqlType::Numeric(None))))
+            }
+            Lazy::Coalesce => {
+                let values = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
+                if values.is_empty() {
+                    return Err(SqlError::new(SqlState::SYNTAX, "COALESCE needs an argument"));
+                }
+                Ok(Typed::known(ScalarExpr::Coalesce(self.unify("COALESCE", values)?)))
+            }
+            Lazy::Now(ty) => Ok(Typed::known(ScalarExpr::Literal(self.env.now(ty)?, ty))),
+            Lazy::Session(name) => {
+                let text = self.env.session_text(name)?;
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(text), SqlType::Text)))
+            }
+        }
+    }
+
+    /// The argument of an aggregate or window function as a plan expression, and its type.
+    fn plan_expr(&mut self, expr: &Expr) -> Result<(Expr, SqlType), SqlError> {
+        let mut inner = Typer::new(self.env, self.schema, self.outer);
+        let value = inner.typed(expr, Place::Value)?;
+        let value = inner.settle(value)?;
+        let ty = value.ty();
+        Ok((crate::emit::emit(&value, &inner.slots)?, ty))
+    }
+
+    /// A condition as a plan expression.
+    pub fn condition(&mut self, expr: &Expr) -> Result<Expr, SqlError> {
+        let mut inner = Typer::new(self.env, self.schema, self.outer);
+        let value = inner.boolean(expr, Place::Conjunct)?;
+        crate::emit::emit(&value, &inner.slots)
+    }
+
+    fn aggregate(&mut self, a: &AggregateFunction) -> Result<Typed, SqlError> {
+        let mut a = a.clone();
+        if !a.params.order_by.is_empty() {
+            return Err(unsupported("ORDER BY within an aggregate"));
+        }
+        let mut args = vec![];
+        let mut ty = None;
+        for arg in &a.params.args {
+            let (expr, arg_ty) = self.plan_expr(arg)?;
+            args.push(expr);
+            ty.get_or_insert(arg_ty);
+        }
+        if args.len() != 1 {
+            return Err(crate::error::undefined_function(&format!("{} of {} arguments", a.func.name(), args.len())));
+        }
+        let func = crate::aggregate::func_of(&a.func).ok_or_else(|| crate::error::undefined_function(a.func.name()))?;
+        let arg_ty = ty.unwrap_or(SqlType::Text);
+        let result = crate::aggregate::result_type(func, arg_ty)?;
+        a.params.args = args;
+        a.params.filter = match a.params.filter {
+            Some(f) => Some(Box::new(self.condition(&f)?)),
+            None => None,
+        };
+        Ok(self.slot(Expr::AggregateFunction(a), result))
+    }
+
+    fn window(&mut self, w: &WindowFunction) -> Result<Typed, SqlError> {
+        let _ = w;
+        Err(unsupported("a window function").hint("Aggregate in a subquery and join it."))
+    }
+
+    fn subquery(&mut self, q: &Subquery) -> Result<Subquery, SqlError> {
+        let mut outer = self.outer.to_vec();
+        outer.push(Arc::new(self.schema.clone()));
+        let plan = retype_plan(self.env, q.subquery.as_ref().clone(), &outer)?;
+        let outer_ref_columns = plan.all_out_ref_exprs();
+        Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: q.spans.clone() })
+    }
+
+    fn in_subquery(&mut self, i: &InSubquery, place: Place) -> Result<Typed, SqlError> {
+        let allowed = place == Place::Conjunct;
+        if !allowed {
+            return Err(unsupported("IN (SELECT ...) other than as a condition of its own in WHERE")
+                .hint("Write it as a conjunct of WHERE, or use a join."));
+        }
+        let subquery = self.subquery(&i.subquery)?;
+        if i.negated && !subquery.outer_ref_columns.is_empty() {
+            return Err(unsupported("a correlated NOT IN").hint("Use NOT EXISTS."));
+        }
+        let field = subquery.subquery.schema().fields().first().cloned();
+        let right_ty = match &field {
+            Some(f) => column_type(f.data_type(), f.name())?,
+            None => return Err(SqlError::new(SqlState::SYNTAX, "subquery has no columns")),
+        };
+        let value = self.typed(&i.expr, Place::Value)?;
+        let (wanted, _) = resolve_call_with_unknown(Func::Eq, &[value.ty(), Some(right_ty)])?;
+        let ty = wanted.first().copied().unwrap_or(right_ty);
+        if !crate::emit::native_equality(ty) {
+            return Err(unsupported(&format!("IN (SELECT ...) on type {ty}")).hint("Use a join."));
+        }
+        let left = self.cast(value, ty, CastContext::Implicit)?;
+        let left = crate::emit::emit(&left, &self.slots)?;
+        let plan = cast_columns(subquery.subquery.as_ref().clone(), &[ty])?;
+        let subquery = Subquery { subquery: Arc::new(plan), ..subquery };
+        Ok(self.slot(Expr::InSubquery(InSubquery::new(Box::new(left), subquery, i.negated)), SqlType::Bool))
+    }
+
+    fn scalar_subquery(&mut self, q: &Subquery) -> Result<Typed, SqlError> {
+        let subquery = self.subquery(q)?;
+        if !subquery.outer_ref_columns.is_empty() && !is_global_aggregate(&subquery.subquery) {
+            return Err(unsupported("a correlated scalar subquery that is no aggregate").hint("Use a join."));
+        }
+        let ty = match subquery.subquery.schema().fields().as_ref() {
+            [field] => column_type(field.data_type(), field.name())?,
+            _ => return Err(SqlError::new(SqlState::SYNTAX, "subquery must return only one column")),
+        };
+        Ok(self.slot(Expr::ScalarSubquery(subquery), ty))
+    }
+}
+
+/// True for an aggregate without GROUP BY under projections: always exactly one row.
+fn is_global_aggregate(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => is_global_aggregate(&p.input),
+        LogicalPlan::SubqueryAlias(s) => is_global_aggregate(&s.input),
+        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        _ => false,
+    }
+}
+
+/// Casts the columns of a plan to `types`, keeping their names.
+pub(crate) fn cast_columns(plan: LogicalPlan, types: &[SqlType]) -> Result<LogicalPlan, SqlError> {
+    cast_columns_in(plan, types, CastContext::Implicit)
+}
+
+/// As [`cast_columns`], in another context.
+pub(crate) fn cast_columns_in(
+    plan: LogicalPlan,
+    types: &[SqlType],
+    context: CastContext,
+) -> Result<LogicalPlan, SqlError> {
+    let schema = Arc::clone(plan.schema());
+    let mut exprs = vec![];
+    let mut changed = false;
+    for ((column, field), to) in schema.columns().into_iter().zip(schema.fields()).zip(types) {
+        let from = column_type(field.data_type(), field.name())?;
+        let column = Expr::Column(column);
+        if from.arrow() == to.arrow() && matches!(to, SqlType::Varchar(None) | SqlType::Text) || from == *to {
+            exprs.push(column);
+            continue;
+        }
+        changed = true;
+        let slots = [column];
+        let cast = cast_known(ScalarExpr::Column(0, from), *to, context)?;
+        exprs.push(crate::emit::emit(&cast, &slots)?.alias_qualified(None::<&str>, field.name()));
+    }
+    if !changed {
+        return Ok(plan);
+    }
+    let projection = datafusion_expr::Projection::try_new(exprs, Arc::new(plan)).map_err(crate::error::from_planner)?;
+    Ok(LogicalPlan::Projection(projection))
+}
+
+/// A cast between known types.
+pub(crate) fn cast_known(expr: ScalarExpr, to: SqlType, context: CastContext) -> Result<ScalarExpr, SqlError> {
+    let from = expr.ty();
+    let bare = |t: SqlType| matches!(t, SqlType::Text | SqlType::Varchar(None));
+    if from == to || matches!(from, SqlType::Text | SqlType::Varchar(_)) && bare(to) {
+        return Ok(expr);
+    }
+    if !can_cast(from, to, context) {
+        let (code, message) = match context {
+            CastContext::Explicit => (SqlState::new("42846"), format!("cannot cast type {from} to {to}")),
+            _ => (SqlState::DATATYPE_MISMATCH, format!("expression is of type {from} but {to} is needed")),
+        };
+        return Err(SqlError::new(code, message).hint("You will need to rewrite or cast the expression."));
+    }
+    let explicit = context == CastContext::Explicit;
+    Ok(fold(ScalarExpr::Cast { expr: Box::new(expr), to, explicit }))
+}
+
+/// A quoted literal as a value of `to`.
+fn parse_literal(text: &str, to: SqlType, explicit: bool) -> Result<ScalarExpr, SqlError> {
+    let base = match to {
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        SqlType::Varchar(_) => SqlType::Text,
+        other => other,
+    };
+    let value = ScalarExpr::Literal(hw_repr::text::parse(base, text)?, base);
+    if base == to || to == SqlType::Varchar(None) {
+        return Ok(value);
+    }
+    let cast = ScalarExpr::Cast { expr: Box::new(value), to, explicit };
+    Ok(ScalarExpr::Literal(eval_const(&cast)?, to))
+}
+
+/// Computes a call of constants; one that fails stays, to fail when (and if) it is evaluated.
+fn fold(expr: ScalarExpr) -> ScalarExpr {
+    let constant = expr.children().iter().all(|c| matches!(c, ScalarExpr::Literal(..)));
+    match constant.then(|| eval_const(&expr)) {
+        Some(Ok(value)) => ScalarExpr::Literal(value, expr.ty()),
+        _ => expr,
+    }
+}
+
+fn connective(and: bool, operands: [ScalarExpr; 2]) -> ScalarExpr {
+    let mut all = vec![];
+    for operand in operands {
+        match operand {
+            ScalarExpr::And(inner) if and => all.extend(inner),
+            ScalarExpr::Or(inner) if !and => all.extend(inner),
+            other => all.push(other),
+        }
+    }
+    if and { ScalarExpr::And(all) } else { ScalarExpr::Or(all) }
+}
+
+/// Our function for a comparison of DataFusion's.
+pub(crate) fn comparison(op: Operator) -> Option<Func> {
+    Some(match op {
+        Operator::Eq => Func::Eq,
+        Operator::NotEq => Func::Ne,
+        Operator::Lt => Func::Lt,
+        Operator::LtEq => Func::Le,
+        Operator::Gt => Func::Gt,
+        Operator::GtEq => Func::Ge,
+        Operator::IsNotDistinctFrom => Func::NotDistinct,
+        _ => return None,
+    })
+}
+
+/// The SQL type of a column of a plan.
+pub(crate) fn column_type(ty: &arrow::datatypes::DataType, name: &str) -> Result<SqlType, SqlError> {
+    if ty.is_null() {
+        return Ok(SqlType::Text);
+    }
+    SqlType::from_arrow(ty).ok_or_else(|| SqlError::internal(format!("column {name} has the type {ty}")))
+}
+
+/// A literal as `SqlToRel` reads it: integers take the smallest of int4, int8 and numeric; strings are unknown.
+fn literal(value: &ScalarValue) -> Result<Typed, SqlError> {
+    let known = |d, ty| Ok(Typed::known(ScalarExpr::Literal(d, ty)));
+    match value {
+        ScalarValue::Int64(Some(n)) => match i32::try_from(*n) {
+            Ok(n) => known(Datum::Int4(n), SqlType::Int4),
+            Err(_) => known(Datum::Int8(*n), SqlType::Int8),
+        },
+        ScalarValue::Utf8(Some(s)) => {
+            Ok(Typed { expr: ScalarExpr::Literal(Datum::Text(s.clone()), SqlType::Text), unknown: true })
+        }
+        v if v.is_null() => Ok(Typed { expr: ScalarExpr::Literal(Datum::Null, SqlType::Text), unknown: true }),
+        other => {
+            let (datum, ty) = from_scalar_value(other)?;
+            known(datum, ty)
+        }
+    }
+}
