@@ -497,3 +497,115 @@ impl Drop for NexmarkReader {
         self.queue.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::AsArray;
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::time::Instant;
+
+    fn source(seed: u64) -> NexmarkSource {
+        NexmarkSource { events: None, events_per_second: None, seed, epoch_ms: 1_700_000_000_000 }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_split_of_a_range_gives_the_same_rows(seed: u64, from in 0u64..1_000_000, lens in proptest::collection::vec(0u64..200, 1..6)) {
+            let generator = NexmarkGenerator::new(&source(seed));
+            let whole = generator.batch(from, from + lens.iter().sum::<u64>());
+            let mut at = from;
+            let parts: Vec<_> = lens.iter().map(|len| { at += len; generator.batch(at - len, at) }).collect();
+            for i in 0..3 {
+                let joined = concat_batches(&whole[i].schema(), parts.iter().map(|p| &p[i])).unwrap();
+                prop_assert_eq!(&joined, &whole[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn proportions_keys_and_sizes() {
+        let rounds = 2000;
+        let [person, auction, bid] = NexmarkGenerator::new(&source(1)).batch(0, rounds * ROUND);
+        assert_eq!([person.num_rows(), auction.num_rows(), bid.num_rows()], [2000, 6000, 92_000]);
+        for table in [&person, &auction] {
+            let ids = table.column(0).as_primitive::<Int64Type>().values();
+            assert!(ids.windows(2).all(|w| w[0] + 1 == w[1]), "ids are dense, and so unique");
+            assert_eq!(ids[0], FIRST_ID as i64);
+        }
+        let width = |b: &RecordBatch| {
+            let cell = |c: &ArrayRef| c.as_string_opt::<i32>().map_or(8 * c.len(), |s| s.value_data().len());
+            b.columns().iter().map(cell).sum::<usize>() / b.num_rows()
+        };
+        assert!((190..=210).contains(&width(&person)), "{}", width(&person));
+        assert!((480..=520).contains(&width(&auction)), "{}", width(&auction));
+        assert!((90..=120).contains(&width(&bid)), "{}", width(&bid));
+        let auctions = bid.column(0).as_primitive::<Int64Type>().values();
+        let hot = auctions.iter().filter(|a| (**a - FIRST_ID as i64) % HOT_EVERY as i64 == 0).count();
+        assert!((45_000..50_000).contains(&hot), "about half of the bids are hot: {hot}");
+        let times = bid.column(5).as_primitive::<TimestampMicrosecondType>().values();
+        assert!(times.is_sorted() && times.iter().all(|t| t % 1000 == 0));
+        let opens = auction.column(5).as_primitive::<TimestampMicrosecondType>().values();
+        let expires = auction.column(6).as_primitive::<TimestampMicrosecondType>().values();
+        assert!(opens.iter().zip(expires).all(|(o, e)| o < e));
+    }
+
+    #[test]
+    fn seeds_differ() {
+        let first = |seed| NexmarkGenerator::new(&source(seed)).batch(0, 500);
+        assert_eq!(first(1), first(1));
+        assert_ne!(first(1)[2], first(2)[2]);
+    }
+
+    fn drain(reader: &NexmarkReader, until: impl Fn(i64) -> bool) -> Vec<SourceBatch> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut out = vec![];
+        while !until(reader.positions()[&0]) {
+            assert!(Instant::now() < deadline, "no more events");
+            out.extend(reader.try_take(1 << 20));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        out
+    }
+
+    #[test]
+    fn readers_give_contiguous_batches_up_to_the_end() {
+        let finite = NexmarkSource { events: Some(25_000), ..source(3) };
+        let reader = NexmarkReader::start(&finite, 100, None, ReaderOptions::default()).unwrap();
+        let batches = drain(&reader, |at| at == 25_000);
+        assert!(batches.windows(2).all(|w| w[0].to == w[1].from) && batches[0].from == 100);
+        assert!(!reader.is_done(), "a live reader has no end of its own");
+
+        let cuts = BTreeMap::from([(0, vec![150, 12_345])]);
+        let options = ReaderOptions { cuts, ..ReaderOptions::default() };
+        let reader = NexmarkReader::start(&finite, 100, Some(20_000), options).unwrap();
+        let ends: BTreeSet<i64> = drain(&reader, |at| at == 20_000).iter().map(|b| b.to).collect();
+        assert!([150, 12_345, 20_000].iter().all(|cut| ends.contains(cut)), "{ends:?}");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !reader.is_done() {
+            assert!(Instant::now() < deadline);
+        }
+    }
+
+    #[test]
+    fn a_pace_is_kept_and_a_bound_holds() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+        let paced = NexmarkSource { events_per_second: Some(2000), epoch_ms: now, ..source(3) };
+        let reader = NexmarkReader::start(&paced, 0, None, ReaderOptions::default()).unwrap();
+        std::thread::sleep(Duration::from_millis(400));
+        reader.try_take(usize::MAX);
+        let at = reader.positions()[&0];
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64 - now;
+        assert!(at >= 200 && at <= elapsed * 2, "{at} events after {elapsed} ms");
+
+        let options = ReaderOptions { max_buffer_bytes: 4 << 20, ..ReaderOptions::default() };
+        let reader = NexmarkReader::start(&source(3), 0, None, options).unwrap();
+        std::thread::sleep(Duration::from_millis(400));
+        let held: usize = reader.try_take(usize::MAX).iter().map(|b| b.memory).sum();
+        assert!(held < 16 << 20, "{held} bytes are held");
+    }
+}
