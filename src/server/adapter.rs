@@ -2,9 +2,9 @@
 
 use crate::backend::{AuthRule, Backend, ScramVerifier, SessionBackend};
 use async_trait::async_trait;
+use hw_coordinator::session::Session;
 use hw_coordinator::session::{Executed, Prepared, TransactionStatus};
 use hw_coordinator::{CoordinatorConfig, CoordinatorHandle};
-use hw_coordinator::session::Session;
 use hw_repr::{Datum, SqlError, SqlType};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,12 +48,7 @@ impl Backend for Coordinator {
         self.0.ready().await?;
         Ok(self.0.has_password())
     }
-    fn session(
-        &self,
-        user: String,
-        database: String,
-        application_name: Option<String>,
-    ) -> Box<dyn SessionBackend> {
+    fn session(&self, user: String, database: String, application_name: Option<String>) -> Box<dyn SessionBackend> {
         Box::new(CoordinatorSession(self.0.session(user, database, application_name)))
     }
 }

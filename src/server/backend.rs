@@ -47,12 +47,7 @@ pub trait Backend: Send + Sync + 'static {
     /// True once any role has a password. Waits until the roles are known.
     async fn has_password(&self) -> Result<bool, SqlError>;
     /// A new session. Answers during recovery too.
-    fn session(
-        &self,
-        user: String,
-        database: String,
-        application_name: Option<String>,
-    ) -> Box<dyn SessionBackend>;
+    fn session(&self, user: String, database: String, application_name: Option<String>) -> Box<dyn SessionBackend>;
 }
 
 /// One client's session. Used by one connection task at a time.

@@ -83,9 +83,8 @@ async fn answer(mut socket: TcpStream, backend: &dyn Backend) -> io::Result<()> 
 
 async fn write(socket: &mut TcpStream, status: &str, kind: &str, body: &str, with_body: bool) -> io::Result<()> {
     let length = body.len();
-    let mut reply = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    );
+    let mut reply =
+        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     if with_body {
         reply.push_str(body);
     }

@@ -47,8 +47,7 @@ fn collect(path: &Path, named: bool, found: &mut Vec<PathBuf>) -> std::io::Resul
 
 /// Applies the files in one session. The error names file and line.
 pub async fn apply(backend: &dyn Backend, files: &[SqlFile]) -> Result<(), String> {
-    let mut session =
-        backend.session("headwater".into(), "headwater".into(), Some("headwater run".into()));
+    let mut session = backend.session("headwater".into(), "headwater".into(), Some("headwater run".into()));
     session.keep_identical();
     for file in files {
         let located = |offset: usize, error: SqlError| describe(file, offset, &error);
@@ -91,8 +90,13 @@ fn describe(file: &SqlFile, offset: usize, error: &SqlError) -> String {
 /// The statements on the `-- try:` lines before the first statement of each file.
 pub fn suggestions(files: &[SqlFile]) -> Vec<String> {
     let leading = |file: &SqlFile| {
-        let lines: Vec<String> =
-            file.text.lines().map(str::trim).take_while(|l| l.is_empty() || l.starts_with("--")).map(str::to_owned).collect();
+        let lines: Vec<String> = file
+            .text
+            .lines()
+            .map(str::trim)
+            .take_while(|l| l.is_empty() || l.starts_with("--"))
+            .map(str::to_owned)
+            .collect();
         lines
     };
     let tried = |line: String| {

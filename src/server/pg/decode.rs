@@ -52,7 +52,8 @@ fn utf8(raw: &[u8]) -> Result<&str, SqlError> {
 fn fixed<const N: usize>(raw: &[u8], index: usize) -> Result<[u8; N], SqlError> {
     raw.try_into().map_err(|_| {
         let message = format!("incorrect binary data format in bind parameter {index}");
-        SqlError::new(SqlState::INVALID_BINARY, message).detail(format!("{N} bytes are expected, {} were sent.", raw.len()))
+        SqlError::new(SqlState::INVALID_BINARY, message)
+            .detail(format!("{N} bytes are expected, {} were sent.", raw.len()))
     })
 }
 

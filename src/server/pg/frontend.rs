@@ -187,10 +187,7 @@ pub async fn read_opening(io: &mut (impl AsyncRead + Unpin)) -> Result<Opening, 
 }
 
 /// Reads the next message; `None` at a clean end of the stream.
-pub async fn read_message(
-    io: &mut (impl AsyncRead + Unpin),
-    bytes_max: usize,
-) -> Result<Option<Frontend>, ReadError> {
+pub async fn read_message(io: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> Result<Option<Frontend>, ReadError> {
     let mut tag = [0u8];
     if io.read(&mut tag).await? == 0 {
         return Ok(None);

@@ -34,11 +34,8 @@ impl Exchange {
     /// printable and without commas.
     pub fn start(verifier: ScramVerifier, first: &[u8], nonce: &str) -> Result<(Exchange, String), ScramError> {
         let first = std::str::from_utf8(first).map_err(|_| ScramError::Malformed("not UTF-8"))?;
-        let gs2_end = first
-            .match_indices(',')
-            .nth(1)
-            .map(|(i, _)| i + 1)
-            .ok_or(ScramError::Malformed("no GS2 header"))?;
+        let gs2_end =
+            first.match_indices(',').nth(1).map(|(i, _)| i + 1).ok_or(ScramError::Malformed("no GS2 header"))?;
         let (gs2_header, bare) = first.split_at(gs2_end);
         if !(gs2_header.starts_with("n,") || gs2_header.starts_with("y,")) {
             return Err(ScramError::Malformed("channel binding is not supported"));

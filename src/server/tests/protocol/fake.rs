@@ -1,7 +1,8 @@
 //! A backend in memory for protocol tests. Its statements are words, not SQL:
 //!
-//! `rows N` (int4 0..N) · `echo TYPE $1` · `stream` (one row, then silence) · `slow` (never completes) · `fail` ·
-//! `notice` · `begin` · `commit` · `timeout MS` · `panicky` is unknown like anything else (42601).
+//! `rows N` (int4 0..N) · `echo TYPE $1` · `stream` (one row, then silence) · `half` (rows, then
+//! an error) · `slow` (never completes) · `fail` ·
+//! `notice` · `begin` · `commit` · `timeout MS` · `SET`; anything else is 42601.
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use hw_server::pg;
 use ring::{digest, hmac, pbkdf2};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,17 +47,11 @@ pub struct Fake {
     pub ready: watch::Sender<bool>,
     pub password: Option<&'static str>,
     pub running: Arc<AtomicUsize>,
-    pub shut_down: AtomicBool,
 }
 
 /// Starts a server over a fake backend.
 pub async fn serve(password: Option<&'static str>, connections_max: usize, ready: bool) -> (SocketAddr, Arc<Fake>) {
-    let fake = Arc::new(Fake {
-        ready: watch::Sender::new(ready),
-        password,
-        running: Arc::default(),
-        shut_down: AtomicBool::new(false),
-    });
+    let fake = Arc::new(Fake { ready: watch::Sender::new(ready), password, running: Arc::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let addr = listener.local_addr().expect("bound");
     tokio::spawn(pg::serve(listener, pg::Shared::new(fake.clone(), connections_max, CancellationToken::new())));
@@ -72,9 +67,7 @@ impl Backend for Fake {
     fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
-    async fn shutdown(&self) {
-        self.shut_down.store(true, Ordering::SeqCst);
-    }
+    async fn shutdown(&self) {}
     async fn metrics(&self) -> String {
         "fake_metric 1\n".into()
     }
@@ -175,7 +168,8 @@ impl SessionBackend for FakeSession {
     async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError> {
         let (word, rest) = prepared.sql.split_once(' ').unwrap_or((&prepared.sql, ""));
         let (mut notices, running) = (vec![], Running::new(&self.running));
-        let rows = |rows: RowStream, ty| Outcome::Rows { desc: one_column(ty), rows, tag: "SELECT", count_in_tag: true };
+        let rows =
+            |rows: RowStream, ty| Outcome::Rows { desc: one_column(ty), rows, tag: "SELECT", count_in_tag: true };
         let outcome = match word {
             "rows" => {
                 let n: i32 = rest.parse().expect("test");
