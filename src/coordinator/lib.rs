@@ -1,1 +1,30 @@
-//! hw-coordinator
+//! Decisions, time and lifecycle: the coordinator introduces planner, dataflow, store, catalog, connectors and queries
+//! to each other.
+//!
+//! One task ([`core`]) owns all mutable state and is reached only by messages of a closed enum ([`command`]). It
+//! alone closes ticks ([`tick`]); the tick log is the only commit point. Sessions ([`session`]) plan statements
+//! against an immutable catalog snapshot on their own tasks and send what must be decided.
+//!
+//! Invariants:
+//! - nothing is acknowledged or shown before the tick that holds it is durable;
+//! - at most one tick a millisecond, times strictly increase, restarts included;
+//! - a read is answered at one time for all relations it names, never below an earlier read.
+
+mod command;
+mod core;
+mod ddl;
+mod external;
+mod handle;
+mod hydrate;
+mod read;
+mod recovery;
+pub mod session;
+mod source;
+mod statement;
+mod subscribe;
+mod system;
+mod tables;
+mod tick;
+
+pub use handle::{AuthRule, CoordinatorConfig, CoordinatorHandle, ScramVerifier, start};
+pub use session::{Executed, Notice, Outcome, Prepared, RowStream, Session, TransactionStatus};

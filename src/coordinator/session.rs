@@ -76,3 +76,5 @@ pub enum TransactionStatus {
     /// `E`
     Failed,
 }
+
+pub use crate::statement::Session;

@@ -1,0 +1,117 @@
+//! The messages the coordinator task understands.
+
+use arrow::array::RecordBatch;
+use hw_plan::{ScalarExpr, Statement};
+use hw_repr::{Datum, GlobalId, PublishedRelation, RelationDesc, SqlError, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Answer channel of a request.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, SqlError>>;
+
+/// A message to the coordinator task.
+pub(crate) enum Command {
+    /// A statement that changes the catalog. What needs the outside world was done by the session before.
+    Ddl { statement: Box<Statement>, owner: String, reply: Reply<DdlDone> },
+    /// A statement that writes a table.
+    Write { write: TableWrite, reply: Reply<u64> },
+    /// Contents of these relations at one time.
+    Read { ids: Vec<GlobalId>, reply: Reply<ReadSnapshot> },
+    /// Rows of a system relation that the coordinator knows.
+    System { name: String, reply: Reply<Vec<Vec<Datum>>> },
+    /// How far the upstream of a source goes now.
+    Ends { source: GlobalId, ends: BTreeMap<i32, i64>, reply: Reply<()> },
+    /// Starts a subscription.
+    Subscribe { request: SubscribeRequest, reply: Reply<Subscription> },
+    /// Ends one.
+    Unsubscribe { id: u64 },
+    /// A tick's record is on disk, or could not be written.
+    Durable { time: Timestamp, result: Result<(), SqlError> },
+    /// A new password verifier for a role.
+    SetPassword { role: String, password: Option<String>, reply: Reply<()> },
+    /// Merges every arrangement into one batch.
+    Compact { reply: Reply<()> },
+    /// Answers when every earlier write is visible.
+    Flush { reply: Reply<()> },
+    /// A background job on behalf of a source or a hydrating dataflow has news.
+    Wake,
+    /// Stops everything in order.
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// What a DDL statement did.
+pub(crate) struct DdlDone {
+    /// NOTICE texts (`IF NOT EXISTS` skipped and the like).
+    pub notices: Vec<SqlError>,
+}
+
+/// A write to one table.
+pub(crate) enum TableWrite {
+    /// Rows to add, already of the table's types.
+    Insert { table: GlobalId, rows: Vec<RecordBatch> },
+    /// `UPDATE`
+    Update { table: GlobalId, filter: Option<ScalarExpr>, set: Vec<(usize, ScalarExpr)> },
+    /// `DELETE`
+    Delete { table: GlobalId, filter: Option<ScalarExpr> },
+}
+
+impl TableWrite {
+    /// The table written.
+    pub fn table(&self) -> GlobalId {
+        match self {
+            TableWrite::Insert { table, .. } | TableWrite::Update { table, .. } | TableWrite::Delete { table, .. } => *table,
+        }
+    }
+    /// True where the write depends on rows that are there, beyond key checks.
+    pub fn reads_table(&self) -> bool {
+        !matches!(self, TableWrite::Insert { .. })
+    }
+}
+
+/// Relations at one time.
+#[derive(Default)]
+pub(crate) struct ReadSnapshot {
+    /// The time.
+    pub as_of: Timestamp,
+    /// Each relation's contents.
+    pub tables: Vec<(GlobalId, ReadTable)>,
+}
+
+/// One relation's contents.
+pub(crate) enum ReadTable {
+    /// An arrangement, and others of the same relation by other keys (indexes).
+    Arranged { desc: RelationDesc, published: Arc<PublishedRelation>, indexes: Vec<Arc<PublishedRelation>> },
+    /// A source without an arrangement: positions to read, per partition.
+    Source { object: Arc<hw_plan::Object>, desc: RelationDesc, to: Option<BTreeMap<i32, i64>> },
+}
+
+/// `SUBSCRIBE`, resolved.
+pub(crate) struct SubscribeRequest {
+    pub relation: GlobalId,
+    pub snapshot: bool,
+    pub as_of: Option<Timestamp>,
+    pub up_to: Option<Timestamp>,
+}
+
+/// A running subscription.
+pub(crate) struct Subscription {
+    /// To end it.
+    pub id: u64,
+    /// Time of the snapshot.
+    pub as_of: Timestamp,
+    /// Columns of the relation.
+    pub desc: RelationDesc,
+    /// Changes, only of durable ticks, in time order.
+    pub updates: mpsc::Receiver<SubscribeEvent>,
+}
+
+/// What a subscription receives.
+pub(crate) enum SubscribeEvent {
+    /// Changes at `time`, consolidated.
+    Changes { time: Timestamp, rows: RecordBatch, diffs: Vec<i64> },
+    /// All times below are complete.
+    Progress(Timestamp),
+    /// It is over.
+    Error(SqlError),
+}

@@ -1,0 +1,313 @@
+//! The coordinator task: owner of all mutable state.
+//!
+//! Owns which dataflows exist and how far they are, what waits for the next tick, what waits for a time to be
+//! readable. Does not read or write rows itself: `tick` closes ticks, `ddl` changes the catalog, `read` answers reads.
+
+use crate::command::{Command, ReadSnapshot, Reply, TableWrite};
+use crate::hydrate::Hydration;
+use crate::source::LiveSource;
+use crate::subscribe::Subscriptions;
+use hw_catalog::{Catalog, CatalogChange, CatalogSnapshot};
+use hw_dataflow::Engine;
+use hw_plan::Object;
+use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
+use hw_store::LogWriter;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+/// History kept of a relation that has been subscribed to, for `AS OF`.
+pub(crate) const SUBSCRIBE_RESUME_MS: u64 = 60_000;
+/// After this long without passing, a dataflow no longer holds up ticks.
+pub(crate) const LAG_LIMIT: Duration = Duration::from_secs(1);
+
+/// One dataflow that the engine runs for us.
+pub(crate) struct Flow {
+    /// The relation or index it maintains.
+    pub object: Arc<Object>,
+    /// Source relations that enter it directly.
+    pub inputs: Vec<GlobalId>,
+    /// Named relations it imports.
+    pub imports: Vec<GlobalId>,
+    /// True once it takes part in ticks and reads.
+    pub live: bool,
+    /// Filling from sources: `None` once its inputs follow the shared stream.
+    pub hydration: Option<Hydration>,
+    /// Set where hydration cannot go on.
+    pub failed: Option<SqlError>,
+}
+
+/// A read that waits for its relations.
+pub(crate) struct WaitingRead {
+    pub ids: Vec<GlobalId>,
+    pub at: Timestamp,
+    pub reply: Reply<ReadSnapshot>,
+}
+
+/// A write that waits for the next tick.
+pub(crate) struct PendingWrite {
+    pub write: TableWrite,
+    pub reply: Reply<u64>,
+}
+
+/// An acknowledgement that waits for a tick to be durable.
+pub(crate) type Ack = Box<dyn FnOnce(Result<(), SqlError>) + Send>;
+
+/// All mutable state of the server.
+pub(crate) struct Core {
+    pub catalog: Catalog,
+    pub snapshot: Arc<arc_swap::ArcSwap<CatalogSnapshot>>,
+    pub engine: Engine,
+    /// `None` only during recovery.
+    pub log: Option<LogWriter>,
+    pub tx: mpsc::WeakSender<Command>,
+    pub flows: BTreeMap<GlobalId, Flow>,
+    pub sources: BTreeMap<GlobalId, LiveSource>,
+    pub writes: VecDeque<PendingWrite>,
+    pub changes: Vec<CatalogChange>,
+    pub change_acks: Vec<Ack>,
+    pub reads: Vec<WaitingRead>,
+    pub flushes: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)>,
+    pub acks: VecDeque<(Timestamp, Vec<Ack>)>,
+    pub subscriptions: Subscriptions,
+    pub subscribed: BTreeSet<GlobalId>,
+    /// Last tick that was closed.
+    pub last_tick: Timestamp,
+    /// Last tick whose record is on disk.
+    pub durable: Timestamp,
+    /// Newest tick that is durable and passed by every live dataflow. Never goes back.
+    pub read_ts: Timestamp,
+    /// Newest tick that a client was told of.
+    pub acked: Timestamp,
+    /// When the last tick was closed.
+    pub last_close: Instant,
+    /// Set after the log failed: every write is refused.
+    pub read_only: Option<SqlError>,
+    pub stats: Stats,
+    /// Text of `/metrics`, renewed now and then.
+    pub metrics: Arc<arc_swap::ArcSwap<String>>,
+    pub metrics_at: Instant,
+}
+
+/// Counters for `/metrics`.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub ticks: u64,
+    pub rows_in: u64,
+    pub dead_letters: u64,
+    pub writes: u64,
+}
+
+/// Milliseconds since 1970 by the wall clock.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+impl Core {
+    /// Runs until `Shutdown`.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, wake: Arc<tokio::sync::Notify>) {
+        loop {
+            let idle = self.idle_for();
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown { reply }) => {
+                        self.stop();
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => {
+                        self.handle(command);
+                        while let Ok(next) = commands.try_recv() {
+                            if let Command::Shutdown { reply } = next {
+                                self.stop();
+                                let _ = reply.send(());
+                                return;
+                            }
+                            self.handle(next);
+                        }
+                    }
+                    None => return self.stop(),
+                },
+                () = wake.notified() => {}
+                () = tokio::time::sleep(idle) => {}
+            }
+            self.turn();
+        }
+    }
+
+    /// How long nothing needs to be done unless a message comes.
+    fn idle_for(&self) -> Duration {
+        if self.has_work() {
+            return self.min_tick_wait().max(Duration::from_millis(1));
+        }
+        let due = self.sources.values().filter_map(LiveSource::due_in).min();
+        due.unwrap_or(Duration::from_millis(500)).clamp(Duration::from_millis(1), Duration::from_millis(500))
+    }
+
+    /// One round: progress of dataflows, hydration, ticks, reads.
+    fn turn(&mut self) {
+        self.observe_progress();
+        self.step_hydration();
+        self.poll_sources();
+        self.close_ticks();
+        self.observe_progress();
+        self.answer_reads();
+        self.compact_histories();
+        if self.metrics_at.elapsed() > Duration::from_millis(500) {
+            self.metrics_at = Instant::now();
+            self.metrics.store(Arc::new(self.metrics_text()));
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Ddl { statement, owner, reply } => self.execute_ddl(*statement, owner, reply),
+            Command::Write { write, reply } => {
+                if let Some(e) = &self.read_only {
+                    let _ = reply.send(Err(e.clone()));
+                } else {
+                    self.writes.push_back(PendingWrite { write, reply });
+                }
+            }
+            Command::Read { ids, reply } => self.start_read(ids, reply),
+            Command::System { name, reply } => {
+                let _ = reply.send(self.system_rows(&name));
+            }
+            Command::Ends { source, ends, reply } => {
+                if let Some(source) = self.sources.get_mut(&source) {
+                    source.heard_of_ends(ends);
+                }
+                let _ = reply.send(Ok(()));
+            }
+            Command::Subscribe { request, reply } => self.start_subscribe(request, reply),
+            Command::Unsubscribe { id } => self.end_subscribe(id),
+            Command::Durable { time, result } => self.on_durable(time, result),
+            Command::SetPassword { role, password, reply } => self.set_password(role, password, reply),
+            Command::Compact { reply } => self.start_compact(reply),
+            Command::Flush { reply } => self.flushes.push((self.acked.max(self.read_ts), reply)),
+            Command::Wake => {}
+            Command::Shutdown { .. } => {}
+        }
+    }
+
+    /// The log has, or has not, made a tick durable.
+    fn on_durable(&mut self, time: Timestamp, result: Result<(), SqlError>) {
+        if let Err(e) = &result {
+            tracing::error!(time, error = %e, "the tick log failed; the server is read-only from here");
+            self.read_only.get_or_insert_with(|| {
+                e.clone().hint("Free space or mend the disk, then restart the server; acknowledged writes are safe.")
+            });
+        } else {
+            self.durable = self.durable.max(time);
+        }
+        while self.acks.front().is_some_and(|(t, _)| *t <= time) {
+            if let Some((t, acks)) = self.acks.pop_front() {
+                if result.is_ok() && !acks.is_empty() {
+                    self.acked = self.acked.max(t);
+                }
+                acks.into_iter().for_each(|ack| ack(result.clone()));
+            }
+        }
+    }
+
+    /// Moves `live` and `read_ts` by what the engine has passed.
+    pub fn observe_progress(&mut self) {
+        let ids: Vec<GlobalId> = self.flows.keys().copied().collect();
+        for id in ids {
+            let ready = {
+                let flow = &self.flows[&id];
+                !flow.live
+                    && flow.hydration.is_none()
+                    && flow.failed.is_none()
+                    && flow.imports.iter().all(|i| self.flows.get(i).is_some_and(|f| f.live))
+                    && self.engine.frontier(id) > self.last_tick
+            };
+            if ready && let Some(flow) = self.flows.get_mut(&id) {
+                flow.live = true;
+            }
+        }
+        let passed = self.passed();
+        let readable = passed.min(self.durable);
+        self.read_ts = self.read_ts.max(readable);
+        let read_ts = self.read_ts;
+        let (done, rest) = std::mem::take(&mut self.flushes).into_iter().partition(|(t, _)| *t <= read_ts);
+        self.flushes = rest;
+        let done: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)> = done;
+        done.into_iter().for_each(|(_, reply)| drop(reply.send(Ok(()))));
+        self.release_subscriptions();
+    }
+
+    /// Newest tick passed by every live dataflow.
+    pub fn passed(&self) -> Timestamp {
+        let least = self.flows.iter().filter(|(_, f)| f.live).map(|(id, _)| self.engine.frontier(*id)).min();
+        least.map_or(self.last_tick, |f| f.saturating_sub(1).min(self.last_tick))
+    }
+
+    /// Live dataflows that are behind for too long are set apart.
+    pub fn set_laggards_apart(&mut self) {
+        for (id, flow) in &mut self.flows {
+            if flow.live && self.engine.frontier(*id) <= self.last_tick {
+                tracing::warn!(relation = %flow.object.name, "dataflow is lagging");
+                flow.live = false;
+            }
+        }
+    }
+
+    /// Histories compact to the read time, except where someone may come back for them.
+    fn compact_histories(&mut self) {
+        let waiting = self.reads.iter().map(|r| r.at).min().unwrap_or(Timestamp::MAX);
+        for (id, flow) in &self.flows {
+            if !flow.live {
+                continue;
+            }
+            let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
+            let keep = if self.subscribed.contains(id) {
+                self.read_ts.saturating_sub(SUBSCRIBE_RESUME_MS)
+            } else {
+                self.read_ts
+            };
+            let hydrating = self.hydration_hold(*id);
+            self.engine.allow_compaction(*id, keep.min(waiting).min(held).min(hydrating));
+        }
+    }
+
+    /// The least time at which a dataflow that is still filling reads `id`.
+    fn hydration_hold(&self, id: GlobalId) -> Timestamp {
+        let filling = self.flows.iter().filter(|(_, f)| !f.live && f.imports.contains(&id));
+        filling.map(|(f, _)| self.engine.frontier(*f)).min().unwrap_or(Timestamp::MAX)
+    }
+
+    fn start_compact(&mut self, reply: Reply<()>) {
+        self.engine.compact();
+        let _ = reply.send(Ok(()));
+    }
+
+    fn set_password(&mut self, role: String, password: Option<String>, reply: Reply<()>) {
+        if self.snapshot.load().role(&role).is_none() {
+            let e = SqlError::new(SqlState::UNDEFINED_OBJECT, format!("role \"{role}\" does not exist"));
+            let _ = reply.send(Err(e));
+            return;
+        }
+        let verifier = match password.map(|p| hw_catalog::scram::verifier(&p)).transpose() {
+            Ok(verifier) => verifier,
+            Err(e) => return drop(reply.send(Err(e))),
+        };
+        self.changes.push(CatalogChange::SetRolePassword { role, verifier });
+        self.change_acks.push(Box::new(move |r| drop(reply.send(r))));
+    }
+
+    /// Closes what is pending, waits for the log, ends the workers.
+    fn stop(&mut self) {
+        if self.read_only.is_none() && (!self.writes.is_empty() || !self.changes.is_empty()) {
+            self.close_tick();
+        }
+        if let Some(Err(e)) = self.log.take().map(LogWriter::close) {
+            tracing::error!(error = %e, "the tick log did not close well");
+        }
+        self.subscriptions.end_all(&SqlError::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down"));
+        self.sources.clear();
+        self.engine.shutdown();
+    }
+}

@@ -1,0 +1,360 @@
+//! Statements that change the catalog.
+//!
+//! A statement is checked against the newest catalog, applied to it with the tick that carries it, its dataflow is
+//! installed as of that tick, and it is acknowledged when the tick is durable.
+
+use crate::command::{DdlDone, Reply};
+use crate::core::{Core, Flow};
+use hw_catalog::CatalogChange;
+use hw_dataflow::{FlowKind, FlowSpec};
+use hw_plan::statement::QualifiedName;
+use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, SourceConnector, Statement};
+use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a statement does to the catalog, once checked.
+#[derive(Default)]
+struct Effect {
+    changes: Vec<CatalogChange>,
+    created: Vec<Object>,
+    dropped: Vec<GlobalId>,
+    notices: Vec<SqlError>,
+}
+
+impl Core {
+    /// Executes a DDL statement.
+    pub(crate) fn execute_ddl(&mut self, statement: Statement, owner: String, reply: Reply<DdlDone>) {
+        if let Some(e) = &self.read_only {
+            let _ = reply.send(Err(e.clone()));
+            return;
+        }
+        let effect = match self.plan_effect(statement, &owner) {
+            Ok(effect) => effect,
+            Err(e) => {
+                let _ = reply.send(Err(e));
+                return;
+            }
+        };
+        if effect.changes.is_empty() {
+            let _ = reply.send(Ok(DdlDone { notices: effect.notices }));
+            return;
+        }
+        self.changes.extend(effect.changes.iter().cloned());
+        let notices = effect.notices;
+        self.change_acks.push(Box::new(move |result| {
+            let _ = reply.send(result.map(|()| DdlDone { notices }));
+        }));
+        let time = self.close_tick();
+        match self.catalog.apply(time, &effect.changes) {
+            Ok(snapshot) => self.snapshot.store(snapshot),
+            Err(e) => {
+                // The log has it: the catalog is rebuilt from there at the next start.
+                tracing::error!(error = %e, "the catalog could not be written");
+                self.read_only = Some(e);
+                return;
+            }
+        }
+        for id in effect.dropped {
+            self.forget(id);
+        }
+        for object in effect.created {
+            let object = self.snapshot.load().get(object.id).unwrap_or_else(|| Arc::new(object));
+            if let Err(e) = self.install(&object, time) {
+                tracing::error!(object = %object.name, error = %e, "cannot be started");
+            }
+        }
+        for change in &effect.changes {
+            if let CatalogChange::UpdateObject(Object { id, kind: ObjectKind::Source(s), .. }) = change {
+                self.pause_source(*id, s.paused);
+            }
+        }
+        self.retire_readers();
+    }
+
+    fn plan_effect(&self, statement: Statement, owner: &str) -> Result<Effect, SqlError> {
+        match statement {
+            Statement::CreateSchema { name, if_not_exists } => self.create_schema(name, if_not_exists),
+            Statement::CreateConnection { name, desc, if_not_exists, create_sql } => {
+                self.create(owner, name, if_not_exists, create_sql, vec![], ObjectKind::Connection(desc))
+            }
+            Statement::CreateSource { name, desc, if_not_exists, create_sql, depends_on } => {
+                self.create_source(owner, name, if_not_exists, create_sql, depends_on, desc)
+            }
+            Statement::CreateTable { name, desc, if_not_exists, create_sql } => {
+                self.create(owner, name, if_not_exists, create_sql, vec![], ObjectKind::Table(desc))
+            }
+            Statement::CreateView { name, query, desc, if_not_exists, create_sql, depends_on } => {
+                self.create(owner, name, if_not_exists, create_sql, depends_on, ObjectKind::View { query, desc })
+            }
+            Statement::CreateMaterializedView { name, query, desc, plan, if_not_exists, create_sql, depends_on } => {
+                let kind = ObjectKind::MaterializedView { query, desc, plan };
+                self.create(owner, name, if_not_exists, create_sql, depends_on, kind)
+            }
+            Statement::CreateIndex { name, on, columns, if_not_exists, create_sql } => {
+                self.create(owner, name, if_not_exists, create_sql, vec![on], ObjectKind::Index { on, columns })
+            }
+            Statement::Drop { ids, schemas, cascade, kind: _, skipped: _ } => self.drop_objects(ids, schemas, cascade),
+            Statement::AlterSourcePause { id, paused } => self.alter_pause(id, paused),
+            other => Err(SqlError::internal(format!("not a catalog statement: {other:?}"))),
+        }
+    }
+
+    fn create_schema(&self, name: String, if_not_exists: bool) -> Result<Effect, SqlError> {
+        if !self.snapshot.load().has_schema(&name) {
+            return Ok(Effect { changes: vec![CatalogChange::CreateSchema { name }], ..Effect::default() });
+        }
+        let e = SqlError::new(SqlState::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists"));
+        exists(e, if_not_exists)
+    }
+
+    /// `None` where the name is free; else the outcome of meeting an object of that name.
+    fn taken(&self, name: &QualifiedName, if_not_exists: bool) -> Option<Result<Effect, SqlError>> {
+        let catalog = self.snapshot.load();
+        if !catalog.has_schema(&name.schema) {
+            let e = SqlError::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{}\" does not exist", name.schema));
+            return Some(Err(e));
+        }
+        if matches!(name.schema.as_str(), "headwater" | "pg_catalog" | "information_schema") {
+            let e = SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("schema \"{}\" belongs to the system", name.schema));
+            return Some(Err(e));
+        }
+        catalog.resolve(Some(&name.schema), &name.name)?;
+        let e = SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{}\" already exists", name.name));
+        Some(exists(e, if_not_exists))
+    }
+
+    fn create(
+        &self,
+        owner: &str,
+        name: QualifiedName,
+        if_not_exists: bool,
+        create_sql: String,
+        depends_on: Vec<GlobalId>,
+        kind: ObjectKind,
+    ) -> Result<Effect, SqlError> {
+        if let Some(outcome) = self.taken(&name, if_not_exists) {
+            return outcome;
+        }
+        self.check_dependencies(&depends_on)?;
+        let id = GlobalId(self.catalog.next_oid());
+        let object =
+            Object { id, schema: name.schema, name: name.name, owner: owner.into(), create_sql, depends_on, kind };
+        Ok(Effect { changes: vec![CatalogChange::CreateObject(object.clone())], created: vec![object], ..Effect::default() })
+    }
+
+    /// The statement was planned against a snapshot that may have changed since.
+    fn check_dependencies(&self, ids: &[GlobalId]) -> Result<(), SqlError> {
+        let catalog = self.snapshot.load();
+        match ids.iter().find(|id| catalog.get(**id).is_none()) {
+            None => Ok(()),
+            Some(_) => Err(SqlError::new(SqlState::UNDEFINED_TABLE, "a relation that the statement names was dropped meanwhile")),
+        }
+    }
+
+    fn create_source(
+        &self,
+        owner: &str,
+        name: QualifiedName,
+        if_not_exists: bool,
+        create_sql: String,
+        depends_on: Vec<GlobalId>,
+        desc: hw_plan::SourceDesc,
+    ) -> Result<Effect, SqlError> {
+        let outputs = match desc.connector {
+            SourceConnector::Nexmark(_) => desc.outputs.clone(),
+            SourceConnector::Kafka(_) => vec![],
+        };
+        let schema = name.schema.clone();
+        let mut effect = self.create(owner, name, if_not_exists, create_sql.clone(), depends_on, ObjectKind::Source(desc))?;
+        let Some(source) = effect.created.first().map(|o| o.id) else { return Ok(effect) };
+        for (output, (name, desc)) in outputs.into_iter().enumerate() {
+            let qualified = QualifiedName { schema: schema.clone(), name: name.clone() };
+            if let Some(taken) = self.taken(&qualified, false) {
+                taken?;
+            }
+            let object = Object {
+                id: GlobalId(self.catalog.next_oid()),
+                schema: schema.clone(),
+                name,
+                owner: owner.into(),
+                create_sql: create_sql.clone(),
+                depends_on: vec![source],
+                kind: ObjectKind::SourceOutput { source, output, desc },
+            };
+            effect.changes.push(CatalogChange::CreateObject(object.clone()));
+            effect.created.push(object);
+        }
+        // The source itself starts last, when the ids of its relations are known.
+        effect.created.rotate_left(1);
+        Ok(effect)
+    }
+
+    fn drop_objects(&self, ids: Vec<GlobalId>, schemas: Vec<String>, cascade: bool) -> Result<Effect, SqlError> {
+        let catalog = self.snapshot.load();
+        let mut roots: BTreeSet<GlobalId> = ids.into_iter().collect();
+        for schema in &schemas {
+            roots.extend(catalog.objects().iter().filter(|o| o.schema == *schema).map(|o| o.id));
+        }
+        if !schemas.is_empty() && !roots.is_empty() && !cascade {
+            let e = SqlError::new(
+                SqlState::DEPENDENT_OBJECTS,
+                format!("cannot drop schema {} because other objects depend on it", schemas.join(", ")),
+            );
+            return Err(e.hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        let mut order: Vec<GlobalId> = vec![];
+        for root in &roots {
+            for id in catalog.dependants(*root).into_iter().chain([*root]) {
+                if !order.contains(&id) {
+                    order.push(id);
+                }
+            }
+        }
+        let owned = |id: &GlobalId| {
+            catalog.get(*id).is_some_and(|o| match o.kind {
+                ObjectKind::Index { on, .. } => roots.contains(&on),
+                ObjectKind::SourceOutput { source, .. } => roots.contains(&source),
+                _ => false,
+            })
+        };
+        let others: Vec<GlobalId> = order.iter().filter(|id| !roots.contains(id) && !owned(id)).copied().collect();
+        if !others.is_empty() && !cascade {
+            return Err(dependants_error(&**catalog, &roots, &others));
+        }
+        let mut changes: Vec<CatalogChange> = order.iter().map(|id| CatalogChange::DropObject(*id)).collect();
+        changes.extend(schemas.into_iter().map(|name| CatalogChange::DropSchema { name }));
+        let notices = others
+            .iter()
+            .filter_map(|id| catalog.get(*id))
+            .map(|o| SqlError::new(SqlState::new("00000"), format!("drop cascades to {}", o.name)))
+            .collect();
+        Ok(Effect { changes, created: vec![], dropped: order, notices })
+    }
+
+    fn alter_pause(&self, id: GlobalId, paused: bool) -> Result<Effect, SqlError> {
+        let object = self
+            .snapshot
+            .load()
+            .get(id)
+            .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, "the source does not exist"))?;
+        let mut object = (*object).clone();
+        let ObjectKind::Source(desc) = &mut object.kind else {
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a source", object.name)));
+        };
+        desc.paused = paused;
+        Ok(Effect { changes: vec![CatalogChange::UpdateObject(object)], ..Effect::default() })
+    }
+
+    /// Stops whatever ran for a dropped object.
+    fn forget(&mut self, id: GlobalId) {
+        if self.flows.remove(&id).is_some() {
+            self.engine.drop_flow(id);
+            let e = SqlError::new(SqlState::UNDEFINED_TABLE, "the relation was dropped");
+            self.subscriptions.end_relation(id, &e);
+        }
+        self.sources.remove(&id);
+        self.subscribed.remove(&id);
+    }
+
+    /// Starts what an object of the catalog needs, as of `time`.
+    pub(crate) fn install(&mut self, object: &Arc<Object>, time: Timestamp) -> Result<(), SqlError> {
+        match &object.kind {
+            ObjectKind::Source(_) => self.add_source(object),
+            ObjectKind::Table(desc) => {
+                let key = desc.keys.first().cloned().unwrap_or_default();
+                self.install_flow(object, FlowKind::Table { desc: desc.clone(), key }, BTreeMap::new(), vec![], time)?;
+                self.engine.advance(object.id, time + 1);
+                Ok(())
+            }
+            ObjectKind::MaterializedView { desc, plan, .. } => {
+                let key = desc.keys.first().cloned().unwrap_or_default();
+                self.install_view(object, plan.clone(), desc.clone(), key, time)
+            }
+            ObjectKind::Index { on, columns } => self.install_index(object, *on, columns.clone(), time),
+            _ => Ok(()),
+        }
+    }
+
+    fn install_index(&mut self, object: &Arc<Object>, on: GlobalId, columns: Vec<usize>, time: Timestamp) -> Result<(), SqlError> {
+        let base = self
+            .snapshot
+            .load()
+            .get(on)
+            .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the indexed relation does not exist"))?;
+        let desc = base.desc().cloned().unwrap_or_default();
+        let plan = FlowPlan::Get { id: on, name: base.name.clone(), columns: (0..desc.arity()).collect(), desc: desc.clone() };
+        self.install_view(object, plan, desc, columns, time)
+    }
+
+    fn install_view(&mut self, object: &Arc<Object>, plan: FlowPlan, desc: RelationDesc, key: Vec<usize>, time: Timestamp) -> Result<(), SqlError> {
+        let catalog = self.snapshot.load_full();
+        let mut inputs: BTreeMap<GlobalId, BTreeSet<usize>> = BTreeMap::new();
+        let mut imports: BTreeSet<GlobalId> = BTreeSet::new();
+        plan.for_each_get(&mut |id, columns| match catalog.get(id).map(|o| o.kind.clone()) {
+            Some(ObjectKind::Source(_) | ObjectKind::SourceOutput { .. }) => {
+                inputs.entry(id).or_default().extend(columns.iter().copied());
+            }
+            _ => drop(imports.insert(id)),
+        });
+        self.install_flow(object, FlowKind::View { plan, desc, key }, inputs, imports.into_iter().collect(), time)
+    }
+
+    fn install_flow(
+        &mut self,
+        object: &Arc<Object>,
+        kind: FlowKind,
+        inputs: BTreeMap<GlobalId, BTreeSet<usize>>,
+        imports: Vec<GlobalId>,
+        time: Timestamp,
+    ) -> Result<(), SqlError> {
+        let catalog = self.snapshot.load_full();
+        let fingerprint = match &kind {
+            FlowKind::View { plan, .. } => hw_plan::fingerprint::fingerprint(plan)?,
+            _ => u64::from(object.id.0),
+        };
+        // Without imports nothing forces history to enter at `time`: it may come in steps below it.
+        let stepped = imports.is_empty() && !inputs.is_empty();
+        let relations: Vec<(GlobalId, RelationDesc)> =
+            inputs.keys().filter_map(|id| Some((*id, catalog.get(*id)?.desc()?.clone()))).collect();
+        self.engine.install(FlowSpec {
+            id: object.id,
+            name: object.name.clone(),
+            kind,
+            as_of: if stepped { 0 } else { time },
+            fingerprint,
+            inputs: relations,
+        })?;
+        for (relation, columns) in &inputs {
+            self.want_columns(*relation, columns);
+        }
+        let hydration = self.begin_hydration(&inputs, stepped, time);
+        let flow = Flow {
+            object: object.clone(),
+            inputs: inputs.into_keys().collect(),
+            imports,
+            live: false,
+            hydration,
+            failed: None,
+        };
+        self.flows.insert(object.id, flow);
+        Ok(())
+    }
+}
+
+fn exists(e: SqlError, if_not_exists: bool) -> Result<Effect, SqlError> {
+    if !if_not_exists {
+        return Err(e);
+    }
+    let notice = SqlError { message: format!("{}, skipping", e.message), ..e };
+    Ok(Effect { notices: vec![notice], ..Effect::default() })
+}
+
+fn dependants_error(catalog: &dyn CatalogView, roots: &BTreeSet<GlobalId>, others: &[GlobalId]) -> SqlError {
+    let name = |id: &GlobalId| catalog.get(*id).map_or_else(|| id.to_string(), |o| o.name.clone());
+    let root = roots.iter().map(name).collect::<Vec<_>>().join(", ");
+    let detail: Vec<String> = others.iter().map(|id| format!("{} depends on {root}", name(id))).collect();
+    SqlError::new(SqlState::DEPENDENT_OBJECTS, format!("cannot drop {root} because other objects depend on it"))
+        .detail(detail.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}

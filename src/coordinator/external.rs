@@ -1,0 +1,136 @@
+//! The seam to connectors: what sessions and background jobs ask of upstreams.
+//!
+//! Everything here may wait for the network, except [`open_reader`], which only starts threads.
+
+use hw_connect::{DeadLetter, KafkaConnector, KafkaReader, NexmarkReader, ReaderOptions, SourceReader};
+use hw_plan::{CatalogView, ConnectionDesc, Object, ObjectKind, SourceConnector, SourceDesc, StartAt};
+use hw_repr::{GlobalId, SqlError, SqlState};
+use hw_store::DeadLetterRow;
+use std::collections::BTreeMap;
+
+/// How to reach what feeds a source.
+#[derive(Clone, Debug)]
+pub(crate) enum Upstream {
+    /// Through a connection object.
+    Connection(ConnectionDesc),
+    /// Made here.
+    Local,
+}
+
+/// The upstream of a source, by its connection object.
+pub(crate) fn upstream(desc: &SourceDesc, catalog: &dyn CatalogView) -> Result<Upstream, SqlError> {
+    match &desc.connector {
+        SourceConnector::Nexmark(_) => Ok(Upstream::Local),
+        SourceConnector::Kafka(k) => match catalog.get(k.connection).as_deref() {
+            Some(Object { kind: ObjectKind::Connection(c), .. }) => Ok(Upstream::Connection(c.clone())),
+            _ => Err(SqlError::new(SqlState::UNDEFINED_OBJECT, "the source's connection does not exist")),
+        },
+    }
+}
+
+/// Positions of a source's first rows. Kafka starts are resolved at CREATE; partitions that appear later start at 0.
+pub(crate) fn start_positions(connector: &SourceConnector) -> BTreeMap<i32, i64> {
+    match connector {
+        SourceConnector::Nexmark(_) => BTreeMap::from([(0, 0)]),
+        SourceConnector::Kafka(k) => match &k.start {
+            StartAt::Offsets(offsets) => offsets.clone(),
+            _ => BTreeMap::new(),
+        },
+    }
+}
+
+/// Starts a reader of `[from, to)`, or of everything from `from` on.
+pub(crate) fn open_reader(
+    object: &Object,
+    upstream: &Upstream,
+    wanted: &[Vec<usize>],
+    from: BTreeMap<i32, i64>,
+    to: Option<BTreeMap<i32, i64>>,
+    buffer_bytes: usize,
+) -> Result<Box<dyn SourceReader>, SqlError> {
+    let ObjectKind::Source(desc) = &object.kind else {
+        return Err(SqlError::internal(format!("\"{}\" is not a source", object.name)));
+    };
+    let options = ReaderOptions { max_buffer_bytes: buffer_bytes, ..ReaderOptions::default() };
+    match (&desc.connector, upstream) {
+        (SourceConnector::Nexmark(n), _) => {
+            let at = |m: &BTreeMap<i32, i64>| m.get(&0).copied().unwrap_or(0);
+            Ok(Box::new(NexmarkReader::start(n, at(&from), to.as_ref().map(at), options)?))
+        }
+        (SourceConnector::Kafka(k), Upstream::Connection(connection)) => {
+            let (_, relation) = desc.outputs.first().ok_or_else(|| SqlError::internal("a source without a relation"))?;
+            let mut columns = vec![false; relation.arity()];
+            wanted.iter().flatten().for_each(|c| columns[*c] = true);
+            Ok(match to {
+                None => Box::new(KafkaReader::start(connection, k, relation, &columns, from, options)?),
+                Some(to) => Box::new(hw_connect::read_range(connection, k, relation, &columns, from, to, options)?),
+            })
+        }
+        _ => Err(SqlError::internal("a Kafka source needs a connection")),
+    }
+}
+
+/// The end of each partition now. Waits for the broker (08001 within 10 s).
+pub(crate) fn upstream_ends(object: &Object, upstream: &Upstream) -> Result<BTreeMap<i32, i64>, SqlError> {
+    match (&object.kind, upstream) {
+        (ObjectKind::Source(SourceDesc { connector: SourceConnector::Kafka(k), .. }), Upstream::Connection(c)) => {
+            let marks = KafkaConnector::new(c)?.watermarks(&k.topic)?;
+            Ok(marks.into_iter().map(|(p, (_, high))| (p, high)).collect())
+        }
+        (ObjectKind::Source(SourceDesc { connector: SourceConnector::Nexmark(n), .. }), _) => {
+            let elapsed_ms = (crate::core::now_ms() as i64 - n.epoch_ms).max(0);
+            let limit = n.events.map_or(i64::MAX, |e| i64::try_from(e).unwrap_or(i64::MAX));
+            let due = n.events_per_second.map(|r| elapsed_ms.saturating_mul(r as i64) / 1000);
+            // Without a pace and without an end nothing is due until somebody reads.
+            let end = due.unwrap_or(if n.events.is_some() { limit } else { 0 }).min(limit);
+            Ok(BTreeMap::from([(0, end)]))
+        }
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
+/// Contacts the broker of a new connection.
+pub(crate) fn validate_connection(desc: &ConnectionDesc) -> Result<(), SqlError> {
+    KafkaConnector::new(desc)?.validate()
+}
+
+/// Resolves what a new source leaves open (`START`, the generator's epoch), so that it comes out the same ever after.
+pub(crate) fn resolve_source(desc: &mut SourceDesc, catalog: &dyn CatalogView) -> Result<(), SqlError> {
+    let up = upstream(desc, catalog)?;
+    match (&mut desc.connector, up) {
+        (SourceConnector::Kafka(k), Upstream::Connection(c)) => {
+            let start = KafkaConnector::new(&c)?.resolve_start(k)?;
+            k.start = StartAt::Offsets(start);
+        }
+        (SourceConnector::Nexmark(n), _) => n.epoch_ms = crate::core::now_ms() as i64,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A connector's dead letter as the tick log keeps it.
+pub(crate) fn dead_letter_row(source: GlobalId, letter: DeadLetter) -> DeadLetterRow {
+    DeadLetterRow {
+        source,
+        partition: letter.partition,
+        offset: letter.offset,
+        time_us: letter.timestamp_ms.map(|ms| ms.saturating_mul(1000)),
+        key: letter.key,
+        value: letter.value,
+        headers: headers_json(&letter.headers),
+        reason: letter.reason,
+    }
+}
+
+/// Headers as a JSON object; bytes that are not UTF-8 are shown with replacement characters.
+fn headers_json(headers: &[(String, Option<Vec<u8>>)]) -> Option<String> {
+    if headers.is_empty() {
+        return None;
+    }
+    let value = |v: &Option<Vec<u8>>| match v {
+        Some(b) => serde_json::Value::String(String::from_utf8_lossy(b).into_owned()),
+        None => serde_json::Value::Null,
+    };
+    let map: serde_json::Map<String, serde_json::Value> = headers.iter().map(|(k, v)| (k.clone(), value(v))).collect();
+    Some(serde_json::Value::Object(map).to_string())
+}

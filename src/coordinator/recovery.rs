@@ -1,0 +1,175 @@
+//! Start-up: catalog, then the tick log, then the dataflows.
+//!
+//! The catalog catches up with the log; tables are filled from the writes in it at their own times; views over
+//! sources read the logged ranges again. Invariant: nothing is served before the last durable tick is reached.
+
+use crate::command::Command;
+use crate::core::{Core, Stats};
+use crate::subscribe::Subscriptions;
+use crate::CoordinatorConfig;
+use hw_catalog::{Catalog, CatalogChange};
+use hw_dataflow::{Engine, EngineConfig};
+use hw_plan::{CatalogView, Object, ObjectKind};
+use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
+use hw_store::{DataDir, DeadLetterRow, LogWriter, SourcePosition, TickLog};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// What one pass over the log found, beside catalog changes.
+#[derive(Default)]
+struct Replayed {
+    last: Timestamp,
+    positions: BTreeMap<(GlobalId, i32), SourcePosition>,
+    dead: Vec<DeadLetterRow>,
+    written: BTreeSet<GlobalId>,
+}
+
+/// Opens everything in `config.data_dir` and brings the dataflows to the last durable tick. Blocks.
+pub(crate) fn recover(
+    config: &CoordinatorConfig,
+    snapshot: Arc<arc_swap::ArcSwap<hw_catalog::CatalogSnapshot>>,
+    tx: mpsc::WeakSender<Command>,
+    wake: Arc<tokio::sync::Notify>,
+    metrics: Arc<arc_swap::ArcSwap<String>>,
+) -> Result<Core, SqlError> {
+    let dir = DataDir::open(&config.data_dir)?;
+    let mut catalog = Catalog::open(dir.path())?;
+    let (log, recovered) = TickLog::open(&dir)?;
+    if let Some(warning) = &recovered.torn {
+        tracing::warn!("{warning}");
+    }
+    let replayed = replay_catalog(&log, &mut catalog)?;
+    if let Some(password) = &config.initial_password
+        && replayed.last == 0
+    {
+        let verifier = Some(hw_catalog::scram::verifier(password)?);
+        let change = CatalogChange::SetRolePassword { role: "headwater".into(), verifier };
+        catalog.apply(1, &[change])?;
+    }
+    snapshot.store(catalog.snapshot());
+    let engine = Engine::start(EngineConfig { workers: config.workers })?;
+    engine.set_waker(Arc::new(move || wake.notify_one()));
+    let mut core = Core {
+        catalog,
+        snapshot,
+        engine,
+        log: None,
+        tx,
+        flows: BTreeMap::new(),
+        sources: BTreeMap::new(),
+        writes: VecDeque::new(),
+        changes: vec![],
+        change_acks: vec![],
+        reads: vec![],
+        flushes: vec![],
+        acks: VecDeque::new(),
+        subscriptions: Subscriptions::default(),
+        subscribed: BTreeSet::new(),
+        last_tick: replayed.last,
+        durable: replayed.last,
+        read_ts: replayed.last,
+        acked: replayed.last,
+        last_close: Instant::now(),
+        read_only: None,
+        stats: Stats::default(),
+        metrics,
+        metrics_at: Instant::now(),
+    };
+    core.restore_sources(&replayed)?;
+    core.restore_tables(&log)?;
+    core.restore_views()?;
+    core.log = Some(LogWriter::start(log)?);
+    Ok(core)
+}
+
+fn replay_catalog(log: &TickLog, catalog: &mut Catalog) -> Result<Replayed, SqlError> {
+    let mut out = Replayed::default();
+    for record in log.replay() {
+        let record = record?;
+        out.last = record.time;
+        if !record.catalog.is_empty() {
+            let changes: Vec<CatalogChange> = record
+                .catalog
+                .iter()
+                .map(|bytes| serde_json::from_slice(bytes))
+                .collect::<Result<_, _>>()
+                .map_err(|e| {
+                    SqlError::new(SqlState::DATA_CORRUPTED, format!("catalog change of tick {} cannot be read: {e}", record.time))
+                })?;
+            catalog.apply(record.time, &changes)?;
+        }
+        out.written.extend(record.tables.iter().map(|t| t.table));
+        for position in record.positions {
+            out.positions.insert((position.source, position.partition), position);
+        }
+        out.dead.extend(record.dead_letters);
+    }
+    Ok(out)
+}
+
+impl Core {
+    fn restore_sources(&mut self, replayed: &Replayed) -> Result<(), SqlError> {
+        let objects = self.snapshot.load().objects();
+        for object in objects.iter().filter(|o| matches!(o.kind, ObjectKind::Source(_))) {
+            self.add_source(object)?;
+        }
+        for ((source, partition), position) in &replayed.positions {
+            if let Some(source) = self.sources.get_mut(source) {
+                source.positions.insert(*partition, position.next);
+            }
+        }
+        for row in &replayed.dead {
+            if let Some(source) = self.sources.get_mut(&row.source) {
+                source.remember_dead(row.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_tables(&mut self, log: &TickLog) -> Result<(), SqlError> {
+        let objects = self.snapshot.load().objects();
+        let tables: BTreeSet<GlobalId> =
+            objects.iter().filter(|o| matches!(o.kind, ObjectKind::Table(_))).map(|o| o.id).collect();
+        for object in objects.iter().filter(|o| tables.contains(&o.id)) {
+            self.install(object, 0)?;
+        }
+        for record in log.replay() {
+            let record = record?;
+            for write in record.tables {
+                if tables.contains(&write.table) {
+                    let diffs = Some(Arc::new(arrow::array::Int64Array::from(write.diffs)));
+                    let update = UpdateBatch { rows: write.batch, diffs, time: record.time };
+                    self.engine.send(write.table, write.table, vec![update])?;
+                }
+            }
+        }
+        for table in tables {
+            self.engine.advance(table, self.last_tick + 1);
+        }
+        Ok(())
+    }
+
+    /// Installs views and indexes in the order of their ids: what a view reads is older than the view.
+    fn restore_views(&mut self) -> Result<(), SqlError> {
+        let mut objects: Vec<Arc<Object>> = self.snapshot.load().objects();
+        objects.sort_by_key(|o| o.id);
+        for object in objects {
+            if matches!(object.kind, ObjectKind::MaterializedView { .. } | ObjectKind::Index { .. }) {
+                self.install(&object, self.last_tick)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True when every dataflow that does not wait for an upstream has reached the last durable tick.
+    pub(crate) fn recovered(&self) -> bool {
+        self.flows.values().all(|f| f.live || f.failed.is_some() || self.waits_for_upstream(f.object.id))
+    }
+
+    fn waits_for_upstream(&self, id: GlobalId) -> bool {
+        self.flows.get(&id).is_some_and(|f| f.hydration.is_some() || f.imports.iter().any(|i| self.waits_for_upstream(*i)))
+    }
+}
+

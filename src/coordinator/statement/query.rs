@@ -1,0 +1,280 @@
+//! Queries and subscriptions on the session's side.
+
+use super::ddl::blocking;
+use super::{Session, done};
+use crate::command::{Command, ReadTable, SubscribeEvent, SubscribeRequest, Subscription};
+use crate::external;
+use crate::session::{Executed, Outcome, RowStream};
+use crate::source::{READER_BUFFER_BYTES, relations_of};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use futures::{StreamExt, stream};
+use hw_connect::{SourceReader, SourceState};
+use hw_plan::{CatalogView, Object, ObjectKind};
+use hw_query::{QueryOptions, QueryTable};
+use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
+use hw_sql::Query;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Session {
+    pub(super) fn planning_context(&self) -> hw_sql::SessionContextInfo {
+        hw_sql::SessionContextInfo {
+            search_path: self.settings.search_path(),
+            user: self.user.clone(),
+            database: self.database.clone(),
+            now_us: (crate::core::now_ms() as i64).saturating_mul(1000),
+        }
+    }
+
+    pub(super) async fn run_select(&self, query: Option<Query>, params: Vec<Datum>) -> Result<Executed, SqlError> {
+        let query = query.ok_or_else(|| SqlError::internal("a query without a plan"))?;
+        let desc = query.desc.clone();
+        let rows = self.stream(query, params).await?;
+        Ok(done(Outcome::Rows { desc, rows, tag: "SELECT", count_in_tag: true }))
+    }
+
+    /// All rows of a query, for INSERT.
+    pub(super) async fn collect(&self, query: Option<Query>, params: Vec<Datum>) -> Result<Vec<RecordBatch>, SqlError> {
+        let query = query.ok_or_else(|| SqlError::internal("an INSERT without a query"))?;
+        let mut rows = self.stream(query, params).await?;
+        let mut out = vec![];
+        while let Some(batch) = rows.next().await {
+            out.push(batch?);
+        }
+        Ok(out)
+    }
+
+    async fn stream(&self, query: Query, params: Vec<Datum>) -> Result<RowStream, SqlError> {
+        let plan = hw_sql::bind_params(query.plan, &params)?;
+        let tables = self.tables(&query.depends_on).await?;
+        let rows = hw_query::execute(plan, tables, QueryOptions::default()).await?;
+        Ok(rows.map(|r| r.map_err(|e| hw_query::to_sql_error(&e))).boxed())
+    }
+
+    /// Every relation of a query, at one time.
+    async fn tables(&self, ids: &[GlobalId]) -> Result<HashMap<GlobalId, QueryTable>, SqlError> {
+        let catalog = self.handle.snapshot.load_full();
+        let (system, user): (Vec<GlobalId>, Vec<GlobalId>) = ids.iter().partition(|id| catalog.is_system(**id));
+        let mut out = HashMap::new();
+        for id in system {
+            let object = self.object(id).ok_or_else(|| SqlError::internal(format!("system relation {id} is missing")))?;
+            out.insert(id, self.system_table(&object).await?);
+        }
+        if user.is_empty() {
+            return Ok(out);
+        }
+        let snapshot = self.handle.request(|reply| Command::Read { ids: user, reply }).await?;
+        for (id, table) in snapshot.tables {
+            let table = match table {
+                ReadTable::Arranged { desc, published, .. } => QueryTable::Snapshot { desc, published, as_of: snapshot.as_of },
+                ReadTable::Source { object, desc, to } => self.source_table(&object, desc, to).await?,
+            };
+            out.insert(id, table);
+        }
+        Ok(out)
+    }
+
+    async fn system_table(&self, object: &Arc<Object>) -> Result<QueryTable, SqlError> {
+        let desc = object.desc().cloned().unwrap_or_default();
+        let snapshot = self.handle.snapshot.load_full();
+        let rows = match hw_catalog::builtin::catalog_rows(&snapshot, &object.schema, &object.name) {
+            Some(rows) => rows,
+            None => {
+                let name = object.name.clone();
+                self.handle.request(|reply| Command::System { name, reply }).await?
+            }
+        };
+        Ok(QueryTable::Batches { batches: vec![rows_to_batch(&desc, &rows)?], desc })
+    }
+
+    /// A source has no arrangement: its messages are read again, from its start to where it is now.
+    async fn source_table(&self, object: &Arc<Object>, desc: RelationDesc, to: Option<BTreeMap<i32, i64>>) -> Result<QueryTable, SqlError> {
+        let catalog = self.handle.snapshot.load_full();
+        let (source, output) = match &object.kind {
+            ObjectKind::SourceOutput { source, output, .. } => (catalog.get(*source), *output),
+            _ => (Some(object.clone()), 0),
+        };
+        let source = source.ok_or_else(|| SqlError::internal("a relation without its source"))?;
+        let ObjectKind::Source(source_desc) = &source.kind else {
+            return Err(SqlError::internal(format!("\"{}\" is not a source", source.name)));
+        };
+        let upstream = external::upstream(source_desc, &*catalog)?;
+        let to = match to {
+            Some(to) => to,
+            None => {
+                let (asked, up) = (source.clone(), upstream.clone());
+                blocking(move || external::upstream_ends(&asked, &up)).await?
+            }
+        };
+        let starts = external::start_positions(&source_desc.connector);
+        let from: BTreeMap<i32, i64> = to.keys().map(|p| (*p, starts.get(p).copied().unwrap_or(0))).collect();
+        let mut wanted: Vec<Vec<usize>> = relations_of(&source, source_desc, &*catalog).iter().map(|_| vec![]).collect();
+        if let Some(columns) = wanted.get_mut(output) {
+            *columns = (0..desc.arity()).collect();
+        }
+        let schema = desc.schema();
+        let provider = Arc::new(move || {
+            let reader = external::open_reader(&source, &upstream, &wanted, from.clone(), Some(to.clone()), READER_BUFFER_BYTES);
+            hw_query::stream_of(schema.clone(), read_all(reader, output))
+        });
+        Ok(QueryTable::Stream { desc, provider })
+    }
+
+    pub(super) async fn run_subscribe(
+        &self,
+        id: GlobalId,
+        snapshot: bool,
+        progress: bool,
+        as_of: Option<u64>,
+        up_to: Option<u64>,
+    ) -> Result<Executed, SqlError> {
+        // A relation that is still filling is waited for, as a SELECT waits.
+        if as_of.is_none() {
+            self.handle.request(|reply| Command::Read { ids: vec![id], reply }).await?;
+        }
+        let request = SubscribeRequest { relation: id, snapshot, as_of, up_to };
+        let subscription = self.handle.request(|reply| Command::Subscribe { request, reply }).await?;
+        let desc = subscribe_desc(&subscription.desc, progress);
+        let ender = Ender { tx: self.handle.tx.clone(), id: subscription.id };
+        let rows = subscription_rows(subscription, desc.clone(), progress, up_to, ender);
+        Ok(done(Outcome::Rows { desc, rows, tag: "SUBSCRIBE", count_in_tag: false }))
+    }
+}
+
+/// All batches of one output of a bounded reader.
+fn read_all(
+    reader: Result<Box<dyn SourceReader>, SqlError>,
+    output: usize,
+) -> impl futures::Stream<Item = Result<RecordBatch, SqlError>> + Send {
+    let first = reader.map(|r| (r, Vec::<RecordBatch>::new()));
+    stream::unfold(Some(first), move |state| async move {
+        let (reader, mut ready) = match state? {
+            Ok(state) => state,
+            Err(e) => return Some((Err(e), None)),
+        };
+        loop {
+            if let Some(batch) = ready.pop() {
+                return Some((Ok(batch), Some(Ok((reader, ready)))));
+            }
+            let done = reader.is_done();
+            let taken = reader.try_take(READER_BUFFER_BYTES);
+            if taken.is_empty() {
+                match reader.state() {
+                    (SourceState::Failed, Some(e)) => return Some((Err(e), None)),
+                    _ if done => return None,
+                    _ => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            }
+            ready = taken.into_iter().rev().filter_map(|mut b| (output < b.outputs.len()).then(|| b.outputs.swap_remove(output))).collect();
+        }
+    })
+}
+
+/// Ends a subscription when the client's stream is dropped.
+struct Ender {
+    tx: tokio::sync::mpsc::Sender<Command>,
+    id: u64,
+}
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        let _ = self.tx.try_send(Command::Unsubscribe { id: self.id });
+    }
+}
+
+fn subscription_rows(s: Subscription, desc: RelationDesc, progress: bool, up_to: Option<u64>, ender: Ender) -> RowStream {
+    let state = (s.updates, s.as_of, ender, false);
+    stream::unfold(state, move |(mut updates, mut seen, ender, over)| {
+        let desc = desc.clone();
+        async move {
+            if over {
+                return None;
+            }
+            loop {
+                match updates.recv().await {
+                    Some(SubscribeEvent::Changes { time, rows, diffs }) => {
+                        seen = time;
+                        let batch = change_rows(&desc, progress, time, &rows, diffs);
+                        return Some((batch, (updates, seen, ender, false)));
+                    }
+                    Some(SubscribeEvent::Progress(upper)) => {
+                        seen = upper;
+                        let last = up_to.is_some_and(|t| upper >= t);
+                        if progress {
+                            return Some((progress_row(&desc, up_to.map_or(upper, |t| upper.min(t))), (updates, seen, ender, last)));
+                        }
+                        if last {
+                            return None;
+                        }
+                    }
+                    Some(SubscribeEvent::Error(e)) => return Some((Err(e), (updates, seen, ender, true))),
+                    None if up_to.is_some_and(|t| seen >= t) => return None,
+                    None => {
+                        let e = SqlError::new(SqlState::LIMIT_EXCEEDED, "the subscription was ended: the client does not keep up")
+                            .hint(format!("Resume with AS OF {seen}."));
+                        return Some((Err(e), (updates, seen, ender, true)));
+                    }
+                }
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Columns of a subscription.
+pub(super) fn subscribe_desc(relation: &RelationDesc, progress: bool) -> RelationDesc {
+    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable };
+    let mut columns = vec![column("hw_timestamp", SqlType::Int8, false)];
+    if progress {
+        columns.push(column("hw_progressed", SqlType::Bool, false));
+    }
+    columns.push(column("hw_diff", SqlType::Int8, true));
+    columns.extend(relation.columns.iter().map(|c| Column { nullable: true, ..c.clone() }));
+    RelationDesc::new(columns)
+}
+
+fn batch_of(desc: &RelationDesc, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, SqlError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(desc.schema(), columns, &options).map_err(|e| SqlError::internal(e.to_string()))
+}
+
+fn change_rows(desc: &RelationDesc, progress: bool, time: u64, rows: &RecordBatch, diffs: Vec<i64>) -> Result<RecordBatch, SqlError> {
+    let n = rows.num_rows();
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![time as i64; n]))];
+    if progress {
+        columns.push(Arc::new(BooleanArray::from(vec![false; n])));
+    }
+    columns.push(Arc::new(Int64Array::from(diffs)));
+    columns.extend(rows.columns().iter().cloned());
+    batch_of(desc, columns, n)
+}
+
+fn progress_row(desc: &RelationDesc, upper: u64) -> Result<RecordBatch, SqlError> {
+    let mut columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from(vec![upper as i64])), Arc::new(BooleanArray::from(vec![true]))];
+    columns.extend(desc.columns.iter().skip(2).map(|c| new_null_array(&c.ty.arrow(), 1)));
+    batch_of(desc, columns, 1)
+}
+
+/// The result of `SELECT headwater.compact()`.
+pub(super) fn compact_desc() -> RelationDesc {
+    RelationDesc::new(vec![Column { name: "compact".into(), ty: SqlType::Bool, nullable: false }])
+}
+
+/// Rows that are known already.
+pub(super) fn literal_rows(desc: RelationDesc, rows: Vec<Vec<Datum>>, tag: &'static str) -> Result<Executed, SqlError> {
+    let batch = rows_to_batch(&desc, &rows)?;
+    let count_in_tag = tag == "SELECT";
+    Ok(done(Outcome::Rows { desc, rows: stream::iter([Ok(batch)]).boxed(), tag, count_in_tag }))
+}
+
+fn rows_to_batch(desc: &RelationDesc, rows: &[Vec<Datum>]) -> Result<RecordBatch, SqlError> {
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(desc.arity());
+    for (i, column) in desc.columns.iter().enumerate() {
+        let values: Vec<Datum> = rows.iter().map(|r| r.get(i).cloned().unwrap_or(Datum::Null)).collect();
+        columns.push(hw_repr::datum::datums_to_array(column.ty, &values)?);
+    }
+    crate::tables::with_schema(columns, rows.len(), desc)
+}
+

@@ -1,0 +1,185 @@
+//! Subscriptions: from the engine's changes to clients, no further than the read time.
+//!
+//! Invariant: a client sees a tick only when it is durable and passed; changes come in time order, then the progress
+//! that completes them. A client that does not keep up is cut off with the time to resume from.
+
+use crate::command::{Reply, SubscribeEvent, SubscribeRequest, Subscription};
+use crate::core::Core;
+use hw_dataflow::{SubscribeMsg, SubscribeSink, SubscriptionId};
+use hw_plan::CatalogView;
+use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
+use std::collections::{BTreeMap, VecDeque};
+use tokio::sync::mpsc;
+
+/// Events a client may be behind by.
+const CLIENT_QUEUE: usize = 4096;
+/// Changes that may wait for their tick to be readable.
+const WAITING_MAX: usize = 65_536;
+
+struct Running {
+    relation: GlobalId,
+    engine: SubscriptionId,
+    incoming: crossbeam_channel::Receiver<SubscribeMsg>,
+    waiting: VecDeque<SubscribeEvent>,
+    out: mpsc::Sender<SubscribeEvent>,
+    /// All times below are sent.
+    sent: Timestamp,
+    /// The relation's own upper, as the engine says.
+    upper: Timestamp,
+    up_to: Option<Timestamp>,
+}
+
+/// All running subscriptions.
+#[derive(Default)]
+pub(crate) struct Subscriptions {
+    next: u64,
+    running: BTreeMap<u64, Running>,
+}
+
+impl Subscriptions {
+    /// The least time still needed of `relation`.
+    pub(crate) fn hold(&self, relation: GlobalId) -> Option<Timestamp> {
+        self.running.values().filter(|r| r.relation == relation).map(|r| r.sent).min()
+    }
+
+    /// Ends those of one relation with `e`.
+    pub(crate) fn end_relation(&mut self, relation: GlobalId, e: &SqlError) {
+        self.running.retain(|_, r| {
+            if r.relation == relation {
+                let _ = r.out.try_send(SubscribeEvent::Error(e.clone()));
+            }
+            r.relation != relation
+        });
+    }
+
+    /// Ends all.
+    pub(crate) fn end_all(&mut self, e: &SqlError) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            let _ = running.out.try_send(SubscribeEvent::Error(e.clone()));
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn start_subscribe(&mut self, request: SubscribeRequest, reply: Reply<Subscription>) {
+        let _ = reply.send(self.subscribe(request));
+    }
+
+    fn subscribe(&mut self, request: SubscribeRequest) -> Result<Subscription, SqlError> {
+        let id = request.relation;
+        let object = self.snapshot.load().get(id).ok_or_else(|| {
+            SqlError::new(SqlState::UNDEFINED_TABLE, "the relation does not exist")
+        })?;
+        let Some(flow) = self.flows.get(&id) else {
+            return Err(SqlError::unsupported(format!("SUBSCRIBE to \"{}\" is not supported: nothing maintains it", object.name))
+                .hint("Subscribe to a table or to a materialized view over it."));
+        };
+        if let Some(e) = &flow.failed {
+            return Err(e.clone());
+        }
+        let desc = object.desc().cloned().unwrap_or_default();
+        let since = self.engine.published(id).map_or(0, |p| p.shards.iter().map(|s| s.since).max().unwrap_or(0));
+        let as_of = match request.as_of {
+            Some(t) if t < since => {
+                let e = SqlError::new(
+                    SqlState::PREREQUISITE_STATE,
+                    format!("the history of \"{}\" before {since} is no longer kept", object.name),
+                );
+                return Err(e.hint(format!("Use AS OF {since} or later.")));
+            }
+            Some(t) => t,
+            None => self.read_ts.max(self.acked),
+        };
+        let (sink, incoming) = SubscribeSink::channel(1024);
+        let engine = self.engine.subscribe(id, as_of, request.snapshot, sink)?;
+        let (out, updates) = mpsc::channel(CLIENT_QUEUE);
+        self.subscriptions.next += 1;
+        let key = self.subscriptions.next;
+        let running = Running {
+            relation: id,
+            engine,
+            incoming,
+            waiting: VecDeque::new(),
+            out,
+            sent: as_of,
+            upper: 0,
+            up_to: request.up_to,
+        };
+        self.subscriptions.running.insert(key, running);
+        self.subscribed.insert(id);
+        Ok(Subscription { id: key, as_of, desc, updates })
+    }
+
+    pub(crate) fn end_subscribe(&mut self, id: u64) {
+        if let Some(running) = self.subscriptions.running.remove(&id) {
+            self.engine.unsubscribe(running.engine);
+        }
+    }
+
+    /// Passes on what has become readable.
+    pub(crate) fn release_subscriptions(&mut self) {
+        let read_ts = self.read_ts;
+        let mut ended = vec![];
+        for (key, running) in &mut self.subscriptions.running {
+            if !running.release(read_ts) {
+                ended.push(*key);
+            }
+        }
+        ended.into_iter().for_each(|key| self.end_subscribe(key));
+    }
+}
+
+impl Running {
+    /// False when it is over.
+    fn release(&mut self, read_ts: Timestamp) -> bool {
+        while self.waiting.len() < WAITING_MAX {
+            match self.incoming.try_recv() {
+                Ok(SubscribeMsg::Updates { batch }) => {
+                    for update in batch.iter() {
+                        let diffs = update.diffs.as_ref().map_or_else(|| vec![1; update.len()], |d| d.values().to_vec());
+                        let (time, rows) = (update.time, update.rows.clone());
+                        self.waiting.push_back(SubscribeEvent::Changes { time, rows, diffs });
+                    }
+                }
+                Ok(SubscribeMsg::Progress(upper)) => self.upper = self.upper.max(upper),
+                Ok(SubscribeMsg::Error(e)) => self.waiting.push_back(SubscribeEvent::Error(e)),
+                Err(_) => break,
+            }
+        }
+        while let Some(next) = self.waiting.front() {
+            let due = match next {
+                SubscribeEvent::Changes { time, .. } => *time <= read_ts,
+                _ => true,
+            };
+            if !due {
+                break;
+            }
+            let Some(event) = self.waiting.pop_front() else { break };
+            let last = matches!(event, SubscribeEvent::Error(_));
+            if !self.deliver(event) || last {
+                return false;
+            }
+        }
+        let complete = (read_ts + 1).min(self.upper);
+        if self.waiting.is_empty() && complete > self.sent {
+            if !self.deliver(SubscribeEvent::Progress(complete)) {
+                return false;
+            }
+            self.sent = complete;
+        }
+        self.up_to.is_none_or(|t| self.sent < t) && !self.out.is_closed()
+    }
+
+    fn deliver(&mut self, event: SubscribeEvent) -> bool {
+        if let (SubscribeEvent::Changes { time, .. }, Some(up_to)) = (&event, self.up_to)
+            && *time >= up_to
+        {
+            return true;
+        }
+        match self.out.try_send(event) {
+            Ok(()) => true,
+            // The receiver finds the channel closed and reports where to resume.
+            Err(_) => false,
+        }
+    }
+}

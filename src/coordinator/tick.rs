@@ -1,0 +1,171 @@
+//! Closing ticks.
+//!
+//! A tick closes when there is work, at least a millisecond has gone by, and the previous tick has passed every live
+//! dataflow; after [`LAG_LIMIT`] it closes anyway for commits, and what lags is set apart. It enters the workers at
+//! once while its record is being written; nothing of it is shown before the record is durable.
+
+use crate::command::{Command, Reply};
+use crate::core::{Ack, Core, LAG_LIMIT, now_ms};
+use crate::tables::{Checked, Overlay};
+use hw_repr::{GlobalId, SqlError, Timestamp, UpdateBatch};
+use hw_store::{DeadLetterRow, SourcePosition, TableWrite as LoggedWrite, TickRecord};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Bytes of source batches that enter one tick.
+pub(crate) const TICK_SOURCE_BYTES_MAX: usize = 16 << 20;
+
+/// What one tick takes from a source.
+#[derive(Default)]
+pub(crate) struct SourceIntake {
+    pub positions: Vec<SourcePosition>,
+    pub dead: Vec<DeadLetterRow>,
+    /// Per source relation.
+    pub batches: BTreeMap<GlobalId, Vec<UpdateBatch>>,
+}
+
+impl Core {
+    /// True where a tick would hold something.
+    pub(crate) fn has_work(&self) -> bool {
+        let commits = self.read_only.is_none() && (!self.writes.is_empty() || !self.changes.is_empty());
+        commits || self.sources.values().any(|s| s.has_data())
+    }
+
+    /// Time until the next tick may close.
+    pub(crate) fn min_tick_wait(&self) -> Duration {
+        Duration::from_millis(1).saturating_sub(self.last_close.elapsed())
+    }
+
+    /// Closes as many ticks as may close now (at most one a millisecond, so usually one).
+    pub(crate) fn close_ticks(&mut self) {
+        if self.read_only.is_some() || !self.has_work() || self.last_close.elapsed() < Duration::from_millis(1) {
+            return;
+        }
+        if self.passed() < self.last_tick {
+            let commits = !self.writes.is_empty() || !self.changes.is_empty();
+            if !commits || self.last_close.elapsed() < LAG_LIMIT {
+                return;
+            }
+            self.set_laggards_apart();
+        }
+        self.close_tick();
+    }
+
+    /// Closes one tick with everything that waits.
+    pub(crate) fn close_tick(&mut self) -> Timestamp {
+        let time = now_ms().max(self.last_tick + 1);
+        let mut record = TickRecord { time, ..TickRecord::default() };
+        let mut acks: Vec<Ack> = std::mem::take(&mut self.change_acks);
+        for change in std::mem::take(&mut self.changes) {
+            match serde_json::to_vec(&change) {
+                Ok(bytes) => record.catalog.push(bytes),
+                Err(e) => tracing::error!(error = %e, "a catalog change cannot be serialised"),
+            }
+        }
+        let intake = self.take_from_sources(time);
+        record.positions = intake.positions;
+        record.dead_letters = intake.dead;
+        let tables = self.take_writes(time, &mut acks);
+        for (table, writes) in &tables {
+            for w in writes {
+                let diffs = w.diffs.as_ref().map_or_else(|| vec![1; w.len()], |d| d.values().to_vec());
+                record.tables.push(LoggedWrite { table: *table, batch: w.rows.clone(), diffs });
+            }
+        }
+        self.stats.ticks += 1;
+        self.stats.dead_letters += record.dead_letters.len() as u64;
+        self.submit(record, time, acks);
+        for (table, batches) in tables {
+            self.send(table, table, batches);
+        }
+        self.distribute(intake.batches);
+        let flows: Vec<GlobalId> = self.flows.iter().filter(|(_, f)| f.hydration.is_none()).map(|(id, _)| *id).collect();
+        for id in flows {
+            self.engine.advance(id, time + 1);
+        }
+        self.last_tick = time;
+        self.last_close = Instant::now();
+        time
+    }
+
+    fn submit(&mut self, record: TickRecord, time: Timestamp, acks: Vec<Ack>) {
+        self.acks.push_back((time, acks));
+        let tx = self.tx.clone();
+        let Some(log) = &self.log else { return };
+        log.submit(
+            record,
+            Box::new(move |result| {
+                if let Some(tx) = tx.upgrade() {
+                    let _ = tx.blocking_send(Command::Durable { time, result });
+                }
+            }),
+        );
+    }
+
+    /// Changes for a dataflow; one that cannot take them has failed.
+    pub(crate) fn send(&mut self, flow: GlobalId, input: GlobalId, batches: Vec<UpdateBatch>) {
+        if let Err(e) = self.engine.send(flow, input, batches) {
+            tracing::error!(%flow, error = %e, "a dataflow did not take its input");
+            if let Some(flow) = self.flows.get_mut(&flow) {
+                flow.failed = Some(e);
+            }
+        }
+    }
+
+    /// Gives source batches to every dataflow that follows the shared stream, and keeps them for those about to join it.
+    fn distribute(&mut self, batches: BTreeMap<GlobalId, Vec<UpdateBatch>>) {
+        for (source, batches) in batches {
+            self.stats.rows_in += batches.iter().map(|b| b.len() as u64).sum::<u64>();
+            for (id, flow) in &mut self.flows {
+                if !flow.inputs.contains(&source) {
+                    continue;
+                }
+                match &mut flow.hydration {
+                    None => {
+                        if let Err(e) = self.engine.send(*id, source, batches.clone()) {
+                            flow.failed = Some(e);
+                        }
+                    }
+                    Some(h) => h.hold_back(source, &batches),
+                }
+            }
+        }
+    }
+
+    /// Executes the pending writes in order; one that reads a table this tick has already written waits for the next.
+    fn take_writes(&mut self, time: Timestamp, acks: &mut Vec<Ack>) -> BTreeMap<GlobalId, Vec<UpdateBatch>> {
+        let mut out: BTreeMap<GlobalId, Vec<UpdateBatch>> = BTreeMap::new();
+        let mut overlays: BTreeMap<GlobalId, Overlay> = BTreeMap::new();
+        let mut later = std::collections::VecDeque::new();
+        let mut blocked: Vec<GlobalId> = vec![];
+        for pending in std::mem::take(&mut self.writes) {
+            let table = pending.write.table();
+            let waits = blocked.contains(&table)
+                || (pending.write.reads_table() && out.contains_key(&table))
+                || overlays.get(&table).is_some_and(Overlay::rewritten)
+                || self.engine.frontier(table) <= self.last_tick;
+            if waits && self.flows.contains_key(&table) {
+                blocked.push(table);
+                later.push_back(pending);
+                continue;
+            }
+            let overlay = overlays.entry(table).or_default();
+            match self.check_write(&pending.write, overlay, time) {
+                Ok(Checked { count, changes }) => {
+                    if !changes.is_empty() {
+                        out.entry(table).or_default().extend(changes);
+                    }
+                    acks.push(acknowledge(pending.reply, count));
+                }
+                Err(e) => drop(pending.reply.send(Err(e))),
+            }
+        }
+        self.writes = later;
+        self.stats.writes += acks.len() as u64;
+        out
+    }
+}
+
+fn acknowledge(reply: Reply<u64>, count: u64) -> Ack {
+    Box::new(move |result| drop(reply.send(result.map(|()| count))))
+}
