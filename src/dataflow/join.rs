@@ -172,7 +172,7 @@ impl Merge {
 
     /// Matches of the current key with the batches left; false when it yields before their end.
     fn scan(&mut self, out: &mut BTreeMap<Timestamp, Matches>, made: &mut usize) -> bool {
-        let fresh = &self.fresh[self.chunk].body;
+        let fresh = self.fresh[self.chunk].body.clone();
         let key = fresh.key(self.lo);
         while let Some(b) = self.batch.filter(|b| *b < self.other.len()) {
             let chunks = &self.other[b].chunks[..];
