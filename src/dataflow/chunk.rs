@@ -421,3 +421,6 @@ impl ContainerBuilder for PassChunks {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Chunk operations against a sorted list: nothing lost, nothing twice, order kept, sums zero gone.
+
+use super::*;
+use differential_dataflow::trace::chunk::{is_graded, merge_chains, settle_all};
+use std::collections::BTreeMap;
+
+type Model = BTreeMap<(Vec<u8>, u64), i64>;
+
+fn chain(seed: u64, rows: u64, keys: u64) -> (Vec<RowChunk>, Model) {
+    let (mut body, mut model, mut x) = (ChunkBody::default(), Model::new(), seed);
+    for _ in 0..rows {
+        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let row = format!("key{:05}", (x >> 33) % keys).into_bytes();
+        let (time, diff) = ((x >> 20) % 3, if (x >> 12) % 3 == 0 { -1 } else { 1 });
+        body.push(&row, 4, time, diff);
+        *model.entry((row, time)).or_insert(0) += diff;
+    }
+    model.retain(|_, d| *d != 0);
+    (sort_chunks(&body), model)
+}
+
+fn list(chunks: &[RowChunk]) -> Vec<((Vec<u8>, u64), i64)> {
+    let row = |c: &RowChunk, i: usize| ((c.body.row(i).to_vec(), c.body.times.get(i)), c.body.diffs.get(i));
+    chunks.iter().flat_map(|c| c.range().map(|i| row(c, i)).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn merge_settle_and_advance_keep_the_sums() {
+    for (n, m, keys) in [(10, 10, 5), (30_000, 30_000, 20_000), (30_000, 100, 90_000), (1, 40_000, 50_000)] {
+        let ((a, mut model), (b, other)) = (chain(1, n, keys), chain(2, m, keys));
+        assert_eq!(list(&a), model.clone().into_iter().collect::<Vec<_>>());
+        for (k, d) in other {
+            *model.entry(k).or_insert(0) += d;
+        }
+        model.retain(|_, d| *d != 0);
+        let mut merged = VecDeque::new();
+        merge_chains(a, b, &mut merged);
+        let settled = settle_all(merged);
+        assert!(is_graded(&settled));
+        assert_eq!(list(&settled), model.clone().into_iter().collect::<Vec<_>>());
+        let mut input: VecDeque<RowChunk> = settled.into();
+        let mut out = VecDeque::new();
+        RowChunk::advance(&mut input, Antichain::from_elem(2).borrow(), true, &mut out);
+        let (mut got, mut want) = (BTreeMap::new(), BTreeMap::new());
+        list(out.make_contiguous()).into_iter().for_each(|((r, _), d)| *got.entry(r).or_insert(0) += d);
+        model.into_iter().for_each(|((r, _), d)| *want.entry(r).or_insert(0) += d);
+        want.retain(|_, d| *d != 0);
+        assert_eq!(got, want);
+    }
+}
