@@ -21,3 +21,28 @@ fn quotients_have_postgres_scales() {
         assert_eq!(n(a).div(&n(b)).map(|v| v.to_string()), Ok(q.to_string()), "{a} / {b}");
     }
 }
+
+/// Catches any difference of value or scale from PostgreSQL's arithmetic.
+#[test]
+fn arithmetic_is_that_of_postgres() {
+    let shown = |r: Result<Numeric, SqlError>| match r {
+        Ok(v) => v.to_string(),
+        Err(e) if e.code == SqlState::DIVISION_BY_ZERO => "!".to_string(),
+        Err(e) => e.to_string(),
+    };
+    let mut wrong = vec![];
+    for line in include_str!("../golden/numeric.tsv").lines().filter(|l| !l.starts_with('#')) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let (a, b) = (n(fields[0]), n(fields[1]));
+        let ours = [a.add(&b), a.sub(&b), a.mul(&b), a.div(&b), a.rem(&b), a.div_trunc(&b)].map(shown);
+        for (ours, theirs) in ours.iter().zip(&fields[2..]) {
+            let digits = theirs.bytes().filter(u8::is_ascii_digit).skip_while(|d| *d == b'0').count();
+            let decimals = theirs.split_once('.').map_or(0, |(_, d)| d.len());
+            let fits = digits <= 38 && decimals <= 38;
+            if if fits { ours != theirs } else { ours != "value overflows numeric format" } {
+                wrong.push(format!("{a} {b}: {theirs:?}, not {ours:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -17,8 +17,9 @@ pub const DAY_US: i64 = 86_400 * SECOND_US;
 /// 4714-11-24 BC, PostgreSQL's first day.
 const DATE_MIN: i32 = -2_440_588;
 /// 5874897-12-31, PostgreSQL's last day.
-const DATE_MAX: i32 = 2_145_031_948;
-/// 294277-01-01, the end of PostgreSQL's timestamps.
+const DATE_MAX: i32 = 2_145_042_905;
+/// 294247-01-10, the first day that µs since 1970 do not reach the end of. PostgreSQL, which counts from 2000, ends 30
+/// years later.
 const TIMESTAMP_END: i64 = 106_751_991 * DAY_US;
 
 /// Days since 1970-01-01 of a day of the proleptic Gregorian calendar. The month is 1 to 12.
@@ -63,7 +64,7 @@ pub fn check_date(days: i64) -> Result<i32, SqlError> {
         .ok_or_else(|| SqlError::new(SqlState::DATETIME_OVERFLOW, "date out of range"))
 }
 
-/// `22008` unless PostgreSQL has the instant.
+/// `22008` unless PostgreSQL has the instant and 64 bits hold it.
 pub fn check_timestamp(micros: i128) -> Result<i64, SqlError> {
     i64::try_from(micros)
         .ok()

@@ -39,7 +39,6 @@ fn unit(word: &str) -> Option<Unit> {
         "d" | "day" | "days" => Unit::Days(1.0),
         "w" | "week" | "weeks" => Unit::Days(7.0),
         "mon" | "mons" | "month" | "months" => Unit::Months(1.0),
-        "qtr" | "quarter" | "quarters" => Unit::Months(3.0),
         "y" | "yr" | "yrs" | "year" | "years" => Unit::Months(12.0),
         "dec" | "decs" | "decade" | "decades" => Unit::Months(120.0),
         "c" | "cent" | "century" | "centuries" => Unit::Months(1200.0),
@@ -134,7 +133,7 @@ fn tokens(body: &str) -> Vec<&str> {
     let mut at = 0;
     while at < bytes.len() {
         let start = at;
-        if bytes[at].is_ascii_whitespace() {
+        if bytes[at].is_ascii_whitespace() || bytes[at] == b',' {
             at += 1;
             continue;
         }
@@ -226,7 +225,6 @@ fn iso(body: &str) -> Read<IntervalValue> {
     let mut sum = Sum::default();
     let mut rest = &body[1..];
     let mut time = false;
-    let mut any = false;
     while !rest.is_empty() {
         if !time && rest.starts_with(['T', 't']) {
             time = true;
@@ -247,10 +245,9 @@ fn iso(body: &str) -> Read<IntervalValue> {
             _ => return Err(Fault::Syntax),
         };
         sum.add(whole, fraction, size)?;
-        any = true;
         rest = &rest[end + 1..];
     }
-    if any { sum.finish(false) } else { Err(Fault::Syntax) }
+    sum.finish(false)
 }
 
 /// PostgreSQL's interval input.
@@ -270,7 +267,7 @@ pub fn parse_interval(s: &str) -> Result<IntervalValue, SqlError> {
             SqlError::new(SqlState::INVALID_DATETIME, format!("invalid input syntax for type interval: \"{s}\""))
         }
         Fault::Overflow => {
-            SqlError::new(SqlState::DATETIME_OVERFLOW, format!("interval field value out of range: \"{s}\""))
+            SqlError::new(SqlState::new("22015"), format!("interval field value out of range: \"{s}\""))
         }
     })
 }

@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         if rest.is_empty() {
             return self.error("The input string ended unexpectedly.");
         }
-        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '.');
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
         let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
         let token = if end == 0 { rest.chars().next().map_or("", |c| &rest[..c.len_utf8()]) } else { &rest[..end] };
         let structural = matches!(token, "{" | "}" | "[" | "]" | ":" | "," | "\"") || token.starts_with(|c: char| c.is_ascii_digit());
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         loop {
             self.blanks();
             if self.peek() != Some(b'"') {
-                return Err(self.unexpected("string"));
+                return Err(self.unexpected(if members.is_empty() { "string or \"}\"" } else { "string" }));
             }
             let key = self.string()?;
             self.blanks();
@@ -181,13 +181,14 @@ impl<'a> Reader<'a> {
 
     /// A string literal, unescaped.
     fn string(&mut self) -> Result<String, SqlError> {
+        let start = self.at;
         self.at += 1;
         let mut out = String::new();
         loop {
             let rest = &self.input[self.at..];
             let end = rest
                 .find(|c: char| c == '"' || c == '\\' || c < ' ')
-                .ok_or_else(|| self.error("The input string ended unexpectedly."))?;
+                .ok_or_else(|| self.error(format!("Token \"{}\" is invalid.", &self.input[start..])))?;
             out.push_str(&rest[..end]);
             self.at += end;
             match rest.as_bytes()[end] {

@@ -107,7 +107,7 @@ pub(in crate::text) fn fraction_us(digits: &str) -> Option<i64> {
 /// Hours, minutes and seconds, checked.
 fn clock(hour: u32, minute: u32, second: u32, fraction: i64) -> Read<i64> {
     let whole = hour == 24 && minute == 0 && second == 0 && fraction == 0;
-    if (hour > 23 && !whole) || minute > 59 || second > 60 || (second == 60 && fraction > 0) {
+    if (hour > 23 && !whole) || minute > 59 || second > 60 {
         return Err(Fault::Field);
     }
     Ok((i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second)) * SECOND_US + fraction)
@@ -229,7 +229,6 @@ impl Fields {
         let (clock, rest) = field.split_at(end);
         let time = match clock.contains(':') {
             true => colon_time(clock)?,
-            false if clock.len() == 2 && self.date.is_some() => self::clock(number(clock)?, 0, 0, 0)?,
             false => digits_time(clock)?,
         };
         set(&mut self.time, time)?;
@@ -262,6 +261,9 @@ impl Fields {
         }
         if DAYS.iter().any(|d| *d == word || (word.len() == 3 && d.starts_with(&word))) {
             return Ok(());
+        }
+        if self.time.is_none() && word.starts_with('t') && word[1..].starts_with(|c: char| c.is_ascii_digit()) {
+            return self.clock_field(&field[1..]);
         }
         // An abbreviation, perhaps with an offset glued to it as in `UTC+1`, is refused: POSIX signs surprise.
         if let Some(seconds) = zone_abbreviation(&word) {
