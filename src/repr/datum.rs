@@ -96,10 +96,7 @@ fn mismatch(what: &str, ty: SqlType) -> SqlError {
 }
 
 fn down<T: 'static>(array: &dyn Array, ty: SqlType) -> Result<&T, SqlError> {
-    array
-        .as_any()
-        .downcast_ref::<T>()
-        .ok_or_else(|| mismatch(&format!("a column of {}", array.data_type()), ty))
+    array.as_any().downcast_ref::<T>().ok_or_else(|| mismatch(&format!("a column of {}", array.data_type()), ty))
 }
 
 impl Datum {
@@ -127,9 +124,9 @@ impl Datum {
             SqlType::Time => Datum::Time(down::<Time64MicrosecondArray>(array, ty)?.value(row)),
             SqlType::Timestamp => Datum::Timestamp(down::<TimestampMicrosecondArray>(array, ty)?.value(row)),
             SqlType::TimestampTz => Datum::TimestampTz(down::<TimestampMicrosecondArray>(array, ty)?.value(row)),
-            SqlType::Interval => Datum::Interval(IntervalValue::from_arrow(
-                down::<IntervalMonthDayNanoArray>(array, ty)?.value(row),
-            )),
+            SqlType::Interval => {
+                Datum::Interval(IntervalValue::from_arrow(down::<IntervalMonthDayNanoArray>(array, ty)?.value(row)))
+            }
             SqlType::Uuid => {
                 let bytes = down::<FixedSizeBinaryArray>(array, ty)?.value(row);
                 Datum::Uuid(bytes.try_into().map_err(|_| mismatch("a uuid", ty))?)

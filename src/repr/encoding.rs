@@ -149,18 +149,15 @@ impl RowCodec {
     }
 
     /// Decodes all columns. Bytes after the last column are not looked at.
-    pub fn decode<'a>(
-        &self,
-        rows: &mut dyn Iterator<Item = &'a [u8]>,
-    ) -> Result<Vec<ArrayRef>, SqlError> {
+    pub fn decode(&self, rows: &mut dyn Iterator<Item = &[u8]>) -> Result<Vec<ArrayRef>, SqlError> {
         let all: Vec<usize> = (0..self.types.len()).collect();
         self.decode_columns(rows, &all)
     }
 
     /// Decodes the `wanted` columns, in that order.
-    pub fn decode_columns<'a>(
+    pub fn decode_columns(
         &self,
-        rows: &mut dyn Iterator<Item = &'a [u8]>,
+        rows: &mut dyn Iterator<Item = &[u8]>,
         wanted: &[usize],
     ) -> Result<Vec<ArrayRef>, SqlError> {
         decode::decode_columns(&self.types, rows, wanted)

@@ -126,20 +126,15 @@ impl Numeric {
 
     /// PostgreSQL's cast to bigint: rounded; `22003` when out of range.
     pub fn to_i64(&self) -> Result<i64, SqlError> {
-        i64::try_from(self.round(0)?.value)
-            .map_err(|_| SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range"))
+        i64::try_from(self.round(0)?.value).map_err(|_| SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range"))
     }
 
     /// Compares by value: 1.0 equals 1.00.
     pub fn cmp_value(&self, other: &Numeric) -> Ordering {
         match self.scale.cmp(&other.scale) {
             Ordering::Equal => self.value.cmp(&other.value),
-            Ordering::Less => {
-                scaled_up(self.value, (other.scale - self.scale).into()).cmp(&wide(other.value))
-            }
-            Ordering::Greater => {
-                wide(self.value).cmp(&scaled_up(other.value, (self.scale - other.scale).into()))
-            }
+            Ordering::Less => scaled_up(self.value, (other.scale - self.scale).into()).cmp(&wide(other.value)),
+            Ordering::Greater => wide(self.value).cmp(&scaled_up(other.value, (self.scale - other.scale).into())),
         }
     }
 

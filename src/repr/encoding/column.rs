@@ -13,7 +13,6 @@ const INTERVAL_TAIL: usize = 16;
 /// µs of a day.
 const DAY_US: i128 = 86_400_000_000;
 
-
 #[inline]
 pub(super) fn put_null(out: &mut Vec<u8>) {
     out.push(NULL);
@@ -191,10 +190,7 @@ pub(super) fn take_f64(row: &mut &[u8]) -> Result<f64, SqlError> {
 
 /// Takes escaped bytes: borrowed from the row, or, where there was something to unescape, from `scratch`.
 #[inline]
-pub(super) fn take_bytes<'s, 'a: 's>(
-    row: &mut &'a [u8],
-    scratch: &'s mut Vec<u8>,
-) -> Result<&'s [u8], SqlError> {
+pub(super) fn take_bytes<'s, 'a: 's>(row: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s [u8], SqlError> {
     let mut rest = *row;
     let mut plain = true;
     loop {

@@ -44,9 +44,9 @@ impl Builder {
             SqlType::Bytea => Builder::Bytea(BinaryBuilder::with_capacity(rows, rows * 16)),
             SqlType::Date => Builder::Date(Date32Builder::with_capacity(rows)),
             SqlType::Time => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
-            SqlType::Timestamp | SqlType::TimestampTz => Builder::Timestamp(
-                TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(ty.arrow()),
-            ),
+            SqlType::Timestamp | SqlType::TimestampTz => {
+                Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(ty.arrow()))
+            }
             SqlType::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
             SqlType::Uuid => Builder::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
             SqlType::Jsonb => Builder::Jsonb(LargeStringBuilder::with_capacity(rows, rows * 16)),
@@ -132,16 +132,15 @@ fn take_text(row: &mut &[u8], scratch: &mut Vec<u8>, append: impl FnOnce(&str)) 
 }
 
 /// Decodes the `wanted` columns of rows of `types`, in the order wanted.
-pub(super) fn decode_columns<'a>(
+pub(super) fn decode_columns(
     types: &[SqlType],
-    rows: &mut dyn Iterator<Item = &'a [u8]>,
+    rows: &mut dyn Iterator<Item = &[u8]>,
     wanted: &[usize],
 ) -> Result<Vec<ArrayRef>, SqlError> {
     let columns = wanted.iter().map(|w| w + 1).max().unwrap_or(0);
     let capacity = rows.size_hint().0;
-    let mut builders: Vec<Option<Builder>> = (0..columns)
-        .map(|i| wanted.contains(&i).then(|| Builder::new(types[i], capacity)))
-        .collect();
+    let mut builders: Vec<Option<Builder>> =
+        (0..columns).map(|i| wanted.contains(&i).then(|| Builder::new(types[i], capacity))).collect();
     let mut scratch = Vec::new();
     for mut row in rows {
         for (ty, builder) in types.iter().zip(&mut builders) {

@@ -1,7 +1,7 @@
 //! Rows of Arrow columns, or values, to bytes.
 
-use super::column::*;
 use super::Tails;
+use super::column::*;
 use crate::datum::{Datum, IntervalValue};
 use crate::error::{SqlError, SqlState};
 use crate::types::SqlType;

@@ -46,7 +46,9 @@ impl Random {
     }
     fn float(&mut self) -> f64 {
         match self.below(3) {
-            0 => [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324, 1.5][self.below(8) as usize],
+            0 => {
+                [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324, 1.5][self.below(8) as usize]
+            }
             1 => self.int() as f64 / 8.0,
             _ => f64::from_bits(self.next()),
         }
@@ -66,7 +68,11 @@ impl Random {
     fn interval(&mut self) -> IntervalValue {
         let days = self.below(9) as i32 - 4;
         match self.below(2) {
-            0 => IntervalValue { months: self.below(3) as i32 - 1, days: 30 * (days / 3), micros: 86_400_000_000 * i64::from(days % 3) },
+            0 => IntervalValue {
+                months: self.below(3) as i32 - 1,
+                days: 30 * (days / 3),
+                micros: 86_400_000_000 * i64::from(days % 3),
+            },
             _ => IntervalValue { months: self.int() as i32, days: self.int() as i32, micros: self.int() / 1000 },
         }
     }
@@ -173,7 +179,9 @@ fn rows_come_back() {
         for (r, row) in rows.iter().enumerate() {
             let back = Datum::from_array(decoded[i].as_ref(), r, *ty).expect("a column of the type");
             let same = match (&row[i], &back) {
-                (Datum::Float4(a), Datum::Float4(b)) | (Datum::Float8(a), Datum::Float8(b)) => float_cmp(a.0, b.0).is_eq(),
+                (Datum::Float4(a), Datum::Float4(b)) | (Datum::Float8(a), Datum::Float8(b)) => {
+                    float_cmp(a.0, b.0).is_eq()
+                }
                 (a, b) => a == b,
             };
             assert!(same, "{:?} came back as {back:?}", row[i]);
@@ -230,7 +238,8 @@ fn bytes_are_the_golden_ones() {
         let (rows, keys) = (RowCodec::new(&[*ty]), RowCodec::key(&[*ty]));
         let parsed = values.iter().map(|v| crate::text::parse(*ty, v).expect("a valid sample"));
         for datum in parsed.chain([Datum::Null]) {
-            let (row, key) = (encoded(&rows, std::slice::from_ref(&datum)), encoded(&keys, std::slice::from_ref(&datum)));
+            let (row, key) =
+                (encoded(&rows, std::slice::from_ref(&datum)), encoded(&keys, std::slice::from_ref(&datum)));
             ours += &format!("{ty}\t{datum}\t{}\t{}\t{}\n", hex(&row), hex(&key), vnode(&key));
         }
     }

@@ -77,7 +77,7 @@ fn read_comparable(key: &[u8]) -> Option<(i32, i128, i32)> {
         value = value.checked_mul(100)?.checked_add(((byte ^ flip) >> 1).into())?;
     }
     let mut digits = 2 * pairs.len() as i32;
-    if value % 10 == 0 {
+    if value.is_multiple_of(10) {
         value /= 10;
         digits -= 1;
     }

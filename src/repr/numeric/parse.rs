@@ -122,10 +122,7 @@ fn radix(input: &str, negative: bool, word: &str) -> Result<Numeric, SqlError> {
             continue;
         }
         let d = c.to_digit(radix).ok_or_else(|| invalid(input))?;
-        value = value
-            .checked_mul(radix.into())
-            .and_then(|v| v.checked_add(d.into()))
-            .ok_or_else(overflow)?;
+        value = value.checked_mul(radix.into()).and_then(|v| v.checked_add(d.into())).ok_or_else(overflow)?;
         last_digit = true;
     }
     if !last_digit {

@@ -68,7 +68,14 @@ pub fn write_f32(v: f32, out: &mut String) {
     write_float(v.is_nan(), v.is_infinite(), v.is_sign_negative(), format_args!("{:e}", v.abs()), 6, out);
 }
 
-fn write_float(nan: bool, infinite: bool, negative: bool, shortest: std::fmt::Arguments<'_>, plain_max: i32, out: &mut String) {
+fn write_float(
+    nan: bool,
+    infinite: bool,
+    negative: bool,
+    shortest: std::fmt::Arguments<'_>,
+    plain_max: i32,
+    out: &mut String,
+) {
     if nan {
         out.push_str("NaN");
         return;

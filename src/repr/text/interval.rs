@@ -31,8 +31,12 @@ enum Unit {
 fn unit(word: &str) -> Option<Unit> {
     let second = SECOND_US as f64;
     Some(match word {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => Unit::Micros(1.0),
-        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => Unit::Micros(1e3),
+        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
+            Unit::Micros(1.0)
+        }
+        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
+            Unit::Micros(1e3)
+        }
         "s" | "sec" | "secs" | "second" | "seconds" => Unit::Micros(second),
         "m" | "min" | "mins" | "minute" | "minutes" => Unit::Micros(60.0 * second),
         "h" | "hr" | "hrs" | "hour" | "hours" => Unit::Micros(3600.0 * second),
@@ -266,9 +270,7 @@ pub fn parse_interval(s: &str) -> Result<IntervalValue, SqlError> {
         Fault::Syntax => {
             SqlError::new(SqlState::INVALID_DATETIME, format!("invalid input syntax for type interval: \"{s}\""))
         }
-        Fault::Overflow => {
-            SqlError::new(SqlState::new("22015"), format!("interval field value out of range: \"{s}\""))
-        }
+        Fault::Overflow => SqlError::new(SqlState::new("22015"), format!("interval field value out of range: \"{s}\"")),
     })
 }
 

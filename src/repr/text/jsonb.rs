@@ -71,7 +71,8 @@ impl<'a> Reader<'a> {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
         let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
         let token = if end == 0 { rest.chars().next().map_or("", |c| &rest[..c.len_utf8()]) } else { &rest[..end] };
-        let structural = matches!(token, "{" | "}" | "[" | "]" | ":" | "," | "\"") || token.starts_with(|c: char| c.is_ascii_digit());
+        let structural = matches!(token, "{" | "}" | "[" | "]" | ":" | "," | "\"")
+            || token.starts_with(|c: char| c.is_ascii_digit());
         match structural {
             true => self.error(format!("Expected {expected}, but found \"{token}\".")),
             false => self.error(format!("Token \"{token}\" is invalid.")),
@@ -259,7 +260,8 @@ impl<'a> Reader<'a> {
         if from == self.at {
             self.at = start;
             let rest = &self.input[start..];
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.'))).unwrap_or(rest.len());
+            let end =
+                rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.'))).unwrap_or(rest.len());
             return Err(self.error(format!("Token \"{}\" is invalid.", &rest[..end])));
         }
         Ok(&self.input[from..self.at])

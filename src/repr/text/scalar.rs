@@ -20,9 +20,7 @@ pub(super) fn parse_bool(s: &str) -> Result<bool, SqlError> {
 /// Decimal, `0x`, `0o`, `0b`, with underscores between digits.
 pub(super) fn parse_int<T: TryFrom<i128>>(s: &str, ty: SqlType) -> Result<T, SqlError> {
     let invalid = || invalid_syntax(&ty.to_string(), s);
-    let out_of_range = || {
-        SqlError::new(SqlState::OUT_OF_RANGE, format!("value \"{s}\" is out of range for type {ty}"))
-    };
+    let out_of_range = || SqlError::new(SqlState::OUT_OF_RANGE, format!("value \"{s}\" is out of range for type {ty}"));
     let body = trim(s);
     let negative = body.starts_with('-');
     let body = body.strip_prefix(['-', '+']).unwrap_or(body);
@@ -77,17 +75,13 @@ fn parse_hex(hex: &str) -> Result<Vec<u8>, SqlError> {
     let invalid = |message: String| SqlError::new(SqlState::INVALID_PARAMETER, message);
     let mut out = Vec::with_capacity(hex.len() / 2);
     let mut chars = hex.chars();
-    let digit = |c: char| {
-        c.to_digit(16).ok_or_else(|| invalid(format!("invalid hexadecimal digit: \"{c}\"")))
-    };
+    let digit = |c: char| c.to_digit(16).ok_or_else(|| invalid(format!("invalid hexadecimal digit: \"{c}\"")));
     while let Some(c) = chars.next() {
         if matches!(c, ' ' | '\n' | '\t' | '\r') {
             continue;
         }
         let high = digit(c)?;
-        let low = chars
-            .next()
-            .ok_or_else(|| invalid("invalid hexadecimal data: odd number of digits".to_string()))?;
+        let low = chars.next().ok_or_else(|| invalid("invalid hexadecimal data: odd number of digits".to_string()))?;
         out.push((high << 4 | digit(low)?) as u8);
     }
     Ok(out)

@@ -5,7 +5,17 @@ use crate::error::{SqlError, SqlState};
 use crate::text::trim;
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
@@ -253,7 +263,9 @@ impl Fields {
                 (self.date, self.time, self.offset) = (Some((1970, 1, 1)), Some(0), Some(0));
                 return Ok(());
             }
-            "infinity" | "-infinity" => return Err(Fault::Unsupported("infinite dates and timestamps are not supported")),
+            "infinity" | "-infinity" => {
+                return Err(Fault::Unsupported("infinite dates and timestamps are not supported"));
+            }
             "now" | "today" | "tomorrow" | "yesterday" | "allballs" => {
                 return Err(Fault::Unsupported("date and time input that depends on the clock is not supported"));
             }
@@ -270,7 +282,9 @@ impl Fields {
             return set(&mut self.offset, seconds);
         }
         if word.contains('/') && word.starts_with(|c: char| c.is_ascii_alphabetic()) && self.time.is_some() {
-            return Err(Fault::Unsupported("time zones by the name of a place are not supported in date and time input"));
+            return Err(Fault::Unsupported(
+                "time zones by the name of a place are not supported in date and time input",
+            ));
         }
         if let Some(at) = word.find(|c: char| c == '-' || c.is_ascii_digit())
             && month_name(&word[..at]).is_some()
@@ -334,9 +348,8 @@ fn set<T>(slot: &mut Option<T>, value: T) -> Read<()> {
 /// Cuts `2024-01-02T03:04` at the T between two digits.
 fn split_at_t(field: &str) -> Option<(&str, &str)> {
     let bytes = field.as_bytes();
-    let at = (1..bytes.len().saturating_sub(1)).find(|i| {
-        matches!(bytes[*i], b'T' | b't') && bytes[i - 1].is_ascii_digit() && bytes[i + 1].is_ascii_digit()
-    })?;
+    let at = (1..bytes.len().saturating_sub(1))
+        .find(|i| matches!(bytes[*i], b'T' | b't') && bytes[i - 1].is_ascii_digit() && bytes[i + 1].is_ascii_digit())?;
     Some((&field[..at], &field[at + 1..]))
 }
 
@@ -370,15 +383,19 @@ fn fields<T>(ty: &str, s: &str, finish: impl FnOnce(&Fields) -> Read<T>) -> Resu
         finish(found)
     };
     read(&mut found).map_err(|fault| {
-        let out_of_range = |what: &str| SqlError::new(SqlState::DATETIME_OVERFLOW, format!("{what} out of range: \"{s}\""));
+        let out_of_range =
+            |what: &str| SqlError::new(SqlState::DATETIME_OVERFLOW, format!("{what} out of range: \"{s}\""));
         match fault {
             Fault::Syntax => {
                 SqlError::new(SqlState::INVALID_DATETIME, format!("invalid input syntax for type {ty}: \"{s}\""))
             }
             Fault::Field => out_of_range("date/time field value"),
-            Fault::MonthOrDay => out_of_range("date/time field value")
-                .hint("Perhaps you need a different \"datestyle\" setting."),
-            Fault::Zone => SqlError::new(SqlState::new("22009"), format!("time zone displacement out of range: \"{s}\"")),
+            Fault::MonthOrDay => {
+                out_of_range("date/time field value").hint("Perhaps you need a different \"datestyle\" setting.")
+            }
+            Fault::Zone => {
+                SqlError::new(SqlState::new("22009"), format!("time zone displacement out of range: \"{s}\""))
+            }
             Fault::Unsupported(message) => SqlError::unsupported(format!("{message}: \"{s}\"")),
         }
     })
@@ -398,7 +415,7 @@ pub fn parse_time(s: &str) -> Result<i64, SqlError> {
     let shown = trim(s);
     // Digits alone are a time of day here, not a date.
     if (shown.len() == 4 || shown.len() == 6) && shown.bytes().all(|b| b.is_ascii_digit()) {
-        return fields("time", s, |_| Ok(())).and(fields_of_digits(s, shown)).or_else(|_| fields_of_digits(s, shown));
+        return fields_of_digits(s, shown);
     }
     fields("time", s, |f| {
         f.days()?;
@@ -407,9 +424,8 @@ pub fn parse_time(s: &str) -> Result<i64, SqlError> {
 }
 
 fn fields_of_digits(s: &str, digits: &str) -> Result<i64, SqlError> {
-    digits_time(digits).map_err(|_| {
-        SqlError::new(SqlState::DATETIME_OVERFLOW, format!("date/time field value out of range: \"{s}\""))
-    })
+    digits_time(digits)
+        .map_err(|_| SqlError::new(SqlState::DATETIME_OVERFLOW, format!("date/time field value out of range: \"{s}\"")))
 }
 
 /// The local µs since 1970-01-01 and the offset.
