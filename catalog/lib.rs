@@ -1,1 +1,208 @@
-//! hw-catalog
+//! The catalog: objects, schemas, roles, settings, their ids and dependencies.
+//!
+//! Owns what is stored under `catalog/` of the data directory (see [`meta`]) and the immutable
+//! [`CatalogSnapshot`] that planners read. It is applied *from* the tick log: [`Catalog::apply`] takes the changes of
+//! one tick and stores them together with the tick's time, so that replaying a tick changes nothing.
+//! Built-in relations are data: `catalog/builtin/*.sql`, see [`builtin`]. Deliberately knows nothing of threads,
+//! sessions, the log's files or what a dataflow is.
+//!
+//! Invariants: ids are never reused; every id in `depends_on` exists; a snapshot never changes.
+
+pub mod builtin;
+pub mod change;
+pub mod meta;
+pub mod scram;
+pub mod snapshot;
+mod system_rows;
+#[cfg(test)]
+mod tests;
+
+pub use change::CatalogChange;
+pub use meta::{MemoryStore, MetaStore, SledStore};
+pub use scram::ScramVerifierData;
+pub use snapshot::{CatalogSnapshot, Role, SchemaEntry};
+
+use change::keys;
+use hw_repr::{SqlError, SqlState};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The first OID of user objects.
+pub const FIRST_USER_OID: u32 = 16384;
+/// The name of the one database.
+pub const DATABASE: &str = "headwater";
+/// The superuser of a new data directory.
+pub const SUPERUSER: &str = "headwater";
+/// The version of what is stored.
+const FORMAT: u32 = 1;
+
+/// The open catalog. Shared by reference; `apply` and `next_oid` exclude each other.
+pub struct Catalog {
+    store: Box<dyn MetaStore>,
+    dump_path: Option<PathBuf>,
+    rebuilt: Option<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    snapshot: Arc<CatalogSnapshot>,
+    last_applied: u64,
+    next_oid: u32,
+}
+
+impl Catalog {
+    /// Opens or creates the catalog in `dir` (the data directory's `catalog/`). Where the store cannot be read it is
+    /// set aside and rebuilt from its dump; what came after the dump is then replayed from the tick log, because
+    /// [`Catalog::last_applied`] says how far it reaches. `53100`, `58030` are not taken for damage.
+    pub fn open(dir: &Path) -> Result<Catalog, SqlError> {
+        let (path, dump_path) = (dir.join("sled"), dir.join("catalog.dump"));
+        let damage = match SledStore::open(&path).and_then(|s| Self::with_store(Box::new(s), Some(dump_path.clone()))) {
+            Ok(catalog) => return Ok(catalog),
+            Err(error) if error.code == SqlState::DATA_CORRUPTED => error,
+            Err(error) => return Err(error),
+        };
+        let entries = meta::read_dump(&dump_path)?.unwrap_or_default();
+        let aside = set_aside(&path)?;
+        let store = SledStore::open(&path)?;
+        let writes: Vec<meta::Write1> = entries.into_iter().map(|(k, v)| (k, Some(v))).collect();
+        store.txn(&writes)?;
+        store.sync()?;
+        let mut catalog = Self::with_store(Box::new(store), Some(dump_path))?;
+        let warning = format!(
+            "the catalog was damaged ({damage}) and was rebuilt as of tick {} from its dump; the damaged files are in \"{}\"",
+            catalog.last_applied(),
+            aside.display()
+        );
+        tracing::warn!("{warning}");
+        catalog.rebuilt = Some(warning);
+        Ok(catalog)
+    }
+
+    /// On a given store, without files of its own where `dump_path` is `None`.
+    pub fn with_store(store: Box<dyn MetaStore>, dump_path: Option<PathBuf>) -> Result<Catalog, SqlError> {
+        let stored = store.scan("")?;
+        let state = if stored.is_empty() {
+            let installation = uuid::Uuid::new_v4();
+            let snapshot = Arc::new(CatalogSnapshot::initial(installation));
+            let public = snapshot.schema("public").map(change::encode).transpose()?;
+            store.txn(&[
+                (keys::FORMAT.into(), Some(change::encode(&FORMAT)?)),
+                (keys::INSTALLATION.into(), Some(change::encode(&installation)?)),
+                (format!("{}public", keys::SCHEMA), public),
+            ])?;
+            store.sync()?;
+            // The installation's name must outlive damage before the first checkpoint.
+            dump_path.as_ref().map_or(Ok(()), |path| meta::dump(store.as_ref(), path))?;
+            State { snapshot, last_applied: 0, next_oid: FIRST_USER_OID }
+        } else {
+            load(stored)?
+        };
+        Ok(Catalog { store, dump_path, rebuilt: None, state: Mutex::new(state) })
+    }
+
+    /// The catalog as of the last applied tick.
+    pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
+        Arc::clone(&self.state().snapshot)
+    }
+
+    /// Time of the last tick applied; 0 where none was.
+    pub fn last_applied(&self) -> u64 {
+        self.state().last_applied
+    }
+
+    /// The warning, where the store was damaged and rebuilt.
+    pub fn rebuilt(&self) -> Option<&str> {
+        self.rebuilt.as_deref()
+    }
+
+    /// Names this installation for ever: part of transactional ids.
+    pub fn installation(&self) -> uuid::Uuid {
+        self.state().snapshot.installation()
+    }
+
+    /// A new OID, never given before to anything that a tick has stored.
+    pub fn next_oid(&self) -> Result<u32, SqlError> {
+        let mut state = self.state();
+        let oid = state.next_oid;
+        let next = oid.checked_add(1).filter(|n| *n < snapshot::PRIMARY_KEY_OIDS).ok_or_else(|| {
+            SqlError::new(SqlState::LIMIT_EXCEEDED, "every object identifier has been used")
+        })?;
+        self.store.txn(&[(keys::NEXT_OID.into(), Some(change::encode(&next)?))])?;
+        state.next_oid = next;
+        Ok(oid)
+    }
+
+    /// Applies the changes of the tick `time` in one transaction. A tick at or below the last applied one was applied
+    /// before and is skipped. On an error nothing is changed; validate with [`CatalogSnapshot::with_changes`] before
+    /// the tick is logged. Not synced: the tick log is what makes it durable.
+    pub fn apply(&self, time: u64, changes: &[CatalogChange]) -> Result<Arc<CatalogSnapshot>, SqlError> {
+        let mut state = self.state();
+        if time <= state.last_applied {
+            return Ok(Arc::clone(&state.snapshot));
+        }
+        let snapshot = state.snapshot.with_changes(changes)?;
+        let next_oid = state.next_oid.max(snapshot.oid_bound());
+        let mut writes = vec![
+            (keys::LAST_APPLIED.into(), Some(change::encode(&time)?)),
+            (keys::NEXT_OID.into(), Some(change::encode(&next_oid)?)),
+        ];
+        for change in changes {
+            change.writes(&snapshot, &mut writes)?;
+        }
+        self.store.txn(&writes)?;
+        *state = State { snapshot: Arc::new(snapshot), last_applied: time, next_oid };
+        Ok(Arc::clone(&state.snapshot))
+    }
+
+    /// Makes what was applied durable.
+    pub fn sync(&self) -> Result<(), SqlError> {
+        self.store.sync()
+    }
+
+    /// Makes what was applied durable and dumps all of it: part of a checkpoint, before the log is truncated.
+    pub fn checkpoint(&self) -> Result<(), SqlError> {
+        let _excluded = self.state();
+        self.store.sync()?;
+        self.dump_path.as_ref().map_or(Ok(()), |path| meta::dump(self.store.as_ref(), path))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Renames a damaged store to a free name beside it.
+fn set_aside(path: &Path) -> Result<PathBuf, SqlError> {
+    let aside = (1..)
+        .map(|n| path.with_extension(format!("damaged-{n}")))
+        .find(|p| !p.exists())
+        .expect("some number is free");
+    if path.exists() {
+        std::fs::rename(path, &aside).map_err(|e| meta::file_error("set aside", path, &e))?;
+    }
+    Ok(aside)
+}
+
+/// The state that is stored.
+fn load(stored: meta::Entries) -> Result<State, SqlError> {
+    let lacks = |key: &str| SqlError::new(SqlState::DATA_CORRUPTED, format!("the catalog lacks its entry {key:?}"));
+    let find = |key: &str| stored.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_slice());
+    let format: u32 = change::decode(find(keys::FORMAT).ok_or_else(|| lacks(keys::FORMAT))?)?;
+    if format != FORMAT {
+        return Err(SqlError::new(
+            SqlState::PREREQUISITE_STATE,
+            format!("the catalog has format version {format}, this server reads {FORMAT}"),
+        )
+        .hint("Start the version of the server that wrote it."));
+    }
+    let installation = change::decode(find(keys::INSTALLATION).ok_or_else(|| lacks(keys::INSTALLATION))?)?;
+    let last_applied = find(keys::LAST_APPLIED).map(change::decode).transpose()?.unwrap_or(0);
+    let next_oid: u32 = find(keys::NEXT_OID).map(change::decode).transpose()?.unwrap_or(FIRST_USER_OID);
+    let mut snapshot = CatalogSnapshot::without_public(installation);
+    for (key, value) in &stored {
+        snapshot.load_entry(key, value)?;
+    }
+    snapshot.check_references()?;
+    let next_oid = next_oid.max(snapshot.oid_bound());
+    Ok(State { snapshot: Arc::new(snapshot), last_applied, next_oid })
+}

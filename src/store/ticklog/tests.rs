@@ -1,0 +1,383 @@
+//! What a crash, a full disk and damaged bytes do to the log.
+
+use super::*;
+use crate::files::{LockGuard, RealFileSystem};
+use crate::{DeadLetterRow, LogWriter, SourcePosition, TableWrite};
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use hw_repr::GlobalId;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
+
+const SMALL: LogLimits = LogLimits { segment_bytes: 4096, extend_bytes: 2048 };
+
+/// Everything in one segment, in small steps.
+const ONE: LogLimits = LogLimits { segment_bytes: 1 << 20, extend_bytes: 4096 };
+
+fn tick(time: u64) -> TickRecord {
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+    let batch = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![time as i64, 2]))]).expect("a batch");
+    TickRecord {
+        time,
+        catalog: vec![b"change".to_vec()],
+        tables: vec![TableWrite { table: GlobalId(16384), batch, diffs: vec![1, -1] }],
+        positions: vec![SourcePosition {
+            source: GlobalId(7),
+            partition: 1,
+            next: time as i64,
+            count: 3,
+            crc: 9,
+            read: true,
+        }],
+        dead_letters: vec![DeadLetterRow {
+            source: GlobalId(7),
+            partition: 0,
+            offset: 5,
+            time_us: None,
+            key: None,
+            value: Some(b"{".to_vec()),
+            headers: None,
+            reason: "not JSON".into(),
+        }],
+    }
+}
+
+fn write_ticks(path: &Path, limits: LogLimits, times: impl Iterator<Item = u64>) {
+    let dir = DataDir::open(path).expect("data directory");
+    let (mut log, _) = TickLog::open_with(&dir, limits).expect("log");
+    for time in times {
+        log.append(&tick(time)).expect("append");
+        log.sync().expect("sync");
+    }
+}
+
+fn times(log: &TickLog) -> Vec<u64> {
+    log.replay().map(|r| r.expect("a good record").time).collect()
+}
+
+fn segment_files(path: &Path) -> Vec<PathBuf> {
+    let names = RealFileSystem.list(&path.join("log")).expect("list");
+    names.into_iter().map(|n| path.join("log").join(n)).collect()
+}
+
+/// Offsets of the frames of a segment and the end of the last one.
+fn frame_offsets(file: &Path) -> Vec<u64> {
+    let sequence = segment_sequence(&file.file_name().expect("a name").to_string_lossy()).expect("a segment");
+    let reader = SegmentReader::open(&RealFileSystem, file.parent().expect("a parent"), sequence).expect("segment");
+    let mut offsets = vec![HEADER_BYTES];
+    while let FrameAt::Valid(frame) = reader.frame_at(*offsets.last().expect("never empty")).expect("read") {
+        offsets.push(frame.next);
+    }
+    offsets
+}
+
+#[test]
+fn what_was_appended_is_replayed_after_reopening() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), SMALL, 1..=50);
+    assert!(segment_files(temp.path()).len() > 3, "several segments");
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    let (mut log, recovered) = TickLog::open_with(&dir, SMALL).expect("log");
+    assert_eq!(recovered, Recovered { last_time: 50, torn: None });
+    let records: Vec<_> = log.replay().collect::<Result<_, _>>().expect("all good");
+    assert_eq!(records, (1..=50).map(tick).collect::<Vec<_>>());
+    assert_eq!(log.append(&tick(50)).expect_err("time must increase").code, SqlState::INTERNAL);
+    log.append(&tick(51)).expect("a refused record does not close the log");
+    assert_eq!(log.replay_after(48).map(|r| r.expect("good").time).collect::<Vec<_>>(), [49, 50, 51]);
+}
+
+#[test]
+fn an_empty_log_replays_nothing() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    for _ in 0..2 {
+        let dir = DataDir::open(temp.path()).expect("data directory");
+        let (log, recovered) = TickLog::open(&dir).expect("log");
+        assert_eq!(recovered, Recovered { last_time: 0, torn: None });
+        assert_eq!(times(&log), [0u64; 0]);
+    }
+}
+
+#[test]
+fn truncation_removes_whole_segments_only() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), SMALL, 1..=50);
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    let (mut log, _) = TickLog::open_with(&dir, SMALL).expect("log");
+    assert_eq!(log.truncate(0).expect("truncate"), 0);
+    assert!(log.truncate(30).expect("truncate") > 0);
+    let left = times(&log);
+    assert!(left[0] > 1 && left[0] <= 31 && left.last() == Some(&50), "{left:?}");
+    drop(log);
+    let (log, _) = TickLog::open_with(&dir, SMALL).expect("reopen");
+    assert_eq!(times(&log), left);
+}
+
+/// A record larger than a segment and than one extension.
+#[test]
+fn large_records_fit() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    let (mut log, _) = TickLog::open_with(&dir, SMALL).expect("log");
+    for time in 1..=3 {
+        log.append(&TickRecord { time, catalog: vec![vec![7; 20_000]], ..TickRecord::default() }).expect("append");
+    }
+    log.sync().expect("sync");
+    assert_eq!(times(&log), [1, 2, 3]);
+}
+
+/// Catches: a torn record that is served, a good one that is lost, a stale byte read after new appends.
+#[test]
+fn a_torn_tail_is_cut_wherever_the_write_stopped() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), ONE, 1..=3);
+    let file = segment_files(temp.path()).pop().expect("a segment");
+    let whole = std::fs::read(&file).expect("read");
+    let offsets = frame_offsets(&file);
+    let (start, end) = (offsets[2] as usize, offsets[3] as usize);
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    for stopped in start..end {
+        for zeros_follow in [true, false] {
+            let mut bytes = whole[..stopped].to_vec();
+            if zeros_follow {
+                bytes.resize(end + 4096, 0);
+            }
+            // Zeros in the place of zeros are the whole record.
+            let is_whole = zeros_follow && bytes[..end] == whole[..end];
+            std::fs::write(&file, &bytes).expect("write");
+            let (mut log, recovered) = TickLog::open_with(&dir, ONE).expect("a torn tail is no error");
+            assert_eq!(recovered.last_time, if is_whole { 3 } else { 2 }, "stopped at {stopped}");
+            if !is_whole && stopped > start && bytes[start..stopped].iter().any(|b| *b != 0) {
+                assert!(recovered.torn.expect("a warning").contains("after tick 2"));
+            }
+            log.append(&tick(9)).expect("append");
+            log.sync().expect("sync");
+            let expected: &[u64] = if is_whole { &[1, 2, 3, 9] } else { &[1, 2, 9] };
+            assert_eq!(times(&log), expected);
+            drop(log);
+            let (log, recovered) = TickLog::open_with(&dir, ONE).expect("reopen");
+            assert_eq!((times(&log).as_slice(), recovered.torn), (expected, None));
+        }
+    }
+}
+
+/// Catches: damage taken for a torn tail, which would lose acknowledged ticks silently.
+#[test]
+fn a_flipped_bit_in_an_earlier_record_is_an_error() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), ONE, 1..=3);
+    let file = segment_files(temp.path()).pop().expect("a segment");
+    let whole = std::fs::read(&file).expect("read");
+    let offsets = frame_offsets(&file);
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    for at in 0..offsets[2] as usize {
+        let mut bytes = whole[..offsets[3] as usize + 64].to_vec();
+        bytes[at] ^= 1 << (at % 8);
+        std::fs::write(&file, &bytes).expect("write");
+        match TickLog::open(&dir) {
+            Err(error) => {
+                assert!(error.message.contains(&file.display().to_string()), "{}", error.message);
+            }
+            // Padding and the header's unused bytes carry nothing.
+            Ok((log, _)) => assert_eq!(times(&log), [1, 2, 3], "byte {at}"),
+        }
+    }
+}
+
+#[test]
+fn damage_in_an_earlier_segment_is_an_error_of_replay() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), SMALL, 1..=30);
+    let files = segment_files(temp.path());
+    let whole = std::fs::read(&files[1]).expect("read");
+    let mut bytes = whole.clone();
+    bytes[frame_offsets(&files[1])[1] as usize + 40] ^= 1;
+    std::fs::write(&files[1], &bytes).expect("write");
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    let (log, _) = TickLog::open_with(&dir, SMALL).expect("log");
+    let results: Vec<_> = log.replay().collect();
+    let error = results.last().expect("some").as_ref().expect_err("damage");
+    assert_eq!(error.code, SqlState::DATA_CORRUPTED);
+    assert!(error.message.contains(&files[1].display().to_string()), "{}", error.message);
+    assert!(results[..results.len() - 1].iter().all(Result::is_ok));
+    drop(log);
+    // A segment that lost its end, and one that is gone.
+    std::fs::write(&files[1], &whole[..frame_offsets(&files[0])[1] as usize]).expect("write");
+    let (log, _) = TickLog::open_with(&dir, SMALL).expect("log");
+    assert!(log.replay().any(|r| r.is_err()));
+    drop(log);
+    std::fs::remove_file(&files[1]).expect("remove");
+    assert!(TickLog::open_with(&dir, SMALL).expect_err("missing").message.contains("is missing"));
+}
+
+/// A record that holds the bytes of a frame must not make a torn tail look like damage.
+#[test]
+fn a_frame_inside_a_record_is_no_frame() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), LogLimits::default(), 1..=2);
+    let file = segment_files(temp.path()).pop().expect("a segment");
+    let whole = std::fs::read(&file).expect("read");
+    let offsets = frame_offsets(&file);
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    let (mut log, _) = TickLog::open(&dir).expect("log");
+    let embedded = whole[offsets[1] as usize..offsets[2] as usize].to_vec();
+    log.append(&TickRecord { time: 3, catalog: vec![embedded; 9], ..TickRecord::default() }).expect("append");
+    drop(log);
+    let mut bytes = std::fs::read(&file).expect("read");
+    bytes[offsets[2] as usize + 9] ^= 1;
+    std::fs::write(&file, &bytes).expect("write");
+    let (log, recovered) = TickLog::open(&dir).expect("a torn tail");
+    assert!(recovered.torn.is_some());
+    assert_eq!(times(&log), [1, 2]);
+}
+
+/// A file system whose syncs fail or whose disk is full on demand, and whose syncs can be held up.
+#[derive(Debug, Default)]
+struct Faults {
+    sync_fails: AtomicBool,
+    full: AtomicBool,
+    syncs: AtomicU64,
+    gate: Mutex<()>,
+}
+#[derive(Debug)]
+struct FaultyFileSystem(Arc<Faults>);
+#[derive(Debug)]
+struct FaultyFile(Box<dyn FileHandle>, Arc<Faults>);
+
+impl FileHandle for FaultyFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.1.full.load(Ordering::SeqCst) && offset + bytes.len() as u64 > self.0.len()? {
+            return Err(io::Error::from(ErrorKind::StorageFull));
+        }
+        self.0.write_at(bytes, offset)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        let _open = self.1.gate.lock().expect("not poisoned");
+        self.1.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.1.sync_fails.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the drive is gone"));
+        }
+        self.0.sync()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+}
+impl FileSystem for FaultyFileSystem {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FileHandle>> {
+        Ok(Box::new(FaultyFile(RealFileSystem.open(path)?, Arc::clone(&self.0))))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FileHandle>> {
+        Ok(Box::new(FaultyFile(RealFileSystem.create(path)?, Arc::clone(&self.0))))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.create_dir(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.sync_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealFileSystem.list(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
+        RealFileSystem.lock(path)
+    }
+}
+
+fn faulty(path: &Path) -> (Arc<Faults>, DataDir) {
+    let faults = Arc::new(Faults::default());
+    let dir = DataDir::open_with(path, Arc::new(FaultyFileSystem(Arc::clone(&faults)))).expect("data directory");
+    (faults, dir)
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_accepted() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let (faults, dir) = faulty(temp.path());
+    let (mut log, _) = TickLog::open(&dir).expect("log");
+    log.append(&tick(1)).expect("append");
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    assert_eq!(log.sync().expect_err("sync").code, SqlState::IO_ERROR);
+    faults.sync_fails.store(false, Ordering::SeqCst);
+    assert_eq!(log.append(&tick(2)).expect_err("closed").code, SqlState::IO_ERROR);
+    assert_eq!(log.sync().expect_err("closed").code, SqlState::IO_ERROR);
+}
+
+#[test]
+fn a_full_disk_is_53100_and_loses_nothing_acknowledged() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let (faults, dir) = faulty(temp.path());
+    let (mut log, _) = TickLog::open_with(&dir, SMALL).expect("log");
+    faults.full.store(true, Ordering::SeqCst);
+    let mut appended = 0;
+    let error = loop {
+        match log.append(&tick(appended + 1)) {
+            Ok(_) => appended += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code, SqlState::DISK_FULL);
+    log.sync().expect("what was appended before can still be made durable");
+    assert_eq!(log.append(&tick(99)).expect_err("closed").code, SqlState::DISK_FULL);
+    drop(log);
+    faults.full.store(false, Ordering::SeqCst);
+    let (log, recovered) = TickLog::open_with(&dir, SMALL).expect("reopen");
+    assert_eq!((recovered.last_time, recovered.torn), (appended, None));
+    assert_eq!(times(&log), (1..=appended).collect::<Vec<_>>());
+}
+
+/// Callbacks come in order, after the sync, and many records share one sync.
+#[test]
+fn one_sync_serves_all_that_wait() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let (faults, dir) = faulty(temp.path());
+    let (log, _) = TickLog::open(&dir).expect("log");
+    let writer = LogWriter::start(log).expect("writer");
+    let (send, receive) = mpsc::channel();
+    let closed = faults.gate.lock().expect("not poisoned");
+    for time in 1..=200 {
+        let send = send.clone();
+        writer.submit(tick(time), Box::new(move |result| send.send((time, result)).expect("the test receives")));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(receive.try_recv().is_err(), "nothing is durable before a sync");
+    drop(closed);
+    for time in 1..=200 {
+        assert_eq!(receive.recv().expect("an answer"), (time, Ok(())));
+    }
+    assert!(writer.syncs() < 20, "{} syncs for 200 records", writer.syncs());
+    writer.close().expect("close");
+    let (log, _) = TickLog::open(&dir).expect("reopen");
+    assert_eq!(times(&log).len(), 200);
+}
+
+/// A log that went on without a failed tick would replay to something else than what was computed.
+#[test]
+fn after_the_first_failure_every_later_record_fails() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let (faults, dir) = faulty(temp.path());
+    let (log, _) = TickLog::open(&dir).expect("log");
+    let writer = LogWriter::start_with(log, 2).expect("writer");
+    let (send, receive) = mpsc::channel();
+    let submit = |time| {
+        let send = send.clone();
+        writer.submit(tick(time), Box::new(move |result| send.send(result).expect("the test receives")));
+        receive.recv().expect("an answer")
+    };
+    submit(1).expect("durable");
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    assert_eq!(submit(2).expect_err("fails").code, SqlState::IO_ERROR);
+    faults.sync_fails.store(false, Ordering::SeqCst);
+    assert_eq!(submit(3).expect_err("stays closed").code, SqlState::IO_ERROR);
+    assert!(writer.failed().is_some());
+    assert!(writer.close().is_err());
+}

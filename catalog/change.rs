@@ -1,0 +1,137 @@
+//! Changes of the catalog, as the tick log carries them, and the entries they are stored as.
+//!
+//! Everything is JSON with names for variants, so that a new variant never changes the meaning of stored bytes.
+
+use crate::snapshot::{CatalogSnapshot, Role, SchemaEntry};
+use crate::{ScramVerifierData, meta};
+use hw_plan::Object;
+use hw_repr::{GlobalId, SqlError, SqlState};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogChange {
+    /// `CREATE SCHEMA`
+    CreateSchema {
+        /// Its OID, from [`crate::Catalog::next_oid`].
+        oid: u32,
+        /// Its name.
+        name: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// `DROP SCHEMA`; it must be empty.
+    DropSchema {
+        /// Its name.
+        name: String,
+    },
+    /// Any `CREATE` of an object. What it depends on must exist.
+    CreateObject(Box<Object>),
+    /// `DROP`; nothing may depend on it any more (drop dependants first).
+    DropObject(GlobalId),
+    /// The object of this id becomes this one.
+    UpdateObject(Box<Object>),
+    /// `CREATE ROLE`
+    CreateRole {
+        /// Its OID.
+        oid: u32,
+        /// Its name.
+        name: String,
+        /// `SUPERUSER`
+        superuser: bool,
+    },
+    /// `DROP ROLE`
+    DropRole {
+        /// Its name.
+        name: String,
+    },
+    /// `ALTER ROLE ... PASSWORD`
+    SetRolePassword {
+        /// The role.
+        role: String,
+        /// What is kept of the password; `None` removes it.
+        verifier: Option<ScramVerifierData>,
+    },
+    /// A setting of the whole server.
+    SetSetting {
+        /// Its name.
+        name: String,
+        /// Its value; `None` resets it.
+        value: Option<String>,
+    },
+}
+
+/// Names of entries.
+pub(crate) mod keys {
+    pub(crate) const FORMAT: &str = "meta/format";
+    pub(crate) const INSTALLATION: &str = "meta/installation";
+    pub(crate) const LAST_APPLIED: &str = "meta/last_applied";
+    pub(crate) const NEXT_OID: &str = "meta/next_oid";
+    pub(crate) const OBJECT: &str = "object/";
+    pub(crate) const ROLE: &str = "role/";
+    pub(crate) const SCHEMA: &str = "schema/";
+    pub(crate) const SETTING: &str = "setting/";
+}
+
+/// The bytes of a value. Refuses what would not come back as it was (JSON knows no NaN; nesting is limited).
+pub(crate) fn encode<T: Serialize + DeserializeOwned + PartialEq>(value: &T) -> Result<Vec<u8>, SqlError> {
+    let refused = |why: String| {
+        SqlError::unsupported("the definition cannot be stored")
+            .detail(why)
+            .hint("It is nested too deeply or holds a constant that is no finite number; simplify the statement.")
+    };
+    let bytes = serde_json::to_vec(value).map_err(|e| refused(e.to_string()))?;
+    let back: T = serde_json::from_slice(&bytes).map_err(|e| refused(e.to_string()))?;
+    if back != *value {
+        return Err(refused("it would be read back differently".into()));
+    }
+    Ok(bytes)
+}
+
+/// The value of bytes; `XX001` where they hold none.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SqlError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| SqlError::new(SqlState::DATA_CORRUPTED, format!("an entry of the catalog cannot be read: {e}")))
+}
+
+impl CatalogChange {
+    /// Its bytes for the tick log. `0A000` where the definition cannot be stored.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, SqlError> {
+        encode(self)
+    }
+
+    /// The change of [`CatalogChange::to_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<CatalogChange, SqlError> {
+        decode(bytes)
+    }
+
+    /// The entries this change leaves, given the catalog after it.
+    pub(crate) fn writes(&self, after: &CatalogSnapshot, out: &mut Vec<meta::Write1>) -> Result<(), SqlError> {
+        let (key, value) = match self {
+            CatalogChange::CreateSchema { name, .. } | CatalogChange::DropSchema { name } => {
+                (format!("{}{name}", keys::SCHEMA), after.schema(name).map(encode::<SchemaEntry>).transpose()?)
+            }
+            CatalogChange::CreateObject(object) | CatalogChange::UpdateObject(object) => {
+                object_entry(object.id, after)?
+            }
+            CatalogChange::DropObject(id) => object_entry(*id, after)?,
+            CatalogChange::CreateRole { name, .. }
+            | CatalogChange::DropRole { name }
+            | CatalogChange::SetRolePassword { role: name, .. } => {
+                (format!("{}{name}", keys::ROLE), after.role(name).map(encode::<Role>).transpose()?)
+            }
+            CatalogChange::SetSetting { name, .. } => {
+                let value = after.settings().get(name).map(encode::<String>).transpose()?;
+                (format!("{}{name}", keys::SETTING), value)
+            }
+        };
+        out.push((key, value));
+        Ok(())
+    }
+}
+
+fn object_entry(id: GlobalId, after: &CatalogSnapshot) -> Result<meta::Write1, SqlError> {
+    let value = after.user_object(id).map(|o| encode::<Object>(o)).transpose()?;
+    Ok((format!("{}{:010}", keys::OBJECT, id.0), value))
+}
