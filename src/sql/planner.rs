@@ -150,7 +150,6 @@ pub(crate) fn undefined_relation(schema: Option<&str>, name: &str) -> SqlError {
 pub(crate) struct RelationSource {
     pub id: GlobalId,
     pub name: String,
-    pub desc: RelationDesc,
     schema: SchemaRef,
     /// The plan of a view.
     pub view: Option<LogicalPlan>,
@@ -172,7 +171,7 @@ impl TableSource for RelationSource {
 /// A source for a relation that is read as it is.
 pub(crate) fn relation_source(object: &Object, desc: &RelationDesc) -> RelationSource {
     let schema = desc.schema();
-    RelationSource { id: object.id, name: object.name.clone(), desc: desc.clone(), schema, view: None }
+    RelationSource { id: object.id, name: object.name.clone(), schema, view: None }
 }
 
 struct Context<'a, 'b> {
@@ -302,7 +301,7 @@ pub(crate) fn plan_query(env: &Env, mut query: Query) -> Result<LogicalPlan, Sql
     prepare_query(&mut query)?;
     let context = Context { env, config: ConfigOptions::default(), planners: vec![Arc::new(OperatorPlanner)] };
     let planner = SqlToRel::new_with_options(&context, parser_options());
-    let plan = planner.query_to_plan(query, &mut PlannerContext::new()).map_err(from_planner)?;
+    let plan = planner.sql_statement_to_plan(sqlparser::ast::Statement::Query(Box::new(query))).map_err(from_planner)?;
     retype_plan(env, plan, &[])
 }
 

@@ -5,7 +5,7 @@ use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
 use crate::retype::retype_plan;
 use crate::value::from_scalar_value;
-use datafusion_common::{DFSchema, DFSchemaRef, ScalarValue};
+use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, InSubquery, Placeholder, WindowFunction};
 use datafusion_expr::{Expr, LogicalPlan, Operator, Subquery};
 use hw_plan::{Func, ScalarExpr};

@@ -1,7 +1,7 @@
 //! The grammar of our own statements, one function each.
 
 use super::ast::{Ast, DropKind, NameRef, Opt, OptValue, ShowKind};
-use super::cursor::{Cursor, fold, name_ref};
+use super::cursor::{Cursor, name_ref};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::Statement as Sql;
 use sqlparser::tokenizer::Token;
@@ -577,9 +577,4 @@ pub(crate) fn name_in(text: &str, name: &sqlparser::ast::ObjectName) -> Result<N
         .and_then(|p| p.as_ident())
         .map_or(1, |i| super::char_position(text, i.span.start));
     name_ref(name, position)
-}
-
-/// The folded name of an identifier.
-pub(crate) fn folded(ident: &sqlparser::ast::Ident) -> String {
-    fold(ident)
 }
