@@ -47,21 +47,30 @@ impl Complaints {
 
 impl ClientContext for Complaints {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if (level as i32) <= RDKafkaLogLevel::Warning as i32 || matches!(facility, "FAIL" | "ERROR") {
-            // "[thrd:...]: " means nothing to a user.
-            let text = message.split_once("]: ").map_or(message, |(_, rest)| rest);
-            self.put(text);
-        }
-        tracing::debug!(target: "librdkafka", "{facility} {message}");
+        tracing::debug!(target: "librdkafka", "{level:?} {facility} {message}");
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        self.put(reason);
+        // That all brokers are down follows from the failures, which say why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.put(reason);
+        }
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
     }
 }
 impl ConsumerContext for Complaints {}
 
 pub(super) type Client = BaseConsumer<Complaints>;
+
+/// What the client library has to say about an unanswered question; it says so only while it is polled.
+/// Precondition: nothing is assigned, so no message can be lost here.
+pub(super) fn listen(client: &Client) -> Option<String> {
+    for _ in 0..64 {
+        if client.poll(Duration::ZERO).is_none() {
+            break;
+        }
+    }
+    client.context().last()
+}
 
 /// What a topic looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +168,7 @@ impl KafkaConnector {
             let left = deadline.saturating_duration_since(Instant::now());
             let error = match question(left.min(Duration::from_secs(3)).max(Duration::from_millis(100))) {
                 Ok(answer) => return Ok(answer),
-                Err(e) => kafka_error(&e, &format!("{what} (brokers {})", self.brokers), self.client.context().last()),
+                Err(e) => kafka_error(&e, &format!("{what} (brokers {})", self.brokers), listen(&self.client)),
             };
             if error.code != SqlState::CANNOT_CONNECT || deadline <= Instant::now() + RETRY_PAUSE {
                 return Err(error.hint("Check the broker addresses, that the cluster is running, and the security options."));

@@ -11,7 +11,7 @@
 
 use super::ReaderOptions;
 use super::assemble::{Assembler, Shape};
-use super::connector::{Client, client_config, create_client, kafka_error, range_gone};
+use super::connector::{Client, client_config, create_client, kafka_error, listen, range_gone};
 use crate::queue::BatchQueue;
 use crate::source::{Notify, SourceBatch, SourceReader, SourceState};
 use hw_plan::{ConnectionDesc, KafkaSource};
@@ -260,7 +260,12 @@ impl Shared {
         while !self.queue.is_stopped() {
             match self.marks(client) {
                 Ok(marks) => return Some(marks),
-                Err(e) => self.set_stalled(e),
+                Err(e) => {
+                    self.set_stalled(match listen(client) {
+                        Some(why) => e.detail(why),
+                        None => e,
+                    });
+                }
             }
             self.queue.wait(RETRY_PAUSE);
         }

@@ -205,6 +205,46 @@ fn a_range_past_the_end_is_gone() {
 }
 
 #[test]
+fn what_retention_removed_is_named() {
+    let s = setup(1);
+    // The mock broker keeps about 5 MB of a partition.
+    let producer: ThreadedProducer<DefaultProducerContext> =
+        ClientConfig::new().set("bootstrap.servers", s.mock.bootstrap_servers()).create().unwrap();
+    let payload = format!("{{\"id\":1,\"text\":\"{}\"}}", "x".repeat(1000));
+    for _ in 0..8000 {
+        producer.send(BaseRecord::<(), _>::to("t").partition(0).payload(&payload)).map_err(|(e, _)| e).unwrap();
+    }
+    producer.flush(Duration::from_secs(20)).unwrap();
+    let (low, high) = KafkaConnector::new(&s.connection).unwrap().watermarks("t").unwrap()[&0];
+    assert!(low > 0 && high == 8000);
+    let live = s.reader(BTreeMap::from([(0, 5)]), ReaderOptions::default());
+    let range = s.range(&[(0, 5)], &[(0, high)], ReaderOptions::default());
+    for reader in [live, range] {
+        wait("failure", || reader.state().0 == SourceState::Failed);
+        let error = reader.state().1.unwrap();
+        assert_eq!(error.code, SqlState::PREREQUISITE_STATE);
+        assert_eq!(error.message, format!("offsets 5 to {} of partition 0 of topic \"t\" are gone", low - 1));
+    }
+    let unknown = s.reader(BTreeMap::new(), ReaderOptions::default());
+    assert_eq!(take(&unknown, (high - low) as u64)[0].from, low, "a partition without a position begins at the oldest");
+    let start = KafkaSource { start: StartAt::Offsets([(0, 5)].into()), ..s.source.clone() };
+    let refused = KafkaConnector::new(&s.connection).unwrap().resolve_start(&start).unwrap_err();
+    assert_eq!(refused.code, SqlState::PREREQUISITE_STATE);
+}
+
+#[test]
+fn a_reader_started_without_a_broker_waits_for_it() {
+    let s = setup(1);
+    s.produce(1..5, 1);
+    s.mock.broker_down(1).unwrap();
+    let reader = s.reader(BTreeMap::from([(0, 0)]), ReaderOptions::default());
+    wait("stalled", || reader.state().0 == SourceState::Stalled);
+    s.mock.broker_up(1).unwrap();
+    assert_eq!(ids(&take(&reader, 4)), [1, 2, 3, 4]);
+    assert_eq!(reader.state(), (SourceState::Running, None));
+}
+
+#[test]
 fn memory_stays_bounded_while_nobody_takes() {
     let s = setup(1);
     s.produce(0..20_000, 1);
