@@ -10,16 +10,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// One change.
+#[expect(clippy::large_enum_variant, reason = "most changes are objects, and they are few")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CatalogChange {
-    /// `CREATE SCHEMA`
+    /// `CREATE SCHEMA`, owned by the superuser. Its OID follows from the schemas and roles made before it.
     CreateSchema {
-        /// Its OID, from [`crate::Catalog::next_oid`].
-        oid: u32,
         /// Its name.
         name: String,
-        /// Its owner.
-        owner: String,
     },
     /// `DROP SCHEMA`; it must be empty.
     DropSchema {
@@ -27,15 +24,13 @@ pub enum CatalogChange {
         name: String,
     },
     /// Any `CREATE` of an object. What it depends on must exist.
-    CreateObject(Box<Object>),
+    CreateObject(Object),
     /// `DROP`; nothing may depend on it any more (drop dependants first).
     DropObject(GlobalId),
     /// The object of this id becomes this one.
-    UpdateObject(Box<Object>),
+    UpdateObject(Object),
     /// `CREATE ROLE`
     CreateRole {
-        /// Its OID.
-        oid: u32,
         /// Its name.
         name: String,
         /// `SUPERUSER`
@@ -68,6 +63,7 @@ pub(crate) mod keys {
     pub(crate) const INSTALLATION: &str = "meta/installation";
     pub(crate) const LAST_APPLIED: &str = "meta/last_applied";
     pub(crate) const NEXT_OID: &str = "meta/next_oid";
+    pub(crate) const NAMED_OIDS: &str = "meta/named_oids";
     pub(crate) const OBJECT: &str = "object/";
     pub(crate) const ROLE: &str = "role/";
     pub(crate) const SCHEMA: &str = "schema/";
@@ -108,8 +104,11 @@ impl CatalogChange {
 
     /// The entries this change leaves, given the catalog after it.
     pub(crate) fn writes(&self, after: &CatalogSnapshot, out: &mut Vec<meta::Write1>) -> Result<(), SqlError> {
+        if matches!(self, CatalogChange::CreateSchema { .. } | CatalogChange::CreateRole { .. }) {
+            out.push((keys::NAMED_OIDS.into(), Some(encode(&after.named_oids())?)));
+        }
         let (key, value) = match self {
-            CatalogChange::CreateSchema { name, .. } | CatalogChange::DropSchema { name } => {
+            CatalogChange::CreateSchema { name } | CatalogChange::DropSchema { name } => {
                 (format!("{}{name}", keys::SCHEMA), after.schema(name).map(encode::<SchemaEntry>).transpose()?)
             }
             CatalogChange::CreateObject(object) | CatalogChange::UpdateObject(object) => {

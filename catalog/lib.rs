@@ -120,16 +120,13 @@ impl Catalog {
         self.state().snapshot.installation()
     }
 
-    /// A new OID, never given before to anything that a tick has stored.
-    pub fn next_oid(&self) -> Result<u32, SqlError> {
+    /// A new OID for an object. Never given again, once a tick that uses it was applied.
+    pub fn next_oid(&self) -> u32 {
         let mut state = self.state();
         let oid = state.next_oid;
-        let next = oid.checked_add(1).filter(|n| *n < snapshot::PRIMARY_KEY_OIDS).ok_or_else(|| {
-            SqlError::new(SqlState::LIMIT_EXCEEDED, "every object identifier has been used")
-        })?;
-        self.store.txn(&[(keys::NEXT_OID.into(), Some(change::encode(&next)?))])?;
-        state.next_oid = next;
-        Ok(oid)
+        // One that is too large is refused when the object is created.
+        state.next_oid = oid.saturating_add(1);
+        oid
     }
 
     /// Applies the changes of the tick `time` in one transaction. A tick at or below the last applied one was applied
@@ -141,7 +138,11 @@ impl Catalog {
             return Ok(Arc::clone(&state.snapshot));
         }
         let snapshot = state.snapshot.with_changes(changes)?;
-        let next_oid = state.next_oid.max(snapshot.oid_bound());
+        let created = changes.iter().filter_map(|c| match c {
+            CatalogChange::CreateObject(object) => Some(object.id.0 + 1),
+            _ => None,
+        });
+        let next_oid = created.fold(state.next_oid, u32::max);
         let mut writes = vec![
             (keys::LAST_APPLIED.into(), Some(change::encode(&time)?)),
             (keys::NEXT_OID.into(), Some(change::encode(&next_oid)?)),

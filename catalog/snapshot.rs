@@ -18,8 +18,11 @@ pub const SYSTEM_SCHEMAS: [(&str, u32); 3] = [("pg_catalog", 11), ("headwater", 
 pub const PUBLIC_OID: u32 = 2200;
 /// OID of the superuser, PostgreSQL's.
 pub const SUPERUSER_OID: u32 = 10;
-/// Primary keys are no objects: in `pg_index` the key of table n has this OID plus n. Objects stay below it.
+/// Primary keys are no objects: in `pg_index` the key of table n has this OID plus n. Objects stay below [`NAMED_OIDS`].
 pub const PRIMARY_KEY_OIDS: u32 = 1 << 30;
+/// Schemas and roles made by users get OIDs from here on, counted by a counter of their own, so that their OIDs follow
+/// from the log alone.
+pub const NAMED_OIDS: u32 = 1 << 29;
 /// The longest name, in bytes, as in PostgreSQL.
 pub const NAME_BYTES_MAX: usize = 63;
 
@@ -54,6 +57,8 @@ pub struct CatalogSnapshot {
     schemas: BTreeMap<String, SchemaEntry>,
     roles: BTreeMap<String, Role>,
     settings: BTreeMap<String, String>,
+    /// The next OID of a schema or role.
+    named_oids: u32,
     /// User objects.
     objects: BTreeMap<GlobalId, Arc<Object>>,
     /// User objects by schema and name.
@@ -64,6 +69,13 @@ pub struct CatalogSnapshot {
 
 fn error(state: SqlState, message: String) -> SqlError {
     SqlError::new(state, message)
+}
+
+/// An empty catalog of no installation, until the real one is read.
+impl Default for CatalogSnapshot {
+    fn default() -> Self {
+        Self::initial(Uuid::nil())
+    }
 }
 
 impl CatalogSnapshot {
@@ -78,6 +90,7 @@ impl CatalogSnapshot {
             schemas,
             roles: BTreeMap::from([(SUPERUSER.into(), role)]),
             settings: BTreeMap::new(),
+            named_oids: NAMED_OIDS,
             objects: BTreeMap::new(),
             names: HashMap::new(),
             used_by: HashMap::new(),
@@ -182,12 +195,12 @@ impl CatalogSnapshot {
 
     fn change(&mut self, change: &CatalogChange) -> Result<(), SqlError> {
         match change {
-            CatalogChange::CreateSchema { oid, name, owner } => self.create_schema(*oid, name, owner),
+            CatalogChange::CreateSchema { name } => self.create_schema(name),
             CatalogChange::DropSchema { name } => self.drop_schema(name),
             CatalogChange::CreateObject(object) => self.create_object(object),
             CatalogChange::DropObject(id) => self.drop_object(*id),
             CatalogChange::UpdateObject(object) => self.update_object(object),
-            CatalogChange::CreateRole { oid, name, superuser } => self.create_role(*oid, name, *superuser),
+            CatalogChange::CreateRole { name, superuser } => self.create_role(name, *superuser),
             CatalogChange::DropRole { name } => self.drop_role(name),
             CatalogChange::SetRolePassword { role, verifier } => {
                 let found = self.roles.get_mut(role);
@@ -204,7 +217,7 @@ impl CatalogSnapshot {
         }
     }
 
-    fn create_schema(&mut self, oid: u32, name: &str, owner: &str) -> Result<(), SqlError> {
+    fn create_schema(&mut self, name: &str) -> Result<(), SqlError> {
         validate_identifier(name)?;
         if name.starts_with("pg_") {
             return Err(error(SqlState::new("42939"), format!("unacceptable schema name \"{name}\""))
@@ -213,8 +226,18 @@ impl CatalogSnapshot {
         if self.schemas.contains_key(name) {
             return Err(error(SqlState::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists")));
         }
-        self.schemas.insert(name.into(), SchemaEntry { oid, name: name.into(), owner: owner.into() });
+        let oid = self.take_named_oid();
+        self.schemas.insert(name.into(), SchemaEntry { oid, name: name.into(), owner: SUPERUSER.into() });
         Ok(())
+    }
+
+    fn take_named_oid(&mut self) -> u32 {
+        self.named_oids += 1;
+        self.named_oids - 1
+    }
+
+    pub(crate) fn named_oids(&self) -> u32 {
+        self.named_oids
     }
 
     fn drop_schema(&mut self, name: &str) -> Result<(), SqlError> {
@@ -233,7 +256,7 @@ impl CatalogSnapshot {
 
     fn create_object(&mut self, object: &Object) -> Result<(), SqlError> {
         self.validate_new_name(&object.schema, &object.name)?;
-        if object.id.0 < FIRST_USER_OID || object.id.0 >= PRIMARY_KEY_OIDS || self.objects.contains_key(&object.id) {
+        if object.id.0 < FIRST_USER_OID || object.id.0 >= NAMED_OIDS || self.objects.contains_key(&object.id) {
             return Err(SqlError::internal(format!("{} cannot be the identifier of a new object", object.id)));
         }
         self.check_uses(object)?;
@@ -301,11 +324,12 @@ impl CatalogSnapshot {
         Ok(())
     }
 
-    fn create_role(&mut self, oid: u32, name: &str, superuser: bool) -> Result<(), SqlError> {
+    fn create_role(&mut self, name: &str, superuser: bool) -> Result<(), SqlError> {
         validate_identifier(name)?;
         if self.roles.contains_key(name) {
             return Err(error(SqlState::DUPLICATE_OBJECT, format!("role \"{name}\" already exists")));
         }
+        let oid = self.take_named_oid();
         self.roles.insert(name.into(), Role { oid, name: name.into(), superuser, verifier: None });
         Ok(())
     }
@@ -331,6 +355,8 @@ impl CatalogSnapshot {
             self.roles.insert(role.name.clone(), role);
         } else if let Some(name) = key.strip_prefix(keys::SETTING) {
             self.settings.insert(name.to_owned(), decode(value)?);
+        } else if key == keys::NAMED_OIDS {
+            self.named_oids = decode(value)?;
         } else if !key.starts_with("meta/") {
             return Err(error(SqlState::DATA_CORRUPTED, format!("the catalog has an unknown entry {key:?}")));
         }
@@ -349,12 +375,9 @@ impl CatalogSnapshot {
         Ok(())
     }
 
-    /// An OID above every one in use.
+    /// An OID above those of all objects.
     pub(crate) fn oid_bound(&self) -> u32 {
-        let objects = self.objects.keys().next_back().map(|id| id.0);
-        let schemas = self.schemas.values().map(|s| s.oid).max();
-        let roles = self.roles.values().map(|r| r.oid).max();
-        objects.max(schemas).max(roles).map_or(FIRST_USER_OID, |oid| FIRST_USER_OID.max(oid + 1))
+        self.objects.keys().next_back().map_or(FIRST_USER_OID, |id| id.0 + 1)
     }
 }
 

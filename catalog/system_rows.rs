@@ -41,10 +41,9 @@ const TYPES: &[(SqlType, &str, &str, bool, i64, &str)] = &[
     (SqlType::Jsonb, "jsonb", "U", false, 3807, "i"),
 ];
 
-/// The rows of a built-in relation that never change. `name` is bare or qualified; `None` where its rows depend on
-/// the catalog or on the running server.
-pub fn rows_static(name: &str) -> Option<Rows> {
-    let table = Filler::of(name)?;
+/// The rows of a built-in relation that never change; `None` where they depend on the catalog or on the running server.
+pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
+    let table = Filler::of(schema, name)?;
     Some(match table.name.as_str() {
         "pg_type" => type_rows(&table),
         "pg_am" => vec![
@@ -75,14 +74,14 @@ pub fn rows_static(name: &str) -> Option<Rows> {
     })
 }
 
-/// The rows of a built-in relation as of a snapshot, the static ones included. `name` is bare or qualified; `None`
-/// where they are not the catalog's to know (schema `headwater`, `pg_settings`) or there is no such relation.
-pub fn catalog_rows(snapshot: &CatalogSnapshot, name: &str) -> Option<Rows> {
-    if let Some(rows) = rows_static(name) {
+/// The rows of a built-in relation as of a snapshot, the static ones included; `None` where they are not the catalog's
+/// to know (schema `headwater`, `pg_settings`) or there is no such relation.
+pub fn catalog_rows(snapshot: &CatalogSnapshot, schema: &str, name: &str) -> Option<Rows> {
+    if let Some(rows) = rows_static(schema, name) {
         return Some(rows);
     }
-    let table = Filler::of(name)?;
-    if table.schema == "headwater" {
+    let table = Filler::of(schema, name)?;
+    if schema == "headwater" {
         return None;
     }
     Some(match table.name.as_str() {
@@ -105,19 +104,14 @@ pub fn catalog_rows(snapshot: &CatalogSnapshot, name: &str) -> Option<Rows> {
 
 /// Makes whole rows of one relation from the columns that matter.
 struct Filler {
-    schema: String,
     name: String,
     columns: Vec<Column>,
 }
 
 impl Filler {
-    fn of(name: &str) -> Option<Filler> {
-        let object = match name.split_once('.') {
-            Some((schema, name)) => builtin::resolve(schema, name)?,
-            None => ["pg_catalog", "information_schema"].iter().find_map(|schema| builtin::resolve(schema, name))?,
-        };
-        let columns = object.desc()?.columns.clone();
-        Some(Filler { schema: object.schema.clone(), name: object.name.clone(), columns })
+    fn of(schema: &str, name: &str) -> Option<Filler> {
+        let object = builtin::resolve(schema, name)?;
+        Some(Filler { name: object.name.clone(), columns: object.desc()?.columns.clone() })
     }
 
     fn row(&self, values: &[(&str, Datum)]) -> Vec<Datum> {

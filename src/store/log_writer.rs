@@ -136,7 +136,8 @@ impl Writer {
     }
 
     fn append(&mut self, record: &TickRecord, done: OnDurable, waiting: &mut Vec<OnDurable>) {
-        if let Some(error) = lock(&self.failed).clone() {
+        let failed = lock(&self.failed).clone();
+        if let Some(error) = failed {
             // Never answered before the records ahead of it.
             self.finish_group(waiting);
             return done(Err(error));
