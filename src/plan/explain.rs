@@ -22,7 +22,11 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
             format!("Get {name} ({id}) columns=[{}]", list(&desc.columns, |c| format!("{} {}", c.name, c.ty)))
         }
         FlowPlan::Constant { rows, desc } => {
-            format!("Constant rows={} columns=[{}]", rows.len(), list(&desc.columns, |c| format!("{} {}", c.name, c.ty)))
+            format!(
+                "Constant rows={} columns=[{}]",
+                rows.len(),
+                list(&desc.columns, |c| format!("{} {}", c.name, c.ty))
+            )
         }
         FlowPlan::Mfp { filter, project, names, .. } => {
             let filter = if filter.is_empty() { String::new() } else { format!(" filter=[{}]", list(filter, expr)) };
@@ -30,7 +34,8 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
             format!("Mfp{filter} project=[{columns}]")
         }
         FlowPlan::Join { on, null_safe, .. } => {
-            let keys = list(on.iter().zip(null_safe), |((l, r), s)| format!("#{l} {} #{r}", if *s { "<=>" } else { "=" }));
+            let keys =
+                list(on.iter().zip(null_safe), |((l, r), s)| format!("#{l} {} #{r}", if *s { "<=>" } else { "=" }));
             format!("Join on=[{keys}]")
         }
         FlowPlan::Reduce { group, aggregates, names, .. } => format!(

@@ -215,9 +215,7 @@ impl Acc {
                 i64::try_from(s.int).map_err(|_| SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range"))?,
             ),
             (AggregateFunc::Sum, SqlType::Numeric(_)) => Datum::Numeric(self.sum()?),
-            (AggregateFunc::Avg, SqlType::Numeric(_)) => {
-                Datum::Numeric(self.sum()?.div(&Numeric::from_i64(s.count))?)
-            }
+            (AggregateFunc::Avg, SqlType::Numeric(_)) => Datum::Numeric(self.sum()?.div(&Numeric::from_i64(s.count))?),
             (AggregateFunc::Sum, SqlType::Float4) => {
                 let narrow = s.float as f32;
                 if narrow.is_infinite() && s.float.is_finite() {

@@ -60,7 +60,10 @@ pub(crate) fn emit(expr: &ScalarExpr, slots: &[Expr]) -> Result<Expr, SqlError> 
             connective(Operator::Or, all, slots)
         }
         ScalarExpr::Call { func, args, .. } if args.len() == 2 => {
-            match (native_operator(*func), args.iter().all(|a| a.ty().arrow() == args[0].ty().arrow() && native_equality(a.ty()))) {
+            match (
+                native_operator(*func),
+                args.iter().all(|a| a.ty().arrow() == args[0].ty().arrow() && native_equality(a.ty())),
+            ) {
                 (Some(op), true) => Ok(binary(emit(&args[0], slots)?, op, emit(&args[1], slots)?)),
                 _ => whole(expr, slots),
             }

@@ -58,12 +58,17 @@ fn by_message(message: &str) -> SqlError {
     if let Some(name) = text.split("Invalid function '").nth(1).and_then(|r| r.split('\'').next()) {
         return undefined_function(name);
     }
-    if text.contains("must appear in the GROUP BY clause or") || text.contains("could not be resolved from available columns") {
+    if text.contains("must appear in the GROUP BY clause or")
+        || text.contains("could not be resolved from available columns")
+    {
         let column = text.split("column \"").nth(1).and_then(|r| r.split('"').next()).unwrap_or("?");
         return SqlError::new(
             SqlState::GROUPING,
             format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"),
         );
+    }
+    if text.contains("non-boolean predicate") {
+        return SqlError::new(SqlState::DATATYPE_MISMATCH, "argument of WHERE must be type boolean");
     }
     if text.contains("have the same name") || text.contains("duplicate") {
         return SqlError::new(SqlState::AMBIGUOUS_COLUMN, lower_first(text));

@@ -5,7 +5,8 @@ use arrow::datatypes::DataType;
 use datafusion_common::{Result as DfResult, exec_err};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, expr::ScalarFunction,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    expr::ScalarFunction,
 };
 use hw_plan::Func;
 use hw_repr::SqlType;
@@ -41,7 +42,7 @@ pub(crate) struct LazyUdf {
 
 /// A function that stands for `kind`.
 pub(crate) fn lazy(kind: Lazy, name: &str) -> Arc<ScalarUDF> {
-    let signature = Signature::variadic_any(Volatility::Immutable);
+    let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(LazyUdf { kind, name: name.to_string(), signature }))
 }
 
@@ -69,7 +70,23 @@ impl ScalarUDFImpl for LazyUdf {
 fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
     let types: Vec<Option<SqlType>> = args.iter().map(SqlType::from_arrow).collect();
     match kind {
-        Lazy::Call(func) => hw_scalar::resolve_call_with_unknown(*func, &types).ok().map(|(_, ty)| ty),
+        Lazy::Call(
+            Func::Eq
+            | Func::Ne
+            | Func::Lt
+            | Func::Le
+            | Func::Gt
+            | Func::Ge
+            | Func::NotDistinct
+            | Func::Like
+            | Func::ILike,
+        ) => Some(SqlType::Bool),
+        Lazy::Call(func) => {
+            // A text may be a quoted literal that will take another type.
+            let open: Vec<Option<SqlType>> = types.iter().map(|t| t.filter(|t| *t != SqlType::Text)).collect();
+            let resolve = |types: &[Option<SqlType>]| hw_scalar::resolve_call_with_unknown(*func, types).ok();
+            resolve(&types).or_else(|| resolve(&open)).map(|(_, ty)| ty)
+        }
         Lazy::NotCall(_) => Some(SqlType::Bool),
         Lazy::Cast(ty) | Lazy::Now(ty) => Some(*ty),
         Lazy::Number(_) => Some(SqlType::Numeric(None)),

@@ -101,6 +101,7 @@ pub fn scan_id(scan: &TableScan) -> Option<GlobalId> {
 /// Puts values in the place of parameters: `params[n]` is `$n+1`, of the type that planning gave it.
 pub fn bind_params(plan: LogicalPlan, params: &[Datum]) -> Result<LogicalPlan, SqlError> {
     plan.transform_up_with_subqueries(|node| {
+        let is_values = matches!(node, LogicalPlan::Values(_));
         let names = datafusion_expr::expr_rewriter::NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
@@ -111,7 +112,8 @@ pub fn bind_params(plan: LogicalPlan, params: &[Datum]) -> Result<LogicalPlan, S
                 }
                 other => Ok(Transformed::no(other)),
             })?;
-            Ok(new.update_data(|e| name.restore(e)))
+            // The cells of VALUES have no names.
+            Ok(if is_values { new } else { new.update_data(|e| name.restore(e)) })
         })?
         .map_data(LogicalPlan::recompute_schema)
     })

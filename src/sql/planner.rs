@@ -209,7 +209,7 @@ impl ContextProvider for Context<'_, '_> {
         &self.config
     }
     fn udf_names(&self) -> Vec<String> {
-        vec![]
+        Func::ALL.iter().map(|f| f.name().to_string()).collect()
     }
     fn higher_order_function_names(&self) -> Vec<String> {
         vec![]
@@ -230,15 +230,17 @@ impl Context<'_, '_> {
         {
             return Err(SqlError::unsupported(format!("cross-database references are not implemented: {name}")));
         }
-        let object = env
-            .resolve(name.schema(), name.table())
-            .ok_or_else(|| undefined_relation(name.schema(), name.table()))?;
+        let object =
+            env.resolve(name.schema(), name.table()).ok_or_else(|| undefined_relation(name.schema(), name.table()))?;
         let Some(desc) = object.desc() else {
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a relation", object.name))
                 .hint("A generator's outputs are relations of their own."));
         };
         if env.stored && env.catalog.is_system(object.id) {
-            return Err(SqlError::unsupported(format!("a view over system relation \"{}\" is not supported", object.name)));
+            return Err(SqlError::unsupported(format!(
+                "a view over system relation \"{}\" is not supported",
+                object.name
+            )));
         }
         if env.depth.get() == 0 {
             env.named.borrow_mut().insert(object.id);
@@ -265,8 +267,7 @@ fn rename(plan: LogicalPlan, desc: &RelationDesc) -> Result<LogicalPlan, SqlErro
         .into_iter()
         .zip(&desc.columns)
         .map(|(c, d)| datafusion_expr::Expr::Column(c).alias_qualified(None::<&str>, &d.name));
-    let projection =
-        datafusion_expr::Projection::try_new(exprs.collect(), Arc::new(plan)).map_err(from_planner)?;
+    let projection = datafusion_expr::Projection::try_new(exprs.collect(), Arc::new(plan)).map_err(from_planner)?;
     Ok(LogicalPlan::Projection(projection))
 }
 
@@ -301,7 +302,8 @@ pub(crate) fn plan_query(env: &Env, mut query: Query) -> Result<LogicalPlan, Sql
     prepare_query(&mut query)?;
     let context = Context { env, config: ConfigOptions::default(), planners: vec![Arc::new(OperatorPlanner)] };
     let planner = SqlToRel::new_with_options(&context, parser_options());
-    let plan = planner.sql_statement_to_plan(sqlparser::ast::Statement::Query(Box::new(query))).map_err(from_planner)?;
+    let plan =
+        planner.sql_statement_to_plan(sqlparser::ast::Statement::Query(Box::new(query))).map_err(from_planner)?;
     retype_plan(env, plan, &[])
 }
 
@@ -334,7 +336,9 @@ pub(crate) fn plan_expr(
                 Err(SqlError::unsupported("parameters in UPDATE and DELETE are not supported yet")
                     .hint("Put the values into the statement."))
             }
-            datafusion_expr::Expr::ScalarSubquery(_) | datafusion_expr::Expr::Exists(_) | datafusion_expr::Expr::InSubquery(_) => {
+            datafusion_expr::Expr::ScalarSubquery(_)
+            | datafusion_expr::Expr::Exists(_)
+            | datafusion_expr::Expr::InSubquery(_) => {
                 Err(SqlError::unsupported("a subquery in UPDATE or DELETE is not supported yet"))
             }
             other => crate::lower::lower_expr(other, &schema),

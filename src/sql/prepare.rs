@@ -8,8 +8,8 @@ use crate::types::sql_type;
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     CastKind, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SelectItem, TrimWhereField, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator,
+    SetQuantifier, TrimWhereField, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -57,7 +57,10 @@ impl VisitorMut for Preparer {
                 SqlError::unsupported("FETCH FIRST, FOR UPDATE and |> are not supported").hint("Use LIMIT."),
             );
         }
-        ControlFlow::Continue(())
+        match set_operation_all(&query.body) {
+            Some(e) => ControlFlow::Break(e),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     // Before the expressions change, so that names come from what was written.
@@ -76,6 +79,18 @@ impl VisitorMut for Preparer {
     }
 }
 
+/// EXCEPT ALL and INTERSECT ALL count multiplicities, which DataFusion does not.
+fn set_operation_all(body: &SetExpr) -> Option<SqlError> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return None };
+    if *op != SetOperator::Union && matches!(set_quantifier, SetQuantifier::All) {
+        return Some(SqlError::unsupported(format!("{op} ALL is not supported yet")).hint(format!("Use {op}.")));
+    }
+    if set_quantifier.to_string().contains("NAME") {
+        return Some(SqlError::unsupported("BY NAME is not supported"));
+    }
+    set_operation_all(left).or_else(|| set_operation_all(right))
+}
+
 fn name_items(select: &mut Select) {
     let wildcard =
         select.projection.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
@@ -84,9 +99,10 @@ fn name_items(select: &mut Select) {
     for (n, item) in select.projection.iter_mut().enumerate() {
         let (expr, name) = match item {
             SelectItem::UnnamedExpr(expr) => (expr.clone(), output_name(expr)),
-            SelectItem::ExprWithAlias { expr, alias } => {
-                (expr.clone(), if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() })
-            }
+            SelectItem::ExprWithAlias { expr, alias } => (
+                expr.clone(),
+                if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() },
+            ),
             _ => continue,
         };
         let is_column = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
@@ -216,9 +232,11 @@ fn rewrite(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
         }
         Expr::TypedString(t) => {
             sql_type(&t.data_type)?;
-            let value = t.value.clone().into_string().ok_or_else(|| {
-                SqlError::new(SqlState::SYNTAX, "a typed literal needs a string")
-            })?;
+            let value = t
+                .value
+                .clone()
+                .into_string()
+                .ok_or_else(|| SqlError::new(SqlState::SYNTAX, "a typed literal needs a string"))?;
             cast(text(value), &t.data_type.to_string())
         }
         Expr::Interval(i) => interval(i)?,

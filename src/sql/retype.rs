@@ -1,8 +1,8 @@
 //! Walks a plan from the leaves up and gives every expression its final types; column names stay.
 
+use crate::error::from_planner;
 use crate::planner::{Env, RelationSource};
 use crate::typing::{Place, Typer, cast_columns, column_type};
-use crate::error::from_planner;
 use datafusion_common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion_expr::expr::Alias;
 use datafusion_expr::expr_rewriter::NamePreserver;
@@ -51,9 +51,8 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         LogicalPlan::Values(v) => values_rows(env, v, outer),
         LogicalPlan::EmptyRelation(e) => Ok(LogicalPlan::EmptyRelation(e)),
         LogicalPlan::Subquery(_) => Err(SqlError::unsupported("LATERAL is not supported yet").hint("Use a join.")),
-        LogicalPlan::Window(_) => {
-            Err(SqlError::unsupported("window functions are not supported yet").hint("Aggregate in a subquery and join it."))
-        }
+        LogicalPlan::Window(_) => Err(SqlError::unsupported("window functions are not supported yet")
+            .hint("Aggregate in a subquery and join it.")),
         LogicalPlan::RecursiveQuery(_) => Err(SqlError::unsupported("WITH RECURSIVE is not supported yet")),
         LogicalPlan::Unnest(_) => Err(SqlError::unsupported("unnest is not supported yet")),
         other => Err(SqlError::unsupported(format!("{} is not supported", other.display()))),
@@ -183,7 +182,6 @@ fn limit(env: &Env, l: Limit, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
     Ok(LogicalPlan::Limit(Limit { skip: number(l.skip, "OFFSET")?, fetch: number(l.fetch, "LIMIT")?, input }))
 }
 
-
 fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
     let names: Vec<String> = u.schema.fields().iter().map(|f| f.name().clone()).collect();
     let mut inputs = vec![];
@@ -195,7 +193,11 @@ fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
         let mut types = vec![];
         for input in &inputs {
             let field = input.schema().field(column);
-            types.push(if is_null_column(input, column) { None } else { Some(column_type(field.data_type(), field.name())?) });
+            types.push(if is_null_column(input, column) {
+                None
+            } else {
+                Some(column_type(field.data_type(), field.name())?)
+            });
         }
         wanted.push(common_type("UNION", &types)?);
     }
@@ -206,7 +208,7 @@ fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
     Ok(LogicalPlan::Union(Union::try_new(inputs).map_err(from_planner)?))
 }
 
-fn is_null_column(plan: &LogicalPlan, column: usize) -> bool {
+pub(crate) fn is_null_column(plan: &LogicalPlan, column: usize) -> bool {
     match plan {
         LogicalPlan::Projection(p) => match p.expr.get(column) {
             Some(Expr::Alias(a)) => matches!(a.expr.as_ref(), Expr::Literal(v, _) if v.is_null()),
@@ -235,9 +237,14 @@ fn values_rows(env: &Env, v: Values, outer: &[DFSchemaRef]) -> Result<LogicalPla
     for column in 0..arity {
         let mut cells = vec![];
         for row in &v.values {
-            let cell = row.get(column).ok_or_else(|| {
-                SqlError::new(SqlState::SYNTAX, "VALUES lists must all be the same length")
-            })?;
+            let cell = row
+                .get(column)
+                .ok_or_else(|| SqlError::new(SqlState::SYNTAX, "VALUES lists must all be the same length"))?;
+            // SqlToRel casts cells to its own common type; casts of the statement are calls, so this is never one.
+            let mut cell = cell;
+            while let Expr::Cast(c) = cell {
+                cell = &c.expr;
+            }
             cells.push(typer.typed(cell, Place::Value)?);
         }
         // The rows of INSERT ... VALUES take the types of the table's columns, as in PostgreSQL.

@@ -42,7 +42,9 @@ impl<'a> Planning<'a> {
     fn plan(&self, ast: &Ast) -> Result<Planned, SqlError> {
         match ast {
             Ast::Sql(s) => self.native(s),
-            Ast::CreateConnection { name, if_not_exists, options } => self.create_connection(name, *if_not_exists, options),
+            Ast::CreateConnection { name, if_not_exists, options } => {
+                self.create_connection(name, *if_not_exists, options)
+            }
             Ast::CreateKafkaSource { .. } | Ast::CreateGenerator { .. } => self.create_source(ast),
             Ast::CreateView { name, materialized, if_not_exists, columns, query } => {
                 self.create_view(name, *materialized, *if_not_exists, columns, query)
@@ -78,7 +80,8 @@ impl<'a> Planning<'a> {
             }
             Ast::Execute { name, args } => {
                 let _ = (name, args);
-                Err(SqlError::unsupported("EXECUTE is not supported yet").hint("Use the extended protocol of your driver."))
+                Err(SqlError::unsupported("EXECUTE is not supported yet")
+                    .hint("Use the extended protocol of your driver."))
             }
             Ast::Deallocate(name) => plain(Statement::Deallocate { name: name.clone() }),
             Ast::Flush => plain(Statement::Flush),
@@ -94,7 +97,9 @@ impl<'a> Planning<'a> {
             sql::Statement::Delete(d) => self.delete(d),
             sql::Statement::CreateTable(t) => self.create_table(t),
             sql::Statement::CreateIndex(i) => self.create_index(i),
-            sql::Statement::CreateSchema { schema_name, if_not_exists, .. } => self.create_schema(schema_name, *if_not_exists),
+            sql::Statement::CreateSchema { schema_name, if_not_exists, .. } => {
+                self.create_schema(schema_name, *if_not_exists)
+            }
             other => {
                 let words: Vec<String> = other.to_string().split(' ').take(2).map(str::to_uppercase).collect();
                 Err(SqlError::unsupported(format!("{} is not supported yet", words.join(" "))))
@@ -171,7 +176,13 @@ impl<'a> Planning<'a> {
         Ok(QualifiedName { schema, name: name.name.clone() })
     }
 
-    fn drop_objects(&self, kind: DropKind, if_exists: bool, names: &[NameRef], cascade: bool) -> Result<Planned, SqlError> {
+    fn drop_objects(
+        &self,
+        kind: DropKind,
+        if_exists: bool,
+        names: &[NameRef],
+        cascade: bool,
+    ) -> Result<Planned, SqlError> {
         let (mut ids, mut schemas, mut skipped) = (vec![], vec![], vec![]);
         for name in names {
             if kind == DropKind::Schema {

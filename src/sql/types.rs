@@ -30,7 +30,9 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Uuid => SqlType::Uuid,
         DataType::JSONB | DataType::JSON => SqlType::Jsonb,
         DataType::Regclass => {
-            return Err(SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead."));
+            return Err(
+                SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead.")
+            );
         }
         DataType::Custom(name, args) => return custom(&name.to_string(), args),
         other => {
@@ -61,7 +63,9 @@ fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
         "bytea" => SqlType::Bytea,
         "interval" if args.is_empty() => SqlType::Interval,
         "regclass" => {
-            return Err(SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead."));
+            return Err(
+                SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead.")
+            );
         }
         _ => return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{bare}\" does not exist"))),
     })

@@ -137,7 +137,9 @@ impl<'a> Typer<'a> {
             }
             Expr::InSubquery(i) => self.in_subquery(i, place),
             Expr::ScalarSubquery(q) => self.scalar_subquery(q),
-            Expr::SetComparison(_) => Err(unsupported("ANY or ALL over a subquery").hint("Use IN, EXISTS or an aggregate.")),
+            Expr::SetComparison(_) => {
+                Err(unsupported("ANY or ALL over a subquery").hint("Use IN, EXISTS or an aggregate."))
+            }
             Expr::GroupingSet(_) => Err(unsupported("a grouping set within an expression")),
             other => Err(unsupported(&format!("expression {other}"))),
         }
@@ -457,7 +459,14 @@ pub(crate) fn cast_columns_in(
     let mut changed = false;
     for ((column, field), to) in schema.columns().into_iter().zip(schema.fields()).zip(types) {
         let from = column_type(field.data_type(), field.name())?;
+        let position = exprs.len();
         let column = Expr::Column(column);
+        if from != *to && crate::retype::is_null_column(&plan, position) {
+            changed = true;
+            let null = crate::value::to_scalar_value(&Datum::Null, *to)?;
+            exprs.push(Expr::Literal(null, None).alias(field.name()));
+            continue;
+        }
         if from.arrow() == to.arrow() && matches!(to, SqlType::Varchar(None) | SqlType::Text) || from == *to {
             exprs.push(column);
             continue;

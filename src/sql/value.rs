@@ -9,9 +9,7 @@ use hw_repr::{Datum, SqlError, SqlType};
 /// A constant as DataFusion carries it.
 pub(crate) fn to_scalar_value(datum: &Datum, ty: SqlType) -> Result<ScalarValue, SqlError> {
     Ok(match datum {
-        Datum::Null => {
-            ScalarValue::try_from(&ty.arrow()).map_err(|e| SqlError::internal(e.to_string()))?
-        }
+        Datum::Null => ScalarValue::try_from(&ty.arrow()).map_err(|e| SqlError::internal(e.to_string()))?,
         Datum::Bool(v) => ScalarValue::Boolean(Some(*v)),
         Datum::Int2(v) => ScalarValue::Int16(Some(*v)),
         Datum::Int4(v) => ScalarValue::Int32(Some(*v)),

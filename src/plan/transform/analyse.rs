@@ -10,9 +10,10 @@ const KEYS_MAX: usize = 8;
 
 /// A relation's description after choosing columns.
 pub fn choose_columns(desc: &RelationDesc, columns: &[usize]) -> RelationDesc {
-    let keys = desc.keys.iter().filter_map(|key| {
-        key.iter().map(|k| columns.iter().position(|c| c == k)).collect::<Option<Vec<usize>>>()
-    });
+    let keys = desc
+        .keys
+        .iter()
+        .filter_map(|key| key.iter().map(|k| columns.iter().position(|c| c == k)).collect::<Option<Vec<usize>>>());
     RelationDesc {
         columns: columns.iter().map(|c| desc.columns[*c].clone()).collect(),
         keys: keys.collect(),
@@ -222,9 +223,11 @@ mod tests {
 
     #[test]
     fn reduce_has_its_group_as_key_and_retracts() {
-        let count = Aggregate { func: AggregateFunc::Count, arg: None, distinct: false, filter: None, ty: SqlType::Int8 };
+        let count =
+            Aggregate { func: AggregateFunc::Count, arg: None, distinct: false, filter: None, ty: SqlType::Int8 };
         let input = Box::new(get(vec![], true));
-        let plan = FlowPlan::Reduce { input, group: vec![1], aggregates: vec![count], names: vec!["b".into(), "n".into()] };
+        let plan =
+            FlowPlan::Reduce { input, group: vec![1], aggregates: vec![count], names: vec!["b".into(), "n".into()] };
         let desc = describe(&plan, &["b".into(), "n".into()]);
         assert_eq!(desc.keys, vec![vec![0]]);
         assert!(!desc.append_only);

@@ -52,9 +52,11 @@ fn uses(exprs: &[&ScalarExpr], column: usize) -> usize {
 fn fuse_mfps(plan: &FlowPlan) -> Option<FlowPlan> {
     let FlowPlan::Mfp { input, filter, project, names } = plan else { return None };
     let FlowPlan::Mfp { input: inner, filter: first, project: computed, .. } = input.as_ref() else { return None };
-    let (in_filter, in_project): (Vec<&ScalarExpr>, Vec<&ScalarExpr>) = (filter.iter().collect(), project.iter().collect());
+    let (in_filter, in_project): (Vec<&ScalarExpr>, Vec<&ScalarExpr>) =
+        (filter.iter().collect(), project.iter().collect());
     // An outer filter would hide failures of inner expressions, so then all must be simple.
-    let once = |i: usize| filter.is_empty() && uses(&in_filter, i) == 0 && direct(&in_project, i) && uses(&in_project, i) == 1;
+    let once =
+        |i: usize| filter.is_empty() && uses(&in_filter, i) == 0 && direct(&in_project, i) && uses(&in_project, i) == 1;
     if !computed.iter().enumerate().all(|(i, e)| is_simple(e) || once(i)) {
         return None;
     }
@@ -168,7 +170,8 @@ mod tests {
 
     #[test]
     fn computed_column_read_by_a_filter_stays_below_it() {
-        let mut plan = mfp(mfp(get(1), vec![], vec![neg(col(0))]), vec![ScalarExpr::IsNull(Box::new(col(0)))], vec![col(0)]);
+        let mut plan =
+            mfp(mfp(get(1), vec![], vec![neg(col(0))]), vec![ScalarExpr::IsNull(Box::new(col(0)))], vec![col(0)]);
         let before = plan.clone();
         simplify(&mut plan);
         assert_eq!(plan, before);

@@ -24,9 +24,7 @@ pub(crate) fn lower_expr(expr: &Expr, schema: &DFSchema) -> Result<ScalarExpr, S
         }
         Expr::Not(e) => ScalarExpr::Not(Box::new(lower_expr(e, schema)?)),
         Expr::IsNull(e) => ScalarExpr::IsNull(Box::new(lower_expr(e, schema)?)),
-        Expr::IsNotNull(e) => {
-            ScalarExpr::Not(Box::new(ScalarExpr::IsNull(Box::new(lower_expr(e, schema)?))))
-        }
+        Expr::IsNotNull(e) => ScalarExpr::Not(Box::new(ScalarExpr::IsNull(Box::new(lower_expr(e, schema)?)))),
         Expr::BinaryExpr(b) => {
             let (left, right) = (lower_expr(&b.left, schema)?, lower_expr(&b.right, schema)?);
             match b.op {
@@ -55,8 +53,10 @@ pub(crate) fn lower_expr(expr: &Expr, schema: &DFSchema) -> Result<ScalarExpr, S
             substitute(inner, &args)?
         }
         Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
-            return Err(SqlError::unsupported("a subquery in an expression is not supported in a materialized view yet")
-                .hint("Join the subquery instead."));
+            return Err(SqlError::unsupported(
+                "a subquery in an expression is not supported in a materialized view yet",
+            )
+            .hint("Join the subquery instead."));
         }
         Expr::Placeholder(p) => {
             return Err(SqlError::new(

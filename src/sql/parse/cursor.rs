@@ -78,7 +78,11 @@ impl<'a> Cursor<'a> {
     /// One-based position of the next token.
     pub fn position(&self) -> usize {
         let token = self.parser.peek_token_ref();
-        if token.token == Token::EOF { self.text.chars().count() + 1 } else { char_position(self.text, token.span.start) }
+        if token.token == Token::EOF {
+            self.text.chars().count() + 1
+        } else {
+            char_position(self.text, token.span.start)
+        }
     }
 
     /// The rest of the statement's text.
@@ -126,8 +130,9 @@ impl<'a> Cursor<'a> {
         };
         let Some(location) = location_in(message) else {
             return match message.contains("EOF") {
-                true => SqlError::new(SqlState::SYNTAX, "syntax error at end of input")
-                    .at(self.text.chars().count() + 1),
+                true => {
+                    SqlError::new(SqlState::SYNTAX, "syntax error at end of input").at(self.text.chars().count() + 1)
+                }
                 false => self.unexpected().detail(message.clone()),
             };
         };
@@ -202,7 +207,8 @@ pub(crate) fn name_ref(name: &ObjectName, position: usize) -> Result<NameRef, Sq
             }
         }
     }
-    let improper = || SqlError::new(SqlState::SYNTAX, format!("improper qualified name (too many dotted names): {name}"));
+    let improper =
+        || SqlError::new(SqlState::SYNTAX, format!("improper qualified name (too many dotted names): {name}"));
     if parts.len() > 3 {
         return Err(improper().at(position));
     }

@@ -7,15 +7,8 @@ use sqlparser::ast::Statement as Sql;
 use sqlparser::tokenizer::Token;
 
 /// Options of `CREATE CONNECTION ... TO KAFKA`.
-pub(crate) const KAFKA_CONNECTION: &[&str] = &[
-    "BROKER",
-    "BROKERS",
-    "SASL MECHANISM",
-    "SASL USERNAME",
-    "SASL PASSWORD",
-    "SECURITY PROTOCOL",
-    "SSL CA LOCATION",
-];
+pub(crate) const KAFKA_CONNECTION: &[&str] =
+    &["BROKER", "BROKERS", "SASL MECHANISM", "SASL USERNAME", "SASL PASSWORD", "SECURITY PROTOCOL", "SSL CA LOCATION"];
 /// Options of `CREATE SOURCE ... FROM KAFKA`.
 pub(crate) const KAFKA_SOURCE: &[&str] = &["TOPIC", "START"];
 /// Options of `CREATE SOURCE ... FROM GENERATOR NEXMARK`.
@@ -49,7 +42,35 @@ pub(super) fn parse_statement(c: &mut Cursor) -> Result<Ast, SqlError> {
 fn native(c: &mut Cursor) -> Result<Ast, SqlError> {
     if !matches!(
         c.word(0).as_deref(),
-        None | Some("SELECT" | "WITH" | "VALUES" | "TABLE" | "INSERT" | "UPDATE" | "DELETE" | "CREATE" | "ALTER" | "TRUNCATE" | "COPY" | "GRANT" | "REVOKE" | "COMMENT" | "DECLARE" | "FETCH" | "CLOSE" | "MERGE" | "LISTEN" | "UNLISTEN" | "NOTIFY" | "ANALYZE" | "VACUUM" | "LOCK" | "CALL" | "SAVEPOINT" | "RELEASE")
+        None | Some(
+            "SELECT"
+                | "WITH"
+                | "VALUES"
+                | "TABLE"
+                | "INSERT"
+                | "UPDATE"
+                | "DELETE"
+                | "CREATE"
+                | "ALTER"
+                | "TRUNCATE"
+                | "COPY"
+                | "GRANT"
+                | "REVOKE"
+                | "COMMENT"
+                | "DECLARE"
+                | "FETCH"
+                | "CLOSE"
+                | "MERGE"
+                | "LISTEN"
+                | "UNLISTEN"
+                | "NOTIFY"
+                | "ANALYZE"
+                | "VACUUM"
+                | "LOCK"
+                | "CALL"
+                | "SAVEPOINT"
+                | "RELEASE"
+        )
     ) {
         return Err(c.unexpected());
     }
@@ -74,11 +95,10 @@ fn create(c: &mut Cursor) -> Result<Ast, SqlError> {
             c.expect(&["CREATE", "MATERIALIZED", "VIEW"])?;
             create_view(c, true)
         }
-        Some("SINK" | "SECRET") => Err(SqlError::unsupported(format!(
-            "CREATE {} is not supported yet",
-            c.word(1).unwrap_or_default()
-        ))
-        .at(c.position())),
+        Some("SINK" | "SECRET") => {
+            Err(SqlError::unsupported(format!("CREATE {} is not supported yet", c.word(1).unwrap_or_default()))
+                .at(c.position()))
+        }
         Some("OR") => Err(SqlError::unsupported("CREATE OR REPLACE is not supported yet")
             .hint("Drop the object first, then create it.")
             .at(c.position())),
@@ -245,9 +265,7 @@ fn options(c: &mut Cursor, valid: &[&str]) -> Result<Vec<Opt>, SqlError> {
     }
     loop {
         let position = c.position();
-        let found = valid.iter().filter(|v| {
-            v.split(' ').enumerate().all(|(n, w)| c.word(n).as_deref() == Some(w))
-        });
+        let found = valid.iter().filter(|v| v.split(' ').enumerate().all(|(n, w)| c.word(n).as_deref() == Some(w)));
         let Some(name) = found.max_by_key(|v| v.len()) else {
             return Err(one_of(c, "option", valid));
         };
@@ -489,9 +507,15 @@ fn transaction(c: &mut Cursor) -> Result<Ast, SqlError> {
     match word.as_str() {
         "BEGIN" | "START" => {
             while !c.at_end() {
-                let known = [&["ISOLATION", "LEVEL"][..], &["READ", "ONLY"], &["READ", "WRITE"], &["DEFERRABLE"], &["NOT", "DEFERRABLE"]]
-                    .into_iter()
-                    .find(|words| c.eat(words));
+                let known = [
+                    &["ISOLATION", "LEVEL"][..],
+                    &["READ", "ONLY"],
+                    &["READ", "WRITE"],
+                    &["DEFERRABLE"],
+                    &["NOT", "DEFERRABLE"],
+                ]
+                .into_iter()
+                .find(|words| c.eat(words));
                 match known {
                     Some(["ISOLATION", "LEVEL"]) => isolation_level(c)?,
                     Some(_) => {}
@@ -571,10 +595,6 @@ fn deallocate(c: &mut Cursor) -> Result<Ast, SqlError> {
 
 /// The name of an object in a statement of sqlparser's, with the position of its first part.
 pub(crate) fn name_in(text: &str, name: &sqlparser::ast::ObjectName) -> Result<NameRef, SqlError> {
-    let position = name
-        .0
-        .first()
-        .and_then(|p| p.as_ident())
-        .map_or(1, |i| super::char_position(text, i.span.start));
+    let position = name.0.first().and_then(|p| p.as_ident()).map_or(1, |i| super::char_position(text, i.span.start));
     name_ref(name, position)
 }

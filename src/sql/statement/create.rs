@@ -7,7 +7,8 @@ use crate::planner::{Env, plan_query};
 use crate::types::sql_type;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{
-    ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, ObjectKind, SourceConnector, SourceDesc, StartAt, Statement,
+    ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, ObjectKind, SourceConnector, SourceDesc, StartAt,
+    Statement,
 };
 use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
 use sqlparser::ast as sql;
@@ -34,7 +35,8 @@ fn natural(option: &Opt) -> Result<u64, SqlError> {
 }
 
 fn quote(name: &str) -> String {
-    let plain = name.chars().enumerate().all(|(i, c)| c.is_ascii_lowercase() || c == '_' || i > 0 && c.is_ascii_digit());
+    let plain =
+        name.chars().enumerate().all(|(i, c)| c.is_ascii_lowercase() || c == '_' || i > 0 && c.is_ascii_digit());
     if plain && !name.is_empty() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
@@ -65,7 +67,12 @@ impl Planning<'_> {
         plain(Statement::CreateSchema { name: name.name, if_not_exists })
     }
 
-    pub(super) fn create_connection(&self, name: &NameRef, if_not_exists: bool, options: &[Opt]) -> Result<Planned, SqlError> {
+    pub(super) fn create_connection(
+        &self,
+        name: &NameRef,
+        if_not_exists: bool,
+        options: &[Opt],
+    ) -> Result<Planned, SqlError> {
         let (mut brokers, mut properties) = (None, BTreeMap::new());
         let qualified_name = self.new_name(name)?;
         let mut shown = vec![];
@@ -84,7 +91,11 @@ impl Planning<'_> {
                 other => return Err(SqlError::internal(format!("option {other}"))),
             };
             let secret = option.name == "SASL PASSWORD";
-            shown.push(format!("{} '{}'", option.name, if secret { "********".into() } else { value.replace('\'', "''") }));
+            shown.push(format!(
+                "{} '{}'",
+                option.name,
+                if secret { "********".into() } else { value.replace('\'', "''") }
+            ));
             if let Some(key) = key {
                 properties.insert(key.to_string(), value);
             }
@@ -105,7 +116,9 @@ impl Planning<'_> {
                     SqlError { code: SqlState::UNDEFINED_OBJECT, message, ..e }
                 })?;
                 if !matches!(object.kind, ObjectKind::Connection(_)) {
-                    return Err(super::wrong_kind(&connection.name, crate::ast::DropKind::Connection).at(connection.position));
+                    return Err(
+                        super::wrong_kind(&connection.name, crate::ast::DropKind::Connection).at(connection.position)
+                    );
                 }
                 let mut desc = self.columns(columns)?.0;
                 let mut metadata = vec![];
@@ -122,14 +135,31 @@ impl Planning<'_> {
                 check_unique(&desc.columns)?;
                 desc.append_only = true;
                 let (topic, start) = kafka_options(options)?;
-                let connector = SourceConnector::Kafka(KafkaSource { connection: object.id, topic, start, format: Format::Json, include: metadata });
+                let connector = SourceConnector::Kafka(KafkaSource {
+                    connection: object.id,
+                    topic,
+                    start,
+                    format: Format::Json,
+                    include: metadata,
+                });
                 let name = self.new_name(name)?;
                 let desc = SourceDesc { connector, outputs: vec![(name.name.clone(), desc)], paused: *paused };
                 let create_sql = self.text.to_string();
-                plain(Statement::CreateSource { name, desc, if_not_exists: *if_not_exists, create_sql, depends_on: vec![object.id] })
+                plain(Statement::CreateSource {
+                    name,
+                    desc,
+                    if_not_exists: *if_not_exists,
+                    create_sql,
+                    depends_on: vec![object.id],
+                })
             }
             Ast::CreateGenerator { name, if_not_exists, options, paused } => {
-                let mut nexmark = NexmarkSource { events: None, events_per_second: None, seed: 0, epoch_ms: self.session.now_us / 1000 };
+                let mut nexmark = NexmarkSource {
+                    events: None,
+                    events_per_second: None,
+                    seed: 0,
+                    epoch_ms: self.session.now_us / 1000,
+                };
                 let mut prefix = String::new();
                 for option in options {
                     match option.name.as_str() {
@@ -143,7 +173,13 @@ impl Planning<'_> {
                 let name = self.new_name(name)?;
                 let desc = SourceDesc { connector: SourceConnector::Nexmark(nexmark), outputs, paused: *paused };
                 let create_sql = self.text.to_string();
-                plain(Statement::CreateSource { name, desc, if_not_exists: *if_not_exists, create_sql, depends_on: vec![] })
+                plain(Statement::CreateSource {
+                    name,
+                    desc,
+                    if_not_exists: *if_not_exists,
+                    create_sql,
+                    depends_on: vec![],
+                })
             }
             _ => Err(SqlError::internal("not a source")),
         }
@@ -212,7 +248,9 @@ impl Planning<'_> {
         let columns = i.columns.iter().map(|c| column_of(&c.column.expr, &desc)).collect::<Result<Vec<usize>, _>>()?;
         let names: Vec<String> = columns.iter().map(|c| desc.columns[*c].name.clone()).collect();
         let name = match &i.name {
-            Some(name) => QualifiedName { schema: on.schema.clone(), name: crate::parse::own::name_in(self.text, name)?.name },
+            Some(name) => {
+                QualifiedName { schema: on.schema.clone(), name: crate::parse::own::name_in(self.text, name)?.name }
+            }
             None => {
                 let base = format!("{}_{}_idx", on.name, names.join("_"));
                 let free = |n: &String| self.catalog.resolve(Some(&on.schema), n).is_none();
@@ -223,7 +261,8 @@ impl Planning<'_> {
         };
         let quoted: Vec<String> = names.iter().map(|n| quote(n)).collect();
         let on_name = QualifiedName { schema: on.schema.clone(), name: on.name.clone() };
-        let create_sql = format!("CREATE INDEX {} ON {} ({})", quote(&name.name), qualified(&on_name), quoted.join(", "));
+        let create_sql =
+            format!("CREATE INDEX {} ON {} ({})", quote(&name.name), qualified(&on_name), quoted.join(", "));
         plain(Statement::CreateIndex { name, on: on.id, columns, if_not_exists: i.if_not_exists, create_sql })
     }
 
@@ -260,18 +299,22 @@ impl Planning<'_> {
         let plan = crate::lower(&crate::optimize::optimize_view(plan)?, self.catalog)?;
         let desc = hw_plan::transform::describe(&plan, &names);
         let depends_on = depends.into_iter().collect();
-        plain(Statement::CreateMaterializedView { name, query: text, desc, plan, if_not_exists, create_sql, depends_on })
+        plain(Statement::CreateMaterializedView {
+            name,
+            query: text,
+            desc,
+            plan,
+            if_not_exists,
+            create_sql,
+            depends_on,
+        })
     }
 
     /// The text of a query with every relation's name qualified.
     fn qualified_query(&self, env: &Env, query: &sql::Query) -> Result<String, SqlError> {
         let mut query = query.clone();
-        let ctes: BTreeSet<String> = query
-            .with
-            .iter()
-            .flat_map(|w| &w.cte_tables)
-            .map(|c| crate::parse::ast_fold(&c.alias.name))
-            .collect();
+        let ctes: BTreeSet<String> =
+            query.with.iter().flat_map(|w| &w.cte_tables).map(|c| crate::parse::ast_fold(&c.alias.name)).collect();
         let _: ControlFlow<()> = sql::visit_relations_mut(&mut query, |relation| {
             if let [sql::ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {
                 let folded = crate::parse::ast_fold(ident);
@@ -293,9 +336,10 @@ fn column_of(expr: &sql::Expr, desc: &RelationDesc) -> Result<usize, SqlError> {
         return Err(SqlError::unsupported("an index or key on an expression is not supported"));
     };
     let name = crate::parse::ast_fold(ident);
-    desc.columns.iter().position(|c| c.name == name).ok_or_else(|| {
-        SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"))
-    })
+    desc.columns
+        .iter()
+        .position(|c| c.name == name)
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))
 }
 
 fn table_sql(name: &QualifiedName, desc: &RelationDesc) -> String {
@@ -326,7 +370,12 @@ fn kafka_options(options: &[Opt]) -> Result<(String, StartAt), SqlError> {
                 _ => return Err(invalid(option, "a timestamp")),
             },
             OptValue::Offsets(all) => StartAt::Offsets(all.iter().copied().collect()),
-            _ => return Err(invalid(option, "'earliest', 'latest', TIMESTAMP '...' or OFFSETS (partition = offset, ...)")),
+            _ => {
+                return Err(invalid(
+                    option,
+                    "'earliest', 'latest', TIMESTAMP '...' or OFFSETS (partition = offset, ...)",
+                ));
+            }
         };
     }
     let topic = topic.ok_or_else(|| SqlError::new(SqlState::SYNTAX, "option TOPIC is missing"))?;
@@ -342,8 +391,45 @@ fn nexmark_outputs(prefix: &str) -> Vec<(String, RelationDesc)> {
         (format!("{prefix}{name}"), desc)
     };
     vec![
-        relation("person", &[("id", Int8), ("name", Text), ("email_address", Text), ("credit_card", Text), ("city", Text), ("state", Text), ("date_time", Timestamp), ("extra", Text)]),
-        relation("auction", &[("id", Int8), ("item_name", Text), ("description", Text), ("initial_bid", Int8), ("reserve", Int8), ("date_time", Timestamp), ("expires", Timestamp), ("seller", Int8), ("category", Int8), ("extra", Text)]),
-        relation("bid", &[("auction", Int8), ("bidder", Int8), ("price", Int8), ("channel", Text), ("url", Text), ("date_time", Timestamp), ("extra", Text)]),
+        relation(
+            "person",
+            &[
+                ("id", Int8),
+                ("name", Text),
+                ("email_address", Text),
+                ("credit_card", Text),
+                ("city", Text),
+                ("state", Text),
+                ("date_time", Timestamp),
+                ("extra", Text),
+            ],
+        ),
+        relation(
+            "auction",
+            &[
+                ("id", Int8),
+                ("item_name", Text),
+                ("description", Text),
+                ("initial_bid", Int8),
+                ("reserve", Int8),
+                ("date_time", Timestamp),
+                ("expires", Timestamp),
+                ("seller", Int8),
+                ("category", Int8),
+                ("extra", Text),
+            ],
+        ),
+        relation(
+            "bid",
+            &[
+                ("auction", Int8),
+                ("bidder", Int8),
+                ("price", Int8),
+                ("channel", Text),
+                ("url", Text),
+                ("date_time", Timestamp),
+                ("extra", Text),
+            ],
+        ),
     ]
 }

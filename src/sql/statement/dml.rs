@@ -56,17 +56,23 @@ impl Planning<'_> {
             return Err(SqlError::unsupported("DEFAULT VALUES is not supported yet"));
         };
         let env = Env::new(self.catalog, self.session, false, &self.params.0);
-        *env.values_types.borrow_mut() = match targets.is_empty() {
-            true => desc.types(),
-            false => targets.iter().map(|t| desc.columns[*t].ty).collect(),
-        };
+        if matches!(source.body.as_ref(), sql::SetExpr::Values(_)) {
+            *env.values_types.borrow_mut() = match targets.is_empty() {
+                true => desc.types(),
+                false => targets.iter().map(|t| desc.columns[*t].ty).collect(),
+            };
+        }
         let plan = plan_query(&env, source.as_ref().clone())?;
         let width = plan.schema().fields().len();
         if targets.is_empty() {
             targets = (0..width.min(desc.arity())).collect();
         }
         if width != targets.len() {
-            let which = if width > targets.len() { "expressions than target columns" } else { "target columns than expressions" };
+            let which = if width > targets.len() {
+                "expressions than target columns"
+            } else {
+                "target columns than expressions"
+            };
             return Err(SqlError::new(SqlState::SYNTAX, format!("INSERT has more {which}")));
         }
         let wanted: Vec<SqlType> = targets.iter().map(|t| desc.columns[*t].ty).collect();
@@ -78,7 +84,9 @@ impl Planning<'_> {
             .enumerate()
             .map(|(i, c)| match targets.iter().position(|t| *t == i) {
                 Some(at) => Ok(Expr::Column(columns[at].clone()).alias_qualified(None::<&str>, &c.name)),
-                None => Ok(Expr::Literal(crate::value::to_scalar_value(&hw_repr::Datum::Null, c.ty)?, None).alias(&c.name)),
+                None => {
+                    Ok(Expr::Literal(crate::value::to_scalar_value(&hw_repr::Datum::Null, c.ty)?, None).alias(&c.name))
+                }
             })
             .collect::<Result<Vec<_>, SqlError>>()?;
         let plan = Projection::try_new(exprs, Arc::new(plan)).map_err(crate::error::from_planner)?;
