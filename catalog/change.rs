@@ -59,6 +59,7 @@ pub enum CatalogChange {
 
 /// Names of entries.
 pub(crate) mod keys {
+    pub(crate) const DIGEST: &str = "meta/digest";
     pub(crate) const FORMAT: &str = "meta/format";
     pub(crate) const INSTALLATION: &str = "meta/installation";
     pub(crate) const LAST_APPLIED: &str = "meta/last_applied";

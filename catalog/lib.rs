@@ -24,6 +24,7 @@ pub use snapshot::{CatalogSnapshot, Role, SchemaEntry};
 
 use change::keys;
 use hw_repr::{SqlError, SqlState};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,6 +49,33 @@ struct State {
     snapshot: Arc<CatalogSnapshot>,
     last_applied: u64,
     next_oid: u32,
+    digest: Digest,
+}
+
+/// A digest of all entries, stored with every change: sled can lose entries without an error when its file is damaged.
+#[derive(Clone, Default)]
+struct Digest {
+    entries: HashMap<String, u64>,
+    sum: u64,
+}
+
+impl Digest {
+    /// Takes in these writes and adds the write of the digest itself.
+    fn add(&mut self, writes: &mut Vec<meta::Write1>) -> Result<(), SqlError> {
+        for (key, value) in writes.iter() {
+            let new = value.as_ref().map(|value| {
+                let crc = crc32c::crc32c(key.as_bytes());
+                u64::from(crc) << 32 | u64::from(crc32c::crc32c_append(crc, value))
+            });
+            let old = match new {
+                Some(new) => self.entries.insert(key.clone(), new),
+                None => self.entries.remove(key),
+            };
+            self.sum = self.sum.wrapping_sub(old.unwrap_or(0)).wrapping_add(new.unwrap_or(0));
+        }
+        writes.push((keys::DIGEST.into(), Some(change::encode(&self.sum)?)));
+        Ok(())
+    }
 }
 
 impl Catalog {
@@ -78,24 +106,31 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// On a given store, without files of its own where `dump_path` is `None`.
+    /// On a given store, without files of its own where `dump_path` is `None`. `XX001` where the store holds less than
+    /// the dump.
     pub fn with_store(store: Box<dyn MetaStore>, dump_path: Option<PathBuf>) -> Result<Catalog, SqlError> {
         let stored = store.scan("")?;
-        let state = if stored.is_empty() {
-            let installation = uuid::Uuid::new_v4();
-            let snapshot = Arc::new(CatalogSnapshot::initial(installation));
-            let public = snapshot.schema("public").map(change::encode).transpose()?;
-            store.txn(&[
-                (keys::FORMAT.into(), Some(change::encode(&FORMAT)?)),
-                (keys::INSTALLATION.into(), Some(change::encode(&installation)?)),
-                (format!("{}public", keys::SCHEMA), public),
-            ])?;
-            store.sync()?;
-            // The installation's name must outlive damage before the first checkpoint.
-            dump_path.as_ref().map_or(Ok(()), |path| meta::dump(store.as_ref(), path))?;
-            State { snapshot, last_applied: 0, next_oid: FIRST_USER_OID }
-        } else {
-            load(stored)?
+        let dumped = dump_path.as_deref().map_or(Ok(None), meta::read_dump);
+        let state = match (stored.is_empty(), dumped) {
+            (true, Err(damage)) => return Err(damage),
+            (true, Ok(None)) => create(store.as_ref(), dump_path.as_deref())?,
+            (_, Ok(Some(dumped))) => {
+                let state = load(stored)?;
+                let reached = number(&dumped, keys::LAST_APPLIED)?.unwrap_or(0);
+                if state.last_applied < reached {
+                    return Err(SqlError::new(
+                        SqlState::DATA_CORRUPTED,
+                        format!("the catalog ends at tick {}, its dump at tick {reached}", state.last_applied),
+                    ));
+                }
+                state
+            }
+            (false, Ok(None)) => load(stored)?,
+            (false, Err(damage)) => {
+                // The next checkpoint replaces it.
+                tracing::warn!("{damage}");
+                load(stored)?
+            }
         };
         Ok(Catalog { store, dump_path, rebuilt: None, state: Mutex::new(state) })
     }
@@ -150,8 +185,10 @@ impl Catalog {
         for change in changes {
             change.writes(&snapshot, &mut writes)?;
         }
+        let mut digest = state.digest.clone();
+        digest.add(&mut writes)?;
         self.store.txn(&writes)?;
-        *state = State { snapshot: Arc::new(snapshot), last_applied: time, next_oid };
+        *state = State { snapshot: Arc::new(snapshot), last_applied: time, next_oid, digest };
         Ok(Arc::clone(&state.snapshot))
     }
 
@@ -184,26 +221,60 @@ fn set_aside(path: &Path) -> Result<PathBuf, SqlError> {
     Ok(aside)
 }
 
+/// What a new data directory begins with.
+fn create(store: &dyn MetaStore, dump_path: Option<&Path>) -> Result<State, SqlError> {
+    let installation = uuid::Uuid::new_v4();
+    let snapshot = Arc::new(CatalogSnapshot::initial(installation));
+    let public = snapshot.schema("public").map(change::encode).transpose()?;
+    let mut writes = vec![
+        (keys::FORMAT.into(), Some(change::encode(&FORMAT)?)),
+        (keys::INSTALLATION.into(), Some(change::encode(&installation)?)),
+        (format!("{}public", keys::SCHEMA), public),
+    ];
+    let mut digest = Digest::default();
+    digest.add(&mut writes)?;
+    store.txn(&writes)?;
+    store.sync()?;
+    // The installation's name must outlive damage before the first checkpoint.
+    dump_path.map_or(Ok(()), |path| meta::dump(store, path))?;
+    Ok(State { snapshot, last_applied: 0, next_oid: FIRST_USER_OID, digest })
+}
+
+/// The number that an entry holds.
+fn number(stored: &meta::Entries, key: &str) -> Result<Option<u64>, SqlError> {
+    stored.iter().find(|(k, _)| k == key).map(|(_, v)| change::decode(v)).transpose()
+}
+
 /// The state that is stored.
 fn load(stored: meta::Entries) -> Result<State, SqlError> {
     let lacks = |key: &str| SqlError::new(SqlState::DATA_CORRUPTED, format!("the catalog lacks its entry {key:?}"));
-    let find = |key: &str| stored.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_slice());
-    let format: u32 = change::decode(find(keys::FORMAT).ok_or_else(|| lacks(keys::FORMAT))?)?;
-    if format != FORMAT {
+    let format = number(&stored, keys::FORMAT)?.ok_or_else(|| lacks(keys::FORMAT))?;
+    if format != u64::from(FORMAT) {
         return Err(SqlError::new(
             SqlState::PREREQUISITE_STATE,
             format!("the catalog has format version {format}, this server reads {FORMAT}"),
         )
         .hint("Start the version of the server that wrote it."));
     }
-    let installation = change::decode(find(keys::INSTALLATION).ok_or_else(|| lacks(keys::INSTALLATION))?)?;
-    let last_applied = find(keys::LAST_APPLIED).map(change::decode).transpose()?.unwrap_or(0);
-    let next_oid: u32 = find(keys::NEXT_OID).map(change::decode).transpose()?.unwrap_or(FIRST_USER_OID);
+    let installation = stored.iter().find(|(k, _)| k == keys::INSTALLATION).map(|(_, v)| change::decode(v));
+    let installation = installation.ok_or_else(|| lacks(keys::INSTALLATION))??;
+    let last_applied = number(&stored, keys::LAST_APPLIED)?.unwrap_or(0);
+    let next_oid = number(&stored, keys::NEXT_OID)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(FIRST_USER_OID);
+    let expected = number(&stored, keys::DIGEST)?.ok_or_else(|| lacks(keys::DIGEST))?;
     let mut snapshot = CatalogSnapshot::without_public(installation);
-    for (key, value) in &stored {
-        snapshot.load_entry(key, value)?;
+    let mut digest = Digest::default();
+    let mut entries: Vec<meta::Write1> = vec![];
+    for (key, value) in stored {
+        if key != keys::DIGEST {
+            snapshot.load_entry(&key, &value)?;
+            entries.push((key, Some(value)));
+        }
+    }
+    digest.add(&mut entries)?;
+    if digest.sum != expected {
+        return Err(SqlError::new(SqlState::DATA_CORRUPTED, "the catalog has lost some of its entries"));
     }
     snapshot.check_references()?;
     let next_oid = next_oid.max(snapshot.oid_bound());
-    Ok(State { snapshot: Arc::new(snapshot), last_applied, next_oid })
+    Ok(State { snapshot: Arc::new(snapshot), last_applied, next_oid, digest })
 }

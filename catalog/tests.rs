@@ -167,6 +167,41 @@ fn a_damaged_store_is_rebuilt_from_dump_and_log() {
     assert_eq!(names(&Catalog::open(temp.path()).expect("reopen").snapshot()), ["dumped", "after_dump"]);
 }
 
+/// sled can lose entries, or all that is recent, without an error.
+#[test]
+fn lost_entries_are_noticed() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let dump = temp.path().join("dump");
+    let state = |store: &MemoryStore| store.scan("").expect("scan");
+    let copy = |entries: &[(String, Vec<u8>)]| {
+        let store = MemoryStore::default();
+        let writes: Vec<_> = entries.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+        store.txn(&writes).expect("txn");
+        store
+    };
+    let path = temp.path().join("sled");
+    let open = || Catalog::with_store(Box::new(SledStore::open(&path).expect("sled")), Some(dump.clone()));
+    let catalog = open().expect("create");
+    let before = catalog.store.scan("").expect("scan");
+    catalog.apply(4, &[table(16384, "t"), table(16385, "u")]).expect("apply");
+    catalog.checkpoint().expect("checkpoint");
+    let after = catalog.store.scan("").expect("scan");
+    let reopened = Catalog::with_store(Box::new(copy(&after)), Some(dump.clone())).expect("whole");
+    assert_eq!(names(&reopened.snapshot()), ["t", "u"]);
+    for lost in 0..after.len() {
+        let mut entries = after.clone();
+        entries.remove(lost);
+        let store = copy(&entries);
+        assert_eq!(state(&store).len(), after.len() - 1);
+        let error = Catalog::with_store(Box::new(store), None).err().unwrap_or_else(|| panic!("{}", after[lost].0));
+        assert_eq!(error.code, SqlState::DATA_CORRUPTED, "{}", after[lost].0);
+    }
+    for old in [copy(&before), MemoryStore::default()] {
+        let error = Catalog::with_store(Box::new(old), Some(dump.clone())).err().expect("older than its dump");
+        assert_eq!(error.code, SqlState::DATA_CORRUPTED);
+    }
+}
+
 #[test]
 fn dependants_come_in_drop_order() {
     let catalog = in_memory();

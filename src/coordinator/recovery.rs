@@ -10,7 +10,7 @@ use crate::CoordinatorConfig;
 use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
-use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
+use hw_repr::{GlobalId, SqlError, Timestamp, UpdateBatch};
 use hw_store::{DataDir, DeadLetterRow, LogWriter, SourcePosition, TickLog};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -93,11 +93,8 @@ fn replay_catalog(log: &TickLog, catalog: &mut Catalog) -> Result<Replayed, SqlE
             let changes: Vec<CatalogChange> = record
                 .catalog
                 .iter()
-                .map(|bytes| serde_json::from_slice(bytes))
-                .collect::<Result<_, _>>()
-                .map_err(|e| {
-                    SqlError::new(SqlState::DATA_CORRUPTED, format!("catalog change of tick {} cannot be read: {e}", record.time))
-                })?;
+                .map(|bytes| CatalogChange::from_bytes(bytes))
+                .collect::<Result<_, SqlError>>()?;
             catalog.apply(record.time, &changes)?;
         }
         out.written.extend(record.tables.iter().map(|t| t.table));

@@ -40,6 +40,7 @@ impl Session {
 
     /// Parses and plans one statement. `declared[i]` is the type of `$i+1` where the client said.
     pub async fn prepare(&mut self, sql: &str, declared: &[Option<SqlType>]) -> Result<Prepared, SqlError> {
+        self.handle.ready().await?;
         let empty = |sql: &str| Prepared { param_types: vec![], desc: None, sql: Arc::from(sql), empty: true };
         let Some(parsed) = one_statement(sql)? else { return Ok(empty(sql)) };
         if self.status == TransactionStatus::Failed && !ends_block(&parsed.text) {
@@ -74,6 +75,7 @@ impl Session {
 
     /// Runs a statement up to its first rows.
     pub async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError> {
+        self.handle.ready().await?;
         self.handle.count_statement();
         let result = self.run(prepared, params).await;
         if result.is_err() && self.status == TransactionStatus::Active {

@@ -7,7 +7,7 @@
 use crate::command::{Command, Reply};
 use crate::core::{Ack, Core, LAG_LIMIT, now_ms};
 use crate::tables::{Checked, Overlay};
-use hw_repr::{GlobalId, SqlError, Timestamp, UpdateBatch};
+use hw_repr::{GlobalId, Timestamp, UpdateBatch};
 use hw_store::{DeadLetterRow, SourcePosition, TableWrite as LoggedWrite, TickRecord};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ impl Core {
         let mut record = TickRecord { time, ..TickRecord::default() };
         let mut acks: Vec<Ack> = std::mem::take(&mut self.change_acks);
         for change in std::mem::take(&mut self.changes) {
-            match serde_json::to_vec(&change) {
+            match change.to_bytes() {
                 Ok(bytes) => record.catalog.push(bytes),
                 Err(e) => tracing::error!(error = %e, "a catalog change cannot be serialised"),
             }

@@ -65,3 +65,13 @@ fn session(opts: &QueryOptions) -> Result<SessionState, SqlError> {
         .with_create_default_catalog_and_schema(false);
     Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build())
 }
+
+/// Rows that something else makes, as a stream that a [`QueryTable::Stream`] can give.
+pub fn stream_of(
+    schema: datafusion::arrow::datatypes::SchemaRef,
+    rows: impl futures::Stream<Item = Result<datafusion::arrow::array::RecordBatch, SqlError>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    use futures::StreamExt;
+    let rows = rows.map(|r| r.map_err(crate::error::wrap));
+    Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, rows))
+}

@@ -38,8 +38,8 @@ impl Backend for Coordinator {
             hw_coordinator::AuthRule::Scram(v) => AuthRule::Scram(ScramVerifier {
                 salt: v.salt,
                 iterations: v.iterations,
-                stored_key: v.stored_key,
-                server_key: v.server_key,
+                stored_key: v.stored_key.to_vec(),
+                server_key: v.server_key.to_vec(),
             }),
             hw_coordinator::AuthRule::Reject => AuthRule::Reject,
         })
