@@ -100,8 +100,7 @@ impl JsonDecoder {
         if payload.len() >= u32::MAX as usize {
             return Err("the message is larger than 4 GiB".to_string());
         }
-        let message = std::str::from_utf8(payload)
-            .map_err(|e| format!("invalid UTF-8 at byte {}", e.valid_up_to()))?;
+        let message = std::str::from_utf8(payload).map_err(|e| format!("invalid UTF-8 at byte {}", e.valid_up_to()))?;
         self.scan(message)?;
         self.cells.clear();
         self.scratch.clear();

@@ -4,9 +4,7 @@ use arrow::datatypes::*;
 use hw_repr::Column;
 
 fn desc(columns: &[(&str, SqlType)]) -> RelationDesc {
-    RelationDesc::new(
-        columns.iter().map(|(n, ty)| Column { name: (*n).into(), ty: *ty, nullable: true }).collect(),
-    )
+    RelationDesc::new(columns.iter().map(|(n, ty)| Column { name: (*n).into(), ty: *ty, nullable: true }).collect())
 }
 
 /// Decodes `{"c": value}` for one column and prints it as PostgreSQL would, or gives the reason.

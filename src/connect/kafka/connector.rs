@@ -171,21 +171,25 @@ impl KafkaConnector {
                 Err(e) => kafka_error(&e, &format!("{what} (brokers {})", self.brokers), listen(&self.client)),
             };
             if error.code != SqlState::CANNOT_CONNECT || deadline <= Instant::now() + RETRY_PAUSE {
-                return Err(error.hint("Check the broker addresses, that the cluster is running, and the security options."));
+                return Err(
+                    error.hint("Check the broker addresses, that the cluster is running, and the security options.")
+                );
             }
             std::thread::sleep(RETRY_PAUSE);
         }
     }
 
     fn partitions(&self, topic: &str) -> Result<Vec<i32>, SqlError> {
-        let metadata = self.ask("could not read metadata", |timeout| self.client.fetch_metadata(Some(topic), timeout))?;
+        let metadata =
+            self.ask("could not read metadata", |timeout| self.client.fetch_metadata(Some(topic), timeout))?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
         let partitions: Vec<i32> = match found {
             Some(t) if t.error().is_none() => t.partitions().iter().map(|p| p.id()).collect(),
             _ => vec![],
         };
         if partitions.is_empty() {
-            let error = found.and_then(|t| t.error()).map(|e| format!("The cluster says: {}.", RDKafkaErrorCode::from(e)));
+            let error =
+                found.and_then(|t| t.error()).map(|e| format!("The cluster says: {}.", RDKafkaErrorCode::from(e)));
             let sql = SqlError::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{topic}\" does not exist"))
                 .hint("Topic names are case-sensitive; create the topic first.");
             return Err(match error {
@@ -231,7 +235,12 @@ impl KafkaConnector {
         }
     }
 
-    fn offsets_at(&self, topic: &str, ms: i64, marks: &BTreeMap<i32, (i64, i64)>) -> Result<BTreeMap<i32, i64>, SqlError> {
+    fn offsets_at(
+        &self,
+        topic: &str,
+        ms: i64,
+        marks: &BTreeMap<i32, (i64, i64)>,
+    ) -> Result<BTreeMap<i32, i64>, SqlError> {
         let mut question = TopicPartitionList::new();
         for partition in marks.keys() {
             question
@@ -261,8 +270,11 @@ fn start_offsets(
     marks: &BTreeMap<i32, (i64, i64)>,
 ) -> Result<BTreeMap<i32, i64>, SqlError> {
     if let Some(unknown) = offsets.keys().find(|p| !marks.contains_key(p)) {
-        return Err(SqlError::new(SqlState::INVALID_PARAMETER, format!("topic \"{topic}\" has no partition {unknown}"))
-            .hint(format!("Its partitions are 0 to {}.", marks.len().saturating_sub(1))));
+        return Err(SqlError::new(
+            SqlState::INVALID_PARAMETER,
+            format!("topic \"{topic}\" has no partition {unknown}"),
+        )
+        .hint(format!("Its partitions are 0 to {}.", marks.len().saturating_sub(1))));
     }
     let mut out = BTreeMap::new();
     for (partition, (low, high)) in marks {

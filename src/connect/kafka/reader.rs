@@ -294,10 +294,21 @@ impl Shared {
     }
 
     /// Checks that every position can be read and assigns the partitions.
-    fn begin(&self, client: &Client, from: &BTreeMap<i32, i64>, marks: &BTreeMap<i32, (i64, i64)>) -> Result<(), SqlError> {
+    fn begin(
+        &self,
+        client: &Client,
+        from: &BTreeMap<i32, i64>,
+        marks: &BTreeMap<i32, (i64, i64)>,
+    ) -> Result<(), SqlError> {
         let asked: Vec<i32> = match &self.until {
             Some(until) => until.keys().copied().collect(),
-            None => from.keys().chain(marks.keys()).copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect(),
+            None => from
+                .keys()
+                .chain(marks.keys())
+                .copied()
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         };
         let mut list = TopicPartitionList::new();
         for partition in asked {
@@ -327,11 +338,8 @@ impl Shared {
         }
         let need = until.unwrap_or(start);
         if need > high {
-            let message = format!(
-                "offsets {high} to {} of partition {partition} of topic \"{}\" are gone",
-                need - 1,
-                self.topic
-            );
+            let message =
+                format!("offsets {high} to {} of partition {partition} of topic \"{}\" are gone", need - 1, self.topic);
             return Err(SqlError::new(SqlState::PREREQUISITE_STATE, message)
                 .detail(format!("The partition ends at offset {high}, though it was read up to {need} before."))
                 .hint("The topic has been truncated or created again."));
@@ -482,7 +490,9 @@ impl Shared {
             }
         }
         let message = format!("the cluster refused a position of topic \"{}\"", self.topic);
-        self.fail(SqlError::new(SqlState::PREREQUISITE_STATE, message).hint("The topic may have been truncated meanwhile."));
+        self.fail(
+            SqlError::new(SqlState::PREREQUISITE_STATE, message).hint("The topic may have been truncated meanwhile."),
+        );
     }
 
     /// Takes up partitions that the watching thread has found.
@@ -501,7 +511,9 @@ impl Shared {
                     tracing::info!(topic = self.topic, partition, start, "reading a new partition");
                     self.add(partition, start, None, None);
                 }
-                Err(e) => self.set_stalled(kafka_error(&e, "could not assign a new partition", client.context().last())),
+                Err(e) => {
+                    self.set_stalled(kafka_error(&e, "could not assign a new partition", client.context().last()))
+                }
             }
         }
     }

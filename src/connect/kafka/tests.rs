@@ -52,7 +52,8 @@ impl Setup {
         let producer: ThreadedProducer<DefaultProducerContext> =
             ClientConfig::new().set("bootstrap.servers", self.mock.bootstrap_servers()).create().unwrap();
         for id in ids {
-            let payload = if id % 10 == 0 { format!("oops {id}") } else { format!("{{\"id\":{id},\"text\":\"t{id}\"}}") };
+            let payload =
+                if id % 10 == 0 { format!("oops {id}") } else { format!("{{\"id\":{id},\"text\":\"t{id}\"}}") };
             let key = id.to_string();
             let record = BaseRecord::to("t").partition((id % i64::from(partitions)) as i32).payload(&payload).key(&key);
             producer.send(record).map_err(|(e, _)| e).unwrap();
@@ -264,7 +265,8 @@ fn unwanted_columns_are_null_and_still_checked() {
     s.produce(1..15, 1);
     let wanted = [false, true, false, false, false, false];
     let from = BTreeMap::from([(0, 0)]);
-    let reader = KafkaReader::start(&s.connection, &s.source, &s.desc, &wanted, from, ReaderOptions::default()).unwrap();
+    let reader =
+        KafkaReader::start(&s.connection, &s.source, &s.desc, &wanted, from, ReaderOptions::default()).unwrap();
     for b in take(&reader, 14) {
         assert_eq!(b.rows().num_columns(), 6);
         assert_eq!(b.rows().column(0).null_count(), b.rows().num_rows());
