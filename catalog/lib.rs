@@ -83,10 +83,20 @@ impl Catalog {
     /// set aside and rebuilt from its dump; what came after the dump is then replayed from the tick log, because
     /// [`Catalog::last_applied`] says how far it reaches. `53100`, `58030` are not taken for damage.
     pub fn open(dir: &Path) -> Result<Catalog, SqlError> {
+        Self::open_up_to(dir, u64::MAX)
+    }
+
+    /// The same, given the time of the log's last tick. A store that is ahead of it has applied a tick that a crash
+    /// kept out of the log and that nobody was told of: it is rebuilt from its dump too.
+    pub fn open_up_to(dir: &Path, last_time: u64) -> Result<Catalog, SqlError> {
         let (path, dump_path) = (dir.join("sled"), dir.join("catalog.dump"));
-        let damage = match SledStore::open(&path).and_then(|s| Self::with_store(Box::new(s), Some(dump_path.clone()))) {
-            Ok(catalog) => return Ok(catalog),
-            Err(error) if error.code == SqlState::DATA_CORRUPTED => error,
+        let opened = SledStore::open(&path).and_then(|s| Self::with_store(Box::new(s), Some(dump_path.clone())));
+        let damage = match opened {
+            Ok(catalog) if catalog.last_applied() <= last_time => return Ok(catalog),
+            Ok(catalog) => {
+                format!("it is at tick {}, the tick log ends at tick {last_time}", catalog.last_applied())
+            }
+            Err(error) if error.code == SqlState::DATA_CORRUPTED => error.message,
             Err(error) => return Err(error),
         };
         let entries = meta::read_dump(&dump_path)?.unwrap_or_default();
@@ -97,7 +107,7 @@ impl Catalog {
         store.sync()?;
         let mut catalog = Self::with_store(Box::new(store), Some(dump_path))?;
         let warning = format!(
-            "the catalog was damaged ({damage}) and was rebuilt as of tick {} from its dump; the damaged files are in \"{}\"",
+            "the catalog could not be used ({damage}) and was rebuilt as of tick {} from its dump; the old files are in \"{}\"",
             catalog.last_applied(),
             aside.display()
         );
@@ -211,10 +221,8 @@ impl Catalog {
 
 /// Renames a damaged store to a free name beside it.
 fn set_aside(path: &Path) -> Result<PathBuf, SqlError> {
-    let aside = (1..)
-        .map(|n| path.with_extension(format!("damaged-{n}")))
-        .find(|p| !p.exists())
-        .expect("some number is free");
+    let aside =
+        (1..).map(|n| path.with_extension(format!("damaged-{n}"))).find(|p| !p.exists()).expect("some number is free");
     if path.exists() {
         std::fs::rename(path, &aside).map_err(|e| meta::file_error("set aside", path, &e))?;
     }

@@ -251,7 +251,9 @@ impl CatalogSnapshot {
                 .hint("Use DROP ... CASCADE to drop the dependent objects too."));
         }
         let dropped = self.schemas.remove(name);
-        dropped.map(|_| ()).ok_or_else(|| error(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist")))
+        dropped
+            .map(|_| ())
+            .ok_or_else(|| error(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist")))
     }
 
     fn create_object(&mut self, object: &Object) -> Result<(), SqlError> {

@@ -4,9 +4,9 @@
 //! PostgreSQL has them for plain relations. Values that need other parts of the server (settings, live figures) are
 //! not here: [`catalog_rows`] answers `None` for those relations.
 
+use crate::DATABASE;
 use crate::builtin::{self, Builtin};
 use crate::snapshot::{CatalogSnapshot, PRIMARY_KEY_OIDS, SUPERUSER_OID};
-use crate::DATABASE;
 use hw_plan::{CatalogView, Object, ObjectKind};
 use hw_repr::datum::Float;
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlType};
@@ -47,8 +47,18 @@ pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
     Some(match table.name.as_str() {
         "pg_type" => type_rows(&table),
         "pg_am" => vec![
-            table.row(&[("oid", int8(HEAP_AM)), ("amname", text("heap")), ("amtype", text("t")), ("amhandler", text("heap_tableam_handler"))]),
-            table.row(&[("oid", int8(BTREE_AM)), ("amname", text("btree")), ("amtype", text("i")), ("amhandler", text("bthandler"))]),
+            table.row(&[
+                ("oid", int8(HEAP_AM)),
+                ("amname", text("heap")),
+                ("amtype", text("t")),
+                ("amhandler", text("heap_tableam_handler")),
+            ]),
+            table.row(&[
+                ("oid", int8(BTREE_AM)),
+                ("amname", text("btree")),
+                ("amtype", text("i")),
+                ("amhandler", text("bthandler")),
+            ]),
         ],
         "pg_collation" => [(100, "default", "d"), (950, "C", "c"), (951, "POSIX", "c")]
             .map(|(oid, name, provider)| {
@@ -67,8 +77,19 @@ pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
             .map(|(oid, name)| table.row(&[("oid", int8(oid)), ("spcname", text(name)), ("spcowner", owner_oid())]))
             .into(),
         // Things that Headwater does not have, or (pg_proc) does not list.
-        "pg_attrdef" | "pg_description" | "pg_proc" | "pg_inherits" | "pg_policy" | "pg_statistic_ext" | "pg_publication"
-        | "pg_publication_rel" | "pg_publication_namespace" | "pg_trigger" | "pg_rewrite" | "pg_foreign_table" | "pg_enum"
+        "pg_attrdef"
+        | "pg_description"
+        | "pg_proc"
+        | "pg_inherits"
+        | "pg_policy"
+        | "pg_statistic_ext"
+        | "pg_publication"
+        | "pg_publication_rel"
+        | "pg_publication_namespace"
+        | "pg_trigger"
+        | "pg_rewrite"
+        | "pg_foreign_table"
+        | "pg_enum"
         | "pg_range" => vec![],
         _ => return None,
     })
@@ -443,7 +464,8 @@ fn type_rows(table: &Filler) -> Rows {
         ]);
         rows.push(table.row(&values));
         // Clients that load types follow typarray and expect the row to exist.
-        let mut values = common(int8(*array), &underscored, -1, &["in", "out", "recv", "send"].map(|f| format!("array_{f}")));
+        let mut values =
+            common(int8(*array), &underscored, -1, &["in", "out", "recv", "send"].map(|f| format!("array_{f}")));
         values.extend([
             ("typcategory", text("A")),
             ("typelem", element),
@@ -595,7 +617,9 @@ fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
             number("character_octet_length", n.saturating_mul(4).min(1 << 30));
         }
         SqlType::Date => number("datetime_precision", 0),
-        SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => number("datetime_precision", 6),
+        SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => {
+            number("datetime_precision", 6)
+        }
         SqlType::Bool | SqlType::Bytea | SqlType::Uuid | SqlType::Jsonb => {}
     }
     facts

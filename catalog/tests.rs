@@ -1,7 +1,9 @@
 //! The catalog as the coordinator uses it.
 
 use super::*;
-use hw_plan::{CatalogView, ConnectionDesc, FlowPlan, KafkaSource, Object, ObjectKind, SourceConnector, SourceDesc, StartAt};
+use hw_plan::{
+    CatalogView, ConnectionDesc, FlowPlan, KafkaSource, Object, ObjectKind, SourceConnector, SourceDesc, StartAt,
+};
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlType};
 use std::collections::BTreeMap;
 
@@ -54,11 +56,8 @@ fn kafka(id: u32, name: &str) -> [CatalogChange; 2] {
         format: hw_plan::Format::Json,
         include: vec![],
     };
-    let source = SourceDesc {
-        connector: SourceConnector::Kafka(kafka),
-        outputs: vec![(name.into(), desc())],
-        paused: false,
-    };
+    let source =
+        SourceDesc { connector: SourceConnector::Kafka(kafka), outputs: vec![(name.into(), desc())], paused: false };
     [
         create(object(id, &format!("{name}_connection"), &[], ObjectKind::Connection(connection))),
         create(object(id + 1, name, &[id], ObjectKind::Source(source))),
@@ -127,7 +126,11 @@ fn everything_is_there_after_reopening() {
     assert_eq!(snapshot.settings().get("a").map(String::as_str), Some("1"));
     assert_eq!((catalog.last_applied(), catalog.installation()), (9, installation));
     assert_eq!(catalog.next_oid(), oid, "it was not used");
-    assert_eq!(snapshot.schema("Ümläut \"x\"").map(|s| s.oid), Some(snapshot::NAMED_OIDS + 1), "dropped OIDs stay used");
+    assert_eq!(
+        snapshot.schema("Ümläut \"x\"").map(|s| s.oid),
+        Some(snapshot::NAMED_OIDS + 1),
+        "dropped OIDs stay used"
+    );
     assert_eq!(catalog.rebuilt(), None);
 }
 
@@ -165,6 +168,24 @@ fn a_damaged_store_is_rebuilt_from_dump_and_log() {
     assert_eq!(names(&catalog.snapshot()), ["dumped", "after_dump"]);
     drop(catalog);
     assert_eq!(names(&Catalog::open(temp.path()).expect("reopen").snapshot()), ["dumped", "after_dump"]);
+}
+
+/// Catches: a change that a crash kept out of the log, and that nobody was told of, shows after the restart.
+#[test]
+fn a_store_ahead_of_the_log_is_rebuilt() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let catalog = Catalog::open(temp.path()).expect("create");
+    catalog.apply(1, &[table(16384, "logged")]).expect("apply");
+    catalog.checkpoint().expect("checkpoint");
+    catalog.apply(2, &[table(16385, "not_logged")]).expect("apply");
+    catalog.sync().expect("sync");
+    drop(catalog);
+    let catalog = Catalog::open_up_to(temp.path(), 2).expect("not ahead");
+    assert_eq!((names(&catalog.snapshot()).len(), catalog.rebuilt()), (2, None));
+    drop(catalog);
+    let catalog = Catalog::open_up_to(temp.path(), 1).expect("rebuild");
+    assert!(catalog.rebuilt().is_some());
+    assert_eq!((names(&catalog.snapshot()), catalog.last_applied()), (vec!["logged".to_owned()], 1));
 }
 
 /// sled can lose entries, or all that is recent, without an error.
@@ -238,7 +259,10 @@ fn an_update_changes_dependencies_and_refuses_cycles() {
     let snapshot = catalog.apply(2, &[update(16385, "a2", &[16386])]).expect("update");
     assert_eq!(snapshot.dependants(GlobalId(16384)), [GlobalId(16385), GlobalId(16386)]);
     assert!(snapshot.resolve(None, "a").is_none() && snapshot.resolve(None, "a2").is_some());
-    assert_eq!(catalog.apply(3, &[update(16386, "b", &[16385])]).expect_err("cycle").code, SqlState::INVALID_DEFINITION);
+    assert_eq!(
+        catalog.apply(3, &[update(16386, "b", &[16385])]).expect_err("cycle").code,
+        SqlState::INVALID_DEFINITION
+    );
     assert_eq!(catalog.apply(3, &[update(16386, "a2", &[])]).expect_err("taken").code, SqlState::DUPLICATE_TABLE);
 }
 
@@ -364,8 +388,7 @@ fn pg_catalog_shows_what_there_is() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), class.len(), "OIDs are unique");
-    let index_key: Vec<_> =
-        rows("pg_index").iter().map(|r| at("pg_catalog.pg_index", r, "indkey").clone()).collect();
+    let index_key: Vec<_> = rows("pg_index").iter().map(|r| at("pg_catalog.pg_index", r, "indkey").clone()).collect();
     assert_eq!(index_key, [Datum::Text("1".into()), Datum::Text("3 1".into())]);
     let attributes = rows("pg_attribute");
     let of_t: Vec<_> =

@@ -60,7 +60,9 @@ impl TableWrite {
     /// The table written.
     pub fn table(&self) -> GlobalId {
         match self {
-            TableWrite::Insert { table, .. } | TableWrite::Update { table, .. } | TableWrite::Delete { table, .. } => *table,
+            TableWrite::Insert { table, .. } | TableWrite::Update { table, .. } | TableWrite::Delete { table, .. } => {
+                *table
+            }
         }
     }
     /// True where the write depends on rows that are there, beyond key checks.

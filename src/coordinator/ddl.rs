@@ -116,7 +116,10 @@ impl Core {
             return Some(Err(e));
         }
         if matches!(name.schema.as_str(), "headwater" | "pg_catalog" | "information_schema") {
-            let e = SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("schema \"{}\" belongs to the system", name.schema));
+            let e = SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("schema \"{}\" belongs to the system", name.schema),
+            );
             return Some(Err(e));
         }
         catalog.resolve(Some(&name.schema), &name.name)?;
@@ -140,7 +143,11 @@ impl Core {
         let id = GlobalId(self.catalog.next_oid());
         let object =
             Object { id, schema: name.schema, name: name.name, owner: owner.into(), create_sql, depends_on, kind };
-        Ok(Effect { changes: vec![CatalogChange::CreateObject(object.clone())], created: vec![object], ..Effect::default() })
+        Ok(Effect {
+            changes: vec![CatalogChange::CreateObject(object.clone())],
+            created: vec![object],
+            ..Effect::default()
+        })
     }
 
     /// The statement was planned against a snapshot that may have changed since.
@@ -148,7 +155,10 @@ impl Core {
         let catalog = self.snapshot.load();
         match ids.iter().find(|id| catalog.get(**id).is_none()) {
             None => Ok(()),
-            Some(_) => Err(SqlError::new(SqlState::UNDEFINED_TABLE, "a relation that the statement names was dropped meanwhile")),
+            Some(_) => Err(SqlError::new(
+                SqlState::UNDEFINED_TABLE,
+                "a relation that the statement names was dropped meanwhile",
+            )),
         }
     }
 
@@ -166,7 +176,8 @@ impl Core {
             SourceConnector::Kafka(_) => vec![],
         };
         let schema = name.schema.clone();
-        let mut effect = self.create(owner, name, if_not_exists, create_sql.clone(), depends_on, ObjectKind::Source(desc))?;
+        let mut effect =
+            self.create(owner, name, if_not_exists, create_sql.clone(), depends_on, ObjectKind::Source(desc))?;
         let Some(source) = effect.created.first().map(|o| o.id) else { return Ok(effect) };
         for (output, (name, desc)) in outputs.into_iter().enumerate() {
             let qualified = QualifiedName { schema: schema.clone(), name: name.clone() };
@@ -276,18 +287,32 @@ impl Core {
         }
     }
 
-    fn install_index(&mut self, object: &Arc<Object>, on: GlobalId, columns: Vec<usize>, time: Timestamp) -> Result<(), SqlError> {
+    fn install_index(
+        &mut self,
+        object: &Arc<Object>,
+        on: GlobalId,
+        columns: Vec<usize>,
+        time: Timestamp,
+    ) -> Result<(), SqlError> {
         let base = self
             .snapshot
             .load()
             .get(on)
             .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the indexed relation does not exist"))?;
         let desc = base.desc().cloned().unwrap_or_default();
-        let plan = FlowPlan::Get { id: on, name: base.name.clone(), columns: (0..desc.arity()).collect(), desc: desc.clone() };
+        let plan =
+            FlowPlan::Get { id: on, name: base.name.clone(), columns: (0..desc.arity()).collect(), desc: desc.clone() };
         self.install_view(object, plan, desc, columns, time)
     }
 
-    fn install_view(&mut self, object: &Arc<Object>, plan: FlowPlan, desc: RelationDesc, key: Vec<usize>, time: Timestamp) -> Result<(), SqlError> {
+    fn install_view(
+        &mut self,
+        object: &Arc<Object>,
+        plan: FlowPlan,
+        desc: RelationDesc,
+        key: Vec<usize>,
+        time: Timestamp,
+    ) -> Result<(), SqlError> {
         let catalog = self.snapshot.load_full();
         let mut inputs: BTreeMap<GlobalId, BTreeSet<usize>> = BTreeMap::new();
         let mut imports: BTreeSet<GlobalId> = BTreeSet::new();

@@ -58,7 +58,8 @@ pub(crate) fn open_reader(
             Ok(Box::new(NexmarkReader::start(n, at(&from), to.as_ref().map(at), options)?))
         }
         (SourceConnector::Kafka(k), Upstream::Connection(connection)) => {
-            let (_, relation) = desc.outputs.first().ok_or_else(|| SqlError::internal("a source without a relation"))?;
+            let (_, relation) =
+                desc.outputs.first().ok_or_else(|| SqlError::internal("a source without a relation"))?;
             let mut columns = vec![false; relation.arity()];
             wanted.iter().flatten().for_each(|c| columns[*c] = true);
             Ok(match to {

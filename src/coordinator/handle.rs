@@ -83,7 +83,8 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
     let metrics = Arc::new(arc_swap::ArcSwap::from_pointee(String::new()));
     let (weak, shared, notify, figures) = (tx.downgrade(), snapshot.clone(), wake.clone(), metrics.clone());
     tokio::spawn(async move {
-        let started = tokio::task::spawn_blocking(move || recovery::recover(&config, shared, weak, notify, figures)).await;
+        let started =
+            tokio::task::spawn_blocking(move || recovery::recover(&config, shared, weak, notify, figures)).await;
         let mut core: Core = match started {
             Ok(Ok(core)) => core,
             Ok(Err(e)) => return drop(phase_tx.send(Phase::Failed(e))),
@@ -100,7 +101,14 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
         let _ = phase_tx.send(Phase::Ready);
         core.run(rx, wake).await;
     });
-    Ok(CoordinatorHandle { tx, snapshot, phase, statements: Arc::default(), started: std::time::Instant::now(), metrics })
+    Ok(CoordinatorHandle {
+        tx,
+        snapshot,
+        phase,
+        statements: Arc::default(),
+        started: std::time::Instant::now(),
+        metrics,
+    })
 }
 
 impl CoordinatorHandle {
@@ -171,7 +179,10 @@ impl CoordinatorHandle {
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) async fn request<T>(&self, make: impl FnOnce(crate::command::Reply<T>) -> Command) -> Result<T, SqlError> {
+    pub(crate) async fn request<T>(
+        &self,
+        make: impl FnOnce(crate::command::Reply<T>) -> Command,
+    ) -> Result<T, SqlError> {
         let gone = || SqlError::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down");
         let (reply, answer) = oneshot::channel();
         self.tx.send(make(reply)).await.map_err(|_| gone())?;

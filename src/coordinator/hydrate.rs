@@ -76,7 +76,8 @@ impl Core {
             for (relation, output) in &read {
                 wanted[*output] = relations[relation].iter().copied().collect();
             }
-            let mut feed = Feed { source: *id, relations: read, wanted, to: source.positions.clone(), reader: None, error: None };
+            let mut feed =
+                Feed { source: *id, relations: read, wanted, to: source.positions.clone(), reader: None, error: None };
             feed.open(source, source.start());
             feeds.push(feed);
         }

@@ -36,7 +36,10 @@ impl Core {
         let mut tables = Vec::with_capacity(ids.len());
         for id in ids {
             let Some(object) = hw_plan::CatalogView::get(&**catalog, *id) else {
-                return Err(SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation with OID {} does not exist", id.0)));
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_TABLE,
+                    format!("relation with OID {} does not exist", id.0),
+                ));
             };
             match self.read_one(&object, at)? {
                 Some(table) => tables.push((*id, table)),

@@ -3,10 +3,10 @@
 //! The catalog catches up with the log; tables are filled from the writes in it at their own times; views over
 //! sources read the logged ranges again. Invariant: nothing is served before the last durable tick is reached.
 
+use crate::CoordinatorConfig;
 use crate::command::Command;
 use crate::core::{Core, Stats};
 use crate::subscribe::Subscriptions;
-use crate::CoordinatorConfig;
 use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
@@ -90,11 +90,8 @@ fn replay_catalog(log: &TickLog, catalog: &mut Catalog) -> Result<Replayed, SqlE
         let record = record?;
         out.last = record.time;
         if !record.catalog.is_empty() {
-            let changes: Vec<CatalogChange> = record
-                .catalog
-                .iter()
-                .map(|bytes| CatalogChange::from_bytes(bytes))
-                .collect::<Result<_, SqlError>>()?;
+            let changes: Vec<CatalogChange> =
+                record.catalog.iter().map(|bytes| CatalogChange::from_bytes(bytes)).collect::<Result<_, SqlError>>()?;
             catalog.apply(record.time, &changes)?;
         }
         out.written.extend(record.tables.iter().map(|t| t.table));
@@ -166,7 +163,8 @@ impl Core {
     }
 
     fn waits_for_upstream(&self, id: GlobalId) -> bool {
-        self.flows.get(&id).is_some_and(|f| f.hydration.is_some() || f.imports.iter().any(|i| self.waits_for_upstream(*i)))
+        self.flows
+            .get(&id)
+            .is_some_and(|f| f.hydration.is_some() || f.imports.iter().any(|i| self.waits_for_upstream(*i)))
     }
 }
-

@@ -122,7 +122,14 @@ impl LiveSource {
         self.taken.clear();
         self.reader = None;
         let wanted: Vec<Vec<usize>> = self.wanted.iter().map(|w| w.iter().copied().collect()).collect();
-        match external::open_reader(&self.object, &self.upstream, &wanted, self.positions.clone(), None, READER_BUFFER_BYTES) {
+        match external::open_reader(
+            &self.object,
+            &self.upstream,
+            &wanted,
+            self.positions.clone(),
+            None,
+            READER_BUFFER_BYTES,
+        ) {
             Ok(reader) => {
                 let tx = tx.clone();
                 reader.set_notify(Arc::new(move || {
@@ -179,7 +186,14 @@ impl LiveSource {
             let at = self.positions.entry(*partition).or_insert(0);
             if *at < *end {
                 *at = *end;
-                out.push(SourcePosition { source: self.object.id, partition: *partition, next: *end, count: 0, crc: 0, read: false });
+                out.push(SourcePosition {
+                    source: self.object.id,
+                    partition: *partition,
+                    next: *end,
+                    count: 0,
+                    crc: 0,
+                    read: false,
+                });
             }
         }
         out

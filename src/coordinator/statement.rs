@@ -67,7 +67,8 @@ impl Session {
             Statement::Show { name } => Some(Settings::show_desc(name)),
             Statement::Subscribe { id, progress, .. } => {
                 let catalog = self.handle.snapshot.load();
-                hw_plan::CatalogView::get(&**catalog, *id).and_then(|o| o.desc().map(|d| query::subscribe_desc(d, *progress)))
+                hw_plan::CatalogView::get(&**catalog, *id)
+                    .and_then(|o| o.desc().map(|d| query::subscribe_desc(d, *progress)))
             }
             _ => None,
         }
@@ -114,7 +115,9 @@ impl Session {
             Statement::Subscribe { id, snapshot, progress, as_of, up_to } => {
                 self.run_subscribe(id, snapshot, progress, as_of, up_to).await
             }
-            Statement::Begin => self.set_status(TransactionStatus::Active, "BEGIN", "there is already a transaction in progress"),
+            Statement::Begin => {
+                self.set_status(TransactionStatus::Active, "BEGIN", "there is already a transaction in progress")
+            }
             Statement::Commit => {
                 let tag = if self.status == TransactionStatus::Failed { "ROLLBACK" } else { "COMMIT" };
                 self.set_status(TransactionStatus::Idle, tag, "there is no transaction in progress")
@@ -171,14 +174,16 @@ impl Session {
         if self.status == TransactionStatus::Idle || reads {
             return Ok(());
         }
-        Err(SqlError::unsupported("a transaction block may only read").hint("Run the statement outside BEGIN ... COMMIT; it commits by itself."))
+        Err(SqlError::unsupported("a transaction block may only read")
+            .hint("Run the statement outside BEGIN ... COMMIT; it commits by itself."))
     }
 
     fn set_status(&mut self, to: TransactionStatus, tag: &str, idle: &str) -> Result<Executed, SqlError> {
         let unchanged = (self.status == TransactionStatus::Idle) == (to == TransactionStatus::Idle);
         self.status = to;
         let notices = if unchanged {
-            let code = if to == TransactionStatus::Idle { SqlState::new("25P01") } else { SqlState::ACTIVE_TRANSACTION };
+            let code =
+                if to == TransactionStatus::Idle { SqlState::new("25P01") } else { SqlState::ACTIVE_TRANSACTION };
             vec![Notice { severity: "WARNING", error: SqlError::new(code, idle) }]
         } else {
             vec![]
@@ -220,7 +225,8 @@ fn refuse_params(params: &[Datum]) -> Result<(), SqlError> {
     if params.is_empty() {
         return Ok(());
     }
-    Err(SqlError::unsupported("parameters in UPDATE and DELETE are not supported yet").hint("Send the values in the statement's text."))
+    Err(SqlError::unsupported("parameters in UPDATE and DELETE are not supported yet")
+        .hint("Send the values in the statement's text."))
 }
 
 fn one_statement(sql: &str) -> Result<Option<ParsedStatement>, SqlError> {

@@ -67,12 +67,17 @@ impl Core {
 
     fn subscribe(&mut self, request: SubscribeRequest) -> Result<Subscription, SqlError> {
         let id = request.relation;
-        let object = self.snapshot.load().get(id).ok_or_else(|| {
-            SqlError::new(SqlState::UNDEFINED_TABLE, "the relation does not exist")
-        })?;
+        let object = self
+            .snapshot
+            .load()
+            .get(id)
+            .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the relation does not exist"))?;
         let Some(flow) = self.flows.get(&id) else {
-            return Err(SqlError::unsupported(format!("SUBSCRIBE to \"{}\" is not supported: nothing maintains it", object.name))
-                .hint("Subscribe to a table or to a materialized view over it."));
+            return Err(SqlError::unsupported(format!(
+                "SUBSCRIBE to \"{}\" is not supported: nothing maintains it",
+                object.name
+            ))
+            .hint("Subscribe to a table or to a materialized view over it."));
         };
         if let Some(e) = &flow.failed {
             return Err(e.clone());
@@ -136,7 +141,8 @@ impl Running {
             match self.incoming.try_recv() {
                 Ok(SubscribeMsg::Updates { batch }) => {
                     for update in batch.iter() {
-                        let diffs = update.diffs.as_ref().map_or_else(|| vec![1; update.len()], |d| d.values().to_vec());
+                        let diffs =
+                            update.diffs.as_ref().map_or_else(|| vec![1; update.len()], |d| d.values().to_vec());
                         let (time, rows) = (update.time, update.rows.clone());
                         self.waiting.push_back(SubscribeEvent::Changes { time, rows, diffs });
                     }

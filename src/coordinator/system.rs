@@ -29,7 +29,10 @@ impl Core {
             "view_errors" => self.view_error_rows()?,
             "checkpoints" => vec![],
             _ => {
-                let e = SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"headwater.{name}\" has no contents yet"));
+                let e = SqlError::new(
+                    SqlState::UNDEFINED_TABLE,
+                    format!("relation \"headwater.{name}\" has no contents yet"),
+                );
                 return Err(e);
             }
         })
@@ -140,7 +143,10 @@ impl Core {
                     d.time_us.map_or(Datum::Null, Datum::TimestampTz),
                     bytes(&d.key),
                     bytes(&d.value),
-                    d.headers.as_ref().and_then(|h| hw_repr::text::jsonb_canonical(h).ok()).map_or(Datum::Null, Datum::Jsonb),
+                    d.headers
+                        .as_ref()
+                        .and_then(|h| hw_repr::text::jsonb_canonical(h).ok())
+                        .map_or(Datum::Null, Datum::Jsonb),
                     text(&d.reason),
                 ]);
             }
@@ -183,10 +189,14 @@ impl Core {
             let ends = s.upstream_end();
             for (p, at) in &s.positions {
                 let lag = ends.get(p).map_or(0, |e| (e - at).max(0));
-                out.push_str(&format!("headwater_source_lag{{source=\"{}\",partition=\"{p}\"}} {lag}\n", label(&s.object.name)));
+                out.push_str(&format!(
+                    "headwater_source_lag{{source=\"{}\",partition=\"{p}\"}} {lag}\n",
+                    label(&s.object.name)
+                ));
             }
         }
-        let arranged: Vec<_> = self.flows.iter().map(|(id, f)| (label(&f.object.name), self.engine.arranged(*id))).collect();
+        let arranged: Vec<_> =
+            self.flows.iter().map(|(id, f)| (label(&f.object.name), self.engine.arranged(*id))).collect();
         out.push_str("# TYPE headwater_arranged_rows gauge\n");
         for (name, (rows, _)) in &arranged {
             out.push_str(&format!("headwater_arranged_rows{{relation=\"{name}\"}} {rows}\n"));

@@ -56,7 +56,12 @@ impl ErrorRow {
 
 impl Core {
     /// Computes what `write` changes, or why it may not.
-    pub(crate) fn check_write(&self, write: &TableWrite, overlay: &mut Overlay, time: Timestamp) -> Result<Checked, SqlError> {
+    pub(crate) fn check_write(
+        &self,
+        write: &TableWrite,
+        overlay: &mut Overlay,
+        time: Timestamp,
+    ) -> Result<Checked, SqlError> {
         let id = write.table();
         let object = self.snapshot.load().get(id).filter(|_| self.flows.contains_key(&id)).ok_or_else(|| {
             SqlError::new(SqlState::UNDEFINED_TABLE, "the table was dropped before the statement could write it")
@@ -64,7 +69,8 @@ impl Core {
         let desc = object
             .desc()
             .ok_or_else(|| SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", object.name)))?;
-        let table = TableState { name: &object.name, desc, published: self.engine.published(id), as_of: self.last_tick };
+        let table =
+            TableState { name: &object.name, desc, published: self.engine.published(id), as_of: self.last_tick };
         match write {
             TableWrite::Insert { rows, .. } => {
                 let rows: Vec<&RecordBatch> = rows.iter().filter(|b| b.num_rows() > 0).collect();
@@ -125,7 +131,10 @@ impl TableState<'_> {
             let failing = row_text(rows, row, self.desc);
             return Err(SqlError::new(
                 SqlState::NOT_NULL,
-                format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, self.name),
+                format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    column.name, self.name
+                ),
             )
             .detail(format!("Failing row contains ({failing}).")));
         }
@@ -147,7 +156,12 @@ impl TableState<'_> {
     }
 
     /// Each new key must be new in the table (but for `leaving`), in this tick and in the statement itself.
-    fn check_unique(&self, rows: &[&RecordBatch], overlay: &mut Overlay, leaving: &HashSet<Vec<u8>>) -> Result<(), SqlError> {
+    fn check_unique(
+        &self,
+        rows: &[&RecordBatch],
+        overlay: &mut Overlay,
+        leaving: &HashSet<Vec<u8>>,
+    ) -> Result<(), SqlError> {
         let Some(key) = self.key() else { return Ok(()) };
         let codec = self.key_codec(key);
         let mut fresh: HashSet<Vec<u8>> = HashSet::new();
@@ -169,8 +183,11 @@ impl TableState<'_> {
         let names: Vec<&str> = key.iter().map(|k| self.desc.columns[*k].name.as_str()).collect();
         let values: Vec<String> =
             key.iter().map(|k| value_text(batch.column(*k), row, self.desc.columns[*k].ty)).collect();
-        SqlError::new(SqlState::UNIQUE, format!("duplicate key value violates unique constraint \"{}_pkey\"", self.name))
-            .detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
+        SqlError::new(
+            SqlState::UNIQUE,
+            format!("duplicate key value violates unique constraint \"{}_pkey\"", self.name),
+        )
+        .detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
     }
 
     /// True where a row with this key is there.
@@ -242,7 +259,11 @@ fn encode_keys(codec: &RowCodec, batch: &RecordBatch, key: &[usize]) -> Vec<Vec<
 }
 
 /// All rows of an arrangement at `as_of`, in the relation's column order; a row that is there n times comes n times.
-pub(crate) fn decode_published(p: &PublishedRelation, desc: &RelationDesc, as_of: Timestamp) -> Result<RecordBatch, SqlError> {
+pub(crate) fn decode_published(
+    p: &PublishedRelation,
+    desc: &RelationDesc,
+    as_of: Timestamp,
+) -> Result<RecordBatch, SqlError> {
     let open = open_desc(desc);
     let batches = hw_query::point_read(&open, p, &[], as_of)?.unwrap_or_default();
     concat_batches(&open.schema(), &batches).map_err(|e| SqlError::internal(e.to_string()))

@@ -79,7 +79,8 @@ impl Core {
             self.send(table, table, batches);
         }
         self.distribute(intake.batches);
-        let flows: Vec<GlobalId> = self.flows.iter().filter(|(_, f)| f.hydration.is_none()).map(|(id, _)| *id).collect();
+        let flows: Vec<GlobalId> =
+            self.flows.iter().filter(|(_, f)| f.hydration.is_none()).map(|(id, _)| *id).collect();
         for id in flows {
             self.engine.advance(id, time + 1);
         }

@@ -40,7 +40,11 @@ pub fn arrange<'s>(stream: RowStream<'s>, layout: &Layout, drop_null: &[usize], 
 }
 
 /// Changes grouped by time, as columns.
-pub fn batches_by_time(layout: &Layout, chunks: &[RowChunk], at_least: Timestamp) -> Result<Vec<UpdateBatch>, SqlError> {
+pub fn batches_by_time(
+    layout: &Layout,
+    chunks: &[RowChunk],
+    at_least: Timestamp,
+) -> Result<Vec<UpdateBatch>, SqlError> {
     let mut times: BTreeMap<Timestamp, (Vec<&[u8]>, Vec<i64>)> = BTreeMap::new();
     for chunk in chunks {
         for i in chunk.range() {
@@ -71,7 +75,13 @@ impl Drop for ImportToken {
 }
 
 /// Follows a trace: `each` gets every batch under the current capability, and the frontier after it.
-pub fn follow<'s, L>(scope: Scope<'s, u64>, trace: &mut RowTrace, as_of: Timestamp, name: &str, mut each: L) -> (RowStream<'s>, ImportToken)
+pub fn follow<'s, L>(
+    scope: Scope<'s, u64>,
+    trace: &mut RowTrace,
+    as_of: Timestamp,
+    name: &str,
+    mut each: L,
+) -> (RowStream<'s>, ImportToken)
 where
     L: FnMut(Followed<'_>) -> Vec<UpdateBatch> + 'static,
 {
@@ -118,12 +128,17 @@ pub enum Followed<'a> {
 }
 
 /// The collection behind a served arrangement as of `as_of`: what was before appears at `as_of`.
-pub fn import<'s>(scope: Scope<'s, u64>, trace: &mut RowTrace, layout: &Layout, as_of: Timestamp, name: &str) -> (RowStream<'s>, ImportToken) {
+pub fn import<'s>(
+    scope: Scope<'s, u64>,
+    trace: &mut RowTrace,
+    layout: &Layout,
+    as_of: Timestamp,
+    name: &str,
+) -> (RowStream<'s>, ImportToken) {
     let layout = layout.clone();
     follow(scope, trace, as_of, name, move |seen| match seen {
-        Followed::Batch(batch) => {
-            batches_by_time(&layout, &batch.chunks, as_of).expect("invariant: an arrangement holds what its layout encoded")
-        }
+        Followed::Batch(batch) => batches_by_time(&layout, &batch.chunks, as_of)
+            .expect("invariant: an arrangement holds what its layout encoded"),
         Followed::Upper(_) => vec![],
     })
 }

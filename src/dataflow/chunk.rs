@@ -256,12 +256,7 @@ impl Chunk for RowChunk {
         flush(&mut shipped, ship);
     }
 
-    fn advance(
-        input: &mut VecDeque<Self>,
-        frontier: AntichainRef<Timestamp>,
-        done: bool,
-        out: &mut VecDeque<Self>,
-    ) {
+    fn advance(input: &mut VecDeque<Self>, frontier: AntichainRef<Timestamp>, done: bool, out: &mut VecDeque<Self>) {
         let Some(&since) = frontier.first() else {
             out.extend(input.drain(..));
             return;
@@ -372,9 +367,7 @@ fn sum(changes: &mut [(Timestamp, Diff)], mut emit: impl FnMut(Timestamp, Diff))
 /// Sorts and consolidates an unsorted body into chunks of at most [`TARGET`] rows.
 pub fn sort_chunks(source: &ChunkBody) -> Vec<RowChunk> {
     let mut order: Vec<(u64, u32)> = source.prefixes.iter().zip(0u32..).map(|(p, i)| (*p, i)).collect();
-    order.sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0).then_with(|| compare(source, a.1 as usize, source, b.1 as usize))
-    });
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(source, a.1 as usize, source, b.1 as usize)));
     let mut out = VecDeque::new();
     let mut body = ChunkBody::default();
     let mut i = 0;
@@ -420,7 +413,6 @@ impl ContainerBuilder for PassChunks {
         self.extract()
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::thread::Thread;
 use timely::WorkerConfig;
-use timely::communication::{WorkerGuards, Config as Communication};
+use timely::communication::{Config as Communication, WorkerGuards};
 
 /// Rows above which one batch is sliced over the workers.
 const SLICE_ROWS: usize = 1024;
@@ -103,7 +103,8 @@ impl Engine {
         let up = Mutex::new(up);
         let mut worker_config = WorkerConfig::default();
         worker_config.set::<ExertionLogic>("differential/default_exert_logic".into(), exert_logic(compacting.clone()));
-        let communication = if config.workers == 1 { Communication::Thread } else { Communication::Process(config.workers) };
+        let communication =
+            if config.workers == 1 { Communication::Thread } else { Communication::Process(config.workers) };
         let guards = timely::execute(timely::Config { communication, worker: worker_config }, move |worker| {
             let _abort = AbortOnPanic;
             let link = links[worker.index()].lock().ok().and_then(|mut l| l.take());
@@ -182,7 +183,10 @@ impl Engine {
         for id in &reads {
             let entry = flows.entries.get(id).filter(|e| !e.dropped).ok_or_else(|| not_there(*id))?;
             if entry.since > spec.as_of {
-                return Err(SqlError::internal(format!("dataflow {id} cannot be read at {}, only from {} on", spec.as_of, entry.since)));
+                return Err(SqlError::internal(format!(
+                    "dataflow {id} cannot be read at {}, only from {} on",
+                    spec.as_of, entry.since
+                )));
             }
         }
         let key = if key.is_empty() { (0..desc.arity()).collect() } else { key };
@@ -197,7 +201,17 @@ impl Engine {
             }
         }
         let (id, as_of) = (spec.id, spec.as_of);
-        let entry = Entry { shared: shared.clone(), layout: layout.clone(), desc, inputs, reads, users: 0, dropped: false, since: as_of, upper: as_of };
+        let entry = Entry {
+            shared: shared.clone(),
+            layout: layout.clone(),
+            desc,
+            inputs,
+            reads,
+            users: 0,
+            dropped: false,
+            since: as_of,
+            upper: as_of,
+        };
         flows.entries.insert(id, entry);
         self.broadcast(&flows, Command::Install(Arc::new(spec), shared, layout));
         Ok(())
@@ -207,10 +221,16 @@ impl Engine {
     pub fn send(&self, flow: GlobalId, input: GlobalId, batches: Vec<UpdateBatch>) -> Result<(), SqlError> {
         let mut flows = self.lock();
         let entry = flows.entries.get(&flow).ok_or_else(|| not_there(flow))?;
-        let types = entry.inputs.get(&input).ok_or_else(|| SqlError::internal(format!("dataflow {flow} has no input {input}")))?;
+        let types = entry
+            .inputs
+            .get(&input)
+            .ok_or_else(|| SqlError::internal(format!("dataflow {flow} has no input {input}")))?;
         for batch in &batches {
             if batch.time < entry.upper {
-                return Err(SqlError::internal(format!("changes at {} for dataflow {flow}, which was advanced to {}", batch.time, entry.upper)));
+                return Err(SqlError::internal(format!(
+                    "changes at {} for dataflow {flow}, which was advanced to {}",
+                    batch.time, entry.upper
+                )));
             }
             let schema = batch.rows.schema();
             if !schema.fields().iter().map(|f| f.data_type().clone()).eq(types.iter().map(SqlType::arrow)) {
@@ -321,7 +341,13 @@ impl Engine {
     }
 
     /// Follows a flow from `as_of` on: the contents then, if `snapshot`, and every later change.
-    pub fn subscribe(&self, flow: GlobalId, as_of: Timestamp, snapshot: bool, sink: SubscribeSink) -> Result<SubscriptionId, SqlError> {
+    pub fn subscribe(
+        &self,
+        flow: GlobalId,
+        as_of: Timestamp,
+        snapshot: bool,
+        sink: SubscribeSink,
+    ) -> Result<SubscriptionId, SqlError> {
         let mut flows = self.lock();
         let entry = flows.entries.get_mut(&flow).ok_or_else(|| not_there(flow))?;
         if as_of < entry.since {

@@ -50,14 +50,31 @@ struct MergeJoin {
 }
 
 impl JoinTactic<RowBatch, RowBatch, Rows> for MergeJoin {
-    fn prep(&mut self, in0: Vec<RowBatch>, in1: Vec<RowBatch>, fresh: Fresh, _: Timestamp) -> Box<dyn Iterator<Item = Rows>> {
+    fn prep(
+        &mut self,
+        in0: Vec<RowBatch>,
+        in1: Vec<RowBatch>,
+        fresh: Fresh,
+        _: Timestamp,
+    ) -> Box<dyn Iterator<Item = Rows>> {
         let (fresh, other, fresh_is_left) = match fresh {
             Fresh::Input0 => (in0, in1, true),
             Fresh::Input1 => (in1, in0, false),
         };
         let chunks = fresh.iter().flat_map(|b| b.chunks.iter().cloned()).collect();
         let at = vec![Position::default(); other.len()];
-        Box::new(Merge { shape: self.shape.clone(), fresh: chunks, other, at, fresh_is_left, chunk: 0, lo: 0, hi: 0, batch: None, inner: Position::default() })
+        Box::new(Merge {
+            shape: self.shape.clone(),
+            fresh: chunks,
+            other,
+            at,
+            fresh_is_left,
+            chunk: 0,
+            lo: 0,
+            hi: 0,
+            batch: None,
+            inner: Position::default(),
+        })
     }
 }
 
@@ -179,7 +196,8 @@ impl Merge {
             while let Some(chunk) = chunks.get(self.inner.chunk).filter(|c| c.body.key(self.inner.row) == key) {
                 let (body, i) = (&chunk.body, self.inner.row);
                 for f in self.lo..self.hi {
-                    let (left, right) = if self.fresh_is_left { (fresh.row(f), body.row(i)) } else { (body.row(i), fresh.row(f)) };
+                    let (left, right) =
+                        if self.fresh_is_left { (fresh.row(f), body.row(i)) } else { (body.row(i), fresh.row(f)) };
                     let time = fresh.times.get(f).max(body.times.get(i));
                     out.entry(time).or_default().push(left, right, fresh.diffs.get(f) * body.diffs.get(i));
                 }

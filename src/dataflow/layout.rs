@@ -92,7 +92,10 @@ impl Layout {
     }
 
     /// As a batch.
-    pub fn decode_batch<'a>(&self, mut rows: &mut dyn ExactSizeIterator<Item = &'a [u8]>) -> Result<RecordBatch, SqlError> {
+    pub fn decode_batch<'a>(
+        &self,
+        mut rows: &mut dyn ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Result<RecordBatch, SqlError> {
         let count = rows.len();
         let columns = self.decode(&mut rows)?;
         batch_of(&self.schema, columns, count)

@@ -108,10 +108,10 @@ impl Reduce {
         let slot = match entry {
             Entry::Occupied(e) => *e.get(),
             Entry::Vacant(e) => {
-                let slots = self.columns.iter().map(|c| Slot {
-                    acc: Acc::new(c.agg.func, c.arg),
-                    seen: c.agg.distinct.then(HashMap::new),
-                });
+                let slots = self
+                    .columns
+                    .iter()
+                    .map(|c| Slot { acc: Acc::new(c.agg.func, c.arg), seen: c.agg.distinct.then(HashMap::new) });
                 let group = Group { key: key.into(), rows: 0, slots: slots.collect(), emitted: None, touched: false };
                 self.key_bytes += key.len();
                 let slot = self.free.pop().unwrap_or(groups.len() as u32);
@@ -133,8 +133,10 @@ impl Reduce {
 
     fn absorb(&mut self, batch: &UpdateBatch) -> Result<(), SqlError> {
         let mut keys = self.layout.key_encoder(&batch.rows);
-        let args: Vec<Option<ArrayRef>> = self.columns.iter().map(|c| c.agg.arg.map(|a| batch.rows.column(a).clone())).collect();
-        let filters: Vec<Option<ArrayRef>> = self.columns.iter().map(|c| c.agg.filter.map(|f| batch.rows.column(f).clone())).collect();
+        let args: Vec<Option<ArrayRef>> =
+            self.columns.iter().map(|c| c.agg.arg.map(|a| batch.rows.column(a).clone())).collect();
+        let filters: Vec<Option<ArrayRef>> =
+            self.columns.iter().map(|c| c.agg.filter.map(|f| batch.rows.column(f).clone())).collect();
         let encode = |c: &Column, arg: &Option<ArrayRef>| -> Option<hw_repr::encoding::RowEncoder> {
             Some(c.arg_codec.as_ref()?.row_encoder(&[arg.clone()?]))
         };
@@ -180,7 +182,9 @@ impl Reduce {
                             ends.push(data.len());
                             diffs.push(diff);
                         }
-                        Some(Err(error)) => errors.push(ErrorRow { error, expression: "aggregate".into(), row: "{}".into(), diff }),
+                        Some(Err(error)) => {
+                            errors.push(ErrorRow { error, expression: "aggregate".into(), row: "{}".into(), diff })
+                        }
                         None => {}
                     }
                 }

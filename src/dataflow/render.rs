@@ -50,7 +50,9 @@ pub struct Render<'s> {
 /// Refuses what [`Render`] cannot maintain.
 pub fn validate(plan: &FlowPlan) -> Result<(), SqlError> {
     let arity = |p: &FlowPlan| p.types().len();
-    let inside = |i: usize, n: usize| if i < n { Ok(()) } else { Err(SqlError::internal("the plan names a column that its input does not have")) };
+    let inside = |i: usize, n: usize| {
+        if i < n { Ok(()) } else { Err(SqlError::internal("the plan names a column that its input does not have")) }
+    };
     match plan {
         FlowPlan::Get { .. } => {}
         FlowPlan::Constant { rows, desc } => {
@@ -77,7 +79,9 @@ pub fn validate(plan: &FlowPlan) -> Result<(), SqlError> {
         FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => {}
         FlowPlan::Union { inputs } => {
             let first = inputs.first().map(FlowPlan::types).ok_or_else(|| SqlError::internal("a union of nothing"))?;
-            let same = |p: &FlowPlan| arity(p) == first.len() && p.types().iter().zip(&first).all(|(a, b)| a.arrow() == b.arrow());
+            let same = |p: &FlowPlan| {
+                arity(p) == first.len() && p.types().iter().zip(&first).all(|(a, b)| a.arrow() == b.arrow())
+            };
             if !inputs.iter().all(same) {
                 return Err(SqlError::internal("a union of different types"));
             }
@@ -94,7 +98,10 @@ fn validate_aggregate(agg: &Aggregate, types: &[SqlType]) -> Result<(), SqlError
     };
     let filter_fits = agg.filter.is_none_or(|f| types.get(f) == Some(&SqlType::Bool));
     let number = |t: SqlType| {
-        matches!(t, SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))
+        matches!(
+            t,
+            SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_)
+        )
     };
     let floats = |t: SqlType| matches!(t, SqlType::Float4 | SqlType::Float8);
     let fits = match (agg.func, arg) {
@@ -132,7 +139,9 @@ impl<'s> Render<'s> {
             FlowPlan::Join { left, right, on, null_safe } => {
                 let (a, b) = (self.plan(left), self.plan(right));
                 let mut traces = vec![];
-                let oks = crate::join::join((a.oks, &left.types()), (b.oks, &right.types()), on, null_safe, |t| traces.push(t));
+                let oks = crate::join::join((a.oks, &left.types()), (b.oks, &right.types()), on, null_safe, |t| {
+                    traces.push(t)
+                });
                 traces.into_iter().for_each(|t| self.account("join", t));
                 Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
             }
@@ -175,7 +184,14 @@ impl<'s> Render<'s> {
         self.stateful(inner, "reduce", &Reduce::layout(&types, group), global.then_some(self.as_of), state)
     }
 
-    fn stateful(&mut self, input: Pair<'s>, name: &'static str, layout: &Layout, first: Option<Timestamp>, state: impl ClosedTick) -> Pair<'s> {
+    fn stateful(
+        &mut self,
+        input: Pair<'s>,
+        name: &'static str,
+        layout: &Layout,
+        first: Option<Timestamp>,
+        state: impl ClosedTick,
+    ) -> Pair<'s> {
         let counters = self.shared.register(name, self.scope.index());
         let tagged = closed_ticks(exchange(input.oks, layout), name, first, state, counters);
         let made = stateless::split_pair(tagged);
@@ -191,7 +207,12 @@ impl<'s> Render<'s> {
     }
 
     /// Arranges a collection for readers.
-    pub fn serve(&mut self, stream: RowStream<'s>, layout: &Layout, name: &'static str) -> crate::types::RowArranged<'s> {
+    pub fn serve(
+        &mut self,
+        stream: RowStream<'s>,
+        layout: &Layout,
+        name: &'static str,
+    ) -> crate::types::RowArranged<'s> {
         arrange(stream, layout, &[], name)
     }
 }

@@ -37,7 +37,11 @@ fn only<'s>(stream: timely::dataflow::Stream<'s, u64, Parcels>, tag: usize, name
 }
 
 /// Applies `f` to every batch.
-pub fn map<'s>(stream: RowStream<'s>, name: &str, mut f: impl FnMut(UpdateBatch) -> UpdateBatch + 'static) -> RowStream<'s> {
+pub fn map<'s>(
+    stream: RowStream<'s>,
+    name: &str,
+    mut f: impl FnMut(UpdateBatch) -> UpdateBatch + 'static,
+) -> RowStream<'s> {
     stream.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, name, move |_, _| {
         move |input, output| {
             input.for_each(|cap, rows| {
@@ -89,7 +93,11 @@ pub fn constant<'s>(scope: Scope<'s, u64>, batch: Option<UpdateBatch>) -> RowStr
 }
 
 /// The rows of a constant as a batch.
-pub fn constant_batch(rows: &[(Vec<Datum>, Diff)], types: &[SqlType], time: Timestamp) -> Result<UpdateBatch, SqlError> {
+pub fn constant_batch(
+    rows: &[(Vec<Datum>, Diff)],
+    types: &[SqlType],
+    time: Timestamp,
+) -> Result<UpdateBatch, SqlError> {
     let column = |c: usize| -> Result<ArrayRef, SqlError> {
         let values: Vec<Datum> = rows.iter().map(|r| r.0[c].clone()).collect();
         hw_repr::datum::datums_to_array(types[c], &values)
@@ -160,7 +168,9 @@ pub struct ErrorRow {
 
 /// Error rows as a batch.
 pub fn error_batch(rows: &[ErrorRow], time: Timestamp) -> UpdateBatch {
-    let text = |f: &dyn Fn(&ErrorRow) -> String| -> ArrayRef { Arc::new(StringArray::from(rows.iter().map(f).collect::<Vec<_>>())) };
+    let text = |f: &dyn Fn(&ErrorRow) -> String| -> ArrayRef {
+        Arc::new(StringArray::from(rows.iter().map(f).collect::<Vec<_>>()))
+    };
     let columns = vec![
         text(&|r| r.error.code.as_str().to_owned()),
         text(&|r| r.error.message.clone()),

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use timely::container::NoopBuilder;
-use timely::dataflow::operators::core::{Input, Probe};
-use timely::dataflow::operators::core::input::Handle;
 use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::core::input::Handle;
+use timely::dataflow::operators::core::{Input, Probe};
 use timely::progress::Antichain;
 use timely::worker::Worker;
 
@@ -142,7 +142,8 @@ impl State {
         let name = format!("{} {}", spec.id, spec.name);
         let flows = &mut self.flows;
         worker.dataflow_named::<u64, _, _>(&name, |scope| {
-            let mut render = Render { scope, relations: HashMap::new(), as_of: spec.as_of, tokens: vec![], traces: vec![], shared };
+            let mut render =
+                Render { scope, relations: HashMap::new(), as_of: spec.as_of, tokens: vec![], traces: vec![], shared };
             let mut inputs = HashMap::new();
             let own = matches!(spec.kind, FlowKind::Table { .. }).then_some(spec.id);
             for id in spec.inputs.iter().map(|i| i.0).chain(own) {
@@ -152,7 +153,8 @@ impl State {
                 render.relations.insert(id, Relation::Input(stream));
             }
             for (id, flow) in flows.iter() {
-                let served = Relation::Served { oks: flow.oks.clone(), errs: flow.errs.clone(), layout: flow.layout.clone() };
+                let served =
+                    Relation::Served { oks: flow.oks.clone(), errs: flow.errs.clone(), layout: flow.layout.clone() };
                 render.relations.entry(*id).or_insert(served);
             }
             let pair = match &spec.kind {
@@ -223,7 +225,12 @@ impl State {
             let (rows, bytes) = trace_size(&flow.oks);
             flow.served.set(rows, bytes);
             account_traces(&flow.traces);
-            flow.shared.show(worker, shard(&flow.oks, flow.since, frontier), shard(&flow.errs, flow.since, frontier), frontier);
+            flow.shared.show(
+                worker,
+                shard(&flow.oks, flow.since, frontier),
+                shard(&flow.errs, flow.since, frontier),
+                frontier,
+            );
         }
         if moved {
             (self.link.wake)();

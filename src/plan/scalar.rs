@@ -207,9 +207,10 @@ impl ScalarExpr {
     pub fn children(&self) -> Vec<&ScalarExpr> {
         match self {
             ScalarExpr::Column(..) | ScalarExpr::Literal(..) => vec![],
-            ScalarExpr::Call { args, .. } | ScalarExpr::And(args) | ScalarExpr::Or(args) | ScalarExpr::Coalesce(args) => {
-                args.iter().collect()
-            }
+            ScalarExpr::Call { args, .. }
+            | ScalarExpr::And(args)
+            | ScalarExpr::Or(args)
+            | ScalarExpr::Coalesce(args) => args.iter().collect(),
             ScalarExpr::Cast { expr, .. } | ScalarExpr::Not(expr) | ScalarExpr::IsNull(expr) => vec![expr],
             ScalarExpr::Case { branches, otherwise } => {
                 let mut all: Vec<&ScalarExpr> = branches.iter().flat_map(|(c, r)| [c, r]).collect();
@@ -224,7 +225,10 @@ impl ScalarExpr {
         match self {
             ScalarExpr::Column(i, _) => *i = f(*i),
             ScalarExpr::Literal(..) => {}
-            ScalarExpr::Call { args, .. } | ScalarExpr::And(args) | ScalarExpr::Or(args) | ScalarExpr::Coalesce(args) => {
+            ScalarExpr::Call { args, .. }
+            | ScalarExpr::And(args)
+            | ScalarExpr::Or(args)
+            | ScalarExpr::Coalesce(args) => {
                 args.iter_mut().for_each(|a| a.map_columns(f));
             }
             ScalarExpr::Cast { expr, .. } | ScalarExpr::Not(expr) | ScalarExpr::IsNull(expr) => expr.map_columns(f),

@@ -42,10 +42,8 @@ pub async fn execute(
 ) -> Result<SendableRecordBatchStream, SqlError> {
     let plan = bind_tables(plan, &tables, opts.batch_rows)?;
     let state = session(&opts)?;
-    let physical = DefaultPhysicalPlanner::default()
-        .create_physical_plan(&plan, &state)
-        .await
-        .map_err(|e| to_sql_error(&e))?;
+    let physical =
+        DefaultPhysicalPlanner::default().create_physical_plan(&plan, &state).await.map_err(|e| to_sql_error(&e))?;
     execute_stream(physical, Arc::new(TaskContext::from(&state))).map_err(|e| to_sql_error(&e))
 }
 

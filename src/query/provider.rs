@@ -63,7 +63,9 @@ impl QueryTable {
     /// The columns.
     pub fn desc(&self) -> &RelationDesc {
         match self {
-            QueryTable::Snapshot { desc, .. } | QueryTable::Batches { desc, .. } | QueryTable::Stream { desc, .. } => desc,
+            QueryTable::Snapshot { desc, .. } | QueryTable::Batches { desc, .. } | QueryTable::Stream { desc, .. } => {
+                desc
+            }
         }
     }
 }
@@ -123,8 +125,7 @@ impl Provider {
                 filters.iter().for_each(|f| collect_equalities(f, desc, &mut equalities));
                 let prefix = prefix_of(desc, published, &equalities);
                 let types = desc.types();
-                let scan =
-                    Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.batch_rows)?;
+                let scan = Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.batch_rows)?;
                 let scan = Arc::new(scan);
                 Ok(published.shards.iter().map(|s| one(Part::Shard(scan.clone(), s.clone()))).collect())
             }

@@ -14,10 +14,7 @@ pub(crate) type Equalities = BTreeMap<usize, Datum>;
 
 /// True where two values are equal exactly if their encodings are.
 fn seekable(ty: SqlType) -> bool {
-    !matches!(
-        ty,
-        SqlType::Numeric(None) | SqlType::Float4 | SqlType::Float8 | SqlType::Interval | SqlType::Jsonb
-    )
+    !matches!(ty, SqlType::Numeric(None) | SqlType::Float4 | SqlType::Float8 | SqlType::Interval | SqlType::Jsonb)
 }
 
 /// True where `datum` is a value of `ty`, so that encoding it as `ty` is sound.
@@ -44,7 +41,8 @@ pub(crate) fn encode_prefix(types: &[SqlType], published: &PublishedRelation, va
     if values.len() > published.key.len() {
         return None;
     }
-    let key: Vec<SqlType> = published.key.iter().take(values.len()).map(|c| types.get(*c).copied()).collect::<Option<_>>()?;
+    let key: Vec<SqlType> =
+        published.key.iter().take(values.len()).map(|c| types.get(*c).copied()).collect::<Option<_>>()?;
     if !key.iter().zip(values).all(|(ty, d)| seekable(*ty) && fits(d, *ty)) {
         return None;
     }
@@ -57,10 +55,7 @@ pub(crate) fn encode_prefix(types: &[SqlType], published: &PublishedRelation, va
 pub(crate) fn prefix_of(desc: &RelationDesc, published: &PublishedRelation, equalities: &Equalities) -> Vec<u8> {
     let types = desc.types();
     let values: Vec<Datum> = published.key.iter().map_while(|c| equalities.get(c).cloned()).collect();
-    (1..=values.len())
-        .rev()
-        .find_map(|n| encode_prefix(&types, published, &values[..n]))
-        .unwrap_or_default()
+    (1..=values.len()).rev().find_map(|n| encode_prefix(&types, published, &values[..n])).unwrap_or_default()
 }
 
 /// Adds the equalities that must hold for `filter` to be true.

@@ -90,11 +90,11 @@ impl Node {
     pub fn evaluate(&self, input: &Input) -> Result<Val, SqlError> {
         debug_assert!(input.rows > 0);
         match self {
-            Node::Column(i) => input
-                .columns
-                .get(*i)
-                .cloned()
-                .ok_or_else(|| SqlError::internal(format!("expression reads column {i} of {}", input.columns.len()))),
+            Node::Column(i) => {
+                input.columns.get(*i).cloned().ok_or_else(|| {
+                    SqlError::internal(format!("expression reads column {i} of {}", input.columns.len()))
+                })
+            }
             Node::Const(a) => Ok(Val::Const(a.clone())),
             Node::Call(call) => call.evaluate(input),
             Node::And(operands) => evaluate_connective(operands, input, false),
@@ -164,9 +164,8 @@ fn scatter_bools(part: &BooleanArray, at: &BooleanArray) -> BooleanArray {
 
 /// AND (`decided` = false) and OR (`decided` = true).
 fn evaluate_connective(operands: &[Operand], input: &Input, decided: bool) -> Result<Val, SqlError> {
-    let combine = |a: &BooleanArray, b: &BooleanArray| {
-        if decided { or_kleene(a, b) } else { and_kleene(a, b) }.map_err(internal)
-    };
+    let combine =
+        |a: &BooleanArray, b: &BooleanArray| if decided { or_kleene(a, b) } else { and_kleene(a, b) }.map_err(internal);
     let mut acc: Option<BooleanArray> = None;
     for operand in operands {
         let Some(so_far) = acc.take() else {

@@ -14,11 +14,11 @@ mod number;
 mod pattern;
 mod string;
 
-pub(crate) use cast::{cast, cast_may_fail};
 use crate::resolve::is_comparison;
 use crate::value::Val;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
+pub(crate) use cast::{cast, cast_may_fail};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{Datum, SqlError, SqlState, SqlType};
 
@@ -48,7 +48,9 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         Func::JsonGet | Func::JsonGetText | Func::JsonContains | Func::JsonTypeof | Func::JsonArrayLength => {
             json::kernel(func, types)
         }
-        Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch | Func::RegexpReplace => pattern::kernel(func, types),
+        Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch | Func::RegexpReplace => {
+            pattern::kernel(func, types)
+        }
         Func::Concat if types.contains(&SqlType::Jsonb) => json::kernel(func, types),
         _ => string::kernel(func, types),
     }
@@ -70,7 +72,17 @@ pub(crate) fn is_strict(func: Func) -> bool {
 pub(crate) fn reads_any_number(func: Func) -> bool {
     matches!(
         func,
-        Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Eq | Func::Ne | Func::Lt | Func::Le | Func::Gt | Func::Ge
+        Func::Add
+            | Func::Sub
+            | Func::Mul
+            | Func::Div
+            | Func::Mod
+            | Func::Eq
+            | Func::Ne
+            | Func::Lt
+            | Func::Le
+            | Func::Gt
+            | Func::Ge
     )
 }
 
@@ -84,9 +96,9 @@ pub(crate) fn call_may_fail(func: Func, args: &[ScalarExpr]) -> bool {
     match func {
         f if is_comparison(f) => false,
         Func::Div | Func::Mod => !args.get(1).is_some_and(is_safe_divisor),
-        Func::Neg | Func::Abs => args
-            .first()
-            .is_none_or(|a| !matches!(a.ty(), SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))),
+        Func::Neg | Func::Abs => {
+            args.first().is_none_or(|a| !matches!(a.ty(), SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_)))
+        }
         Func::Lower
         | Func::Upper
         | Func::Length
@@ -111,7 +123,9 @@ pub(crate) fn call_may_fail(func: Func, args: &[ScalarExpr]) -> bool {
         | Func::JsonTypeof => false,
         Func::Concat => false,
         Func::Floor | Func::Ceil | Func::Round | Func::Trunc => args.first().is_none_or(|a| a.ty() != SqlType::Float8),
-        Func::Like | Func::ILike => !matches!(args.get(1), Some(ScalarExpr::Literal(Datum::Text(p), _)) if !p.ends_with('\\')),
+        Func::Like | Func::ILike => {
+            !matches!(args.get(1), Some(ScalarExpr::Literal(Datum::Text(p), _)) if !p.ends_with('\\'))
+        }
         _ => true,
     }
 }
@@ -150,10 +164,9 @@ impl<'a, T: ArrowPrimitiveType> Prim<'a, T> {
 /// The array of an argument as what its type says it is.
 pub(crate) fn downcast<A: Array + 'static>(v: &Val) -> Result<&A, SqlError> {
     let array = v.array();
-    array
-        .as_any()
-        .downcast_ref::<A>()
-        .ok_or_else(|| SqlError::internal(format!("a kernel for {} got {}", std::any::type_name::<A>(), array.data_type())))
+    array.as_any().downcast_ref::<A>().ok_or_else(|| {
+        SqlError::internal(format!("a kernel for {} got {}", std::any::type_name::<A>(), array.data_type()))
+    })
 }
 
 /// A primitive column, `f` called on the rows that are not NULL only.

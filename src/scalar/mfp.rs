@@ -60,10 +60,7 @@ impl Mfp {
     /// Applies filters, then projections. Column projections are not copied when every row passes.
     pub fn apply(&self, batch: &RecordBatch) -> MfpOutput {
         let mut rows = Rows {
-            input: Input {
-                columns: batch.columns().iter().cloned().map(Val::Array).collect(),
-                rows: batch.num_rows(),
-            },
+            input: Input { columns: batch.columns().iter().cloned().map(Val::Array).collect(), rows: batch.num_rows() },
             kept: None,
             errors: vec![],
         };
@@ -123,10 +120,12 @@ fn build_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Recor
         schema.clone()
     } else {
         // A column that came in under another spelling of its type (say, another name of UTC) keeps it.
-        let renamed = schema.fields().iter().zip(&columns).map(|(f, c)| Field::new(f.name(), c.data_type().clone(), true));
+        let renamed =
+            schema.fields().iter().zip(&columns).map(|(f, c)| Field::new(f.name(), c.data_type().clone(), true));
         Arc::new(Schema::new(renamed.collect::<Vec<_>>()))
     };
-    RecordBatch::try_new_with_options(schema, columns, &options).expect("projected columns have one length and these types")
+    RecordBatch::try_new_with_options(schema, columns, &options)
+        .expect("projected columns have one length and these types")
 }
 
 fn flatten_and<'a>(e: &'a ScalarExpr, out: &mut Vec<&'a ScalarExpr>) {

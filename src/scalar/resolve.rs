@@ -54,7 +54,8 @@ fn resolve_text_concat(args: &[Option<SqlType>]) -> Option<(Vec<SqlType>, SqlTyp
     let [a, b] = args else { return None };
     let is_text = |t: &Option<SqlType>| t.is_some_and(|t| base(t) == SqlType::Text);
     let only_text_takes = |t: &Option<SqlType>| !matches!(t, Some(SqlType::Bytea | SqlType::Jsonb));
-    let text_wins = is_text(a) || is_text(b) || (a.is_none() || b.is_none()) && only_text_takes(a) && only_text_takes(b);
+    let text_wins =
+        is_text(a) || is_text(b) || (a.is_none() || b.is_none()) && only_text_takes(a) && only_text_takes(b);
     text_wins.then(|| (vec![SqlType::Text, SqlType::Text], SqlType::Text))
 }
 
@@ -74,9 +75,8 @@ fn choose(func: Func, args: &[Option<SqlType>]) -> Result<Signature, SqlError> {
     {
         return Ok(found);
     }
-    let fits = |s: &Signature| {
-        s.args.iter().zip(args).all(|(s, t)| t.is_none_or(|t| can_cast(t, *s, CastContext::Implicit)))
-    };
+    let fits =
+        |s: &Signature| s.args.iter().zip(args).all(|(s, t)| t.is_none_or(|t| can_cast(t, *s, CastContext::Implicit)));
     let mut left: Vec<Signature> = all.into_iter().filter(fits).collect();
     keep_best(&mut left, |s| matches(s, args, |s, t| base(t) == s));
     keep_best(&mut left, |s| matches(s, args, |s, t| base(t) == s || (is_preferred(s) && category(s) == category(t))));
@@ -120,8 +120,11 @@ fn narrow_unknown(left: &mut Vec<Signature>, args: &[Option<SqlType>]) {
     if left.len() > 1 {
         let known: Vec<SqlType> = args.iter().flatten().map(|t| base(*t)).collect();
         if let Some(t) = known.first().filter(|t| known.iter().all(|k| k == *t)) {
-            let same: Vec<Signature> =
-                left.iter().filter(|s| s.args.iter().all(|a| can_cast(*t, *a, CastContext::Implicit))).cloned().collect();
+            let same: Vec<Signature> = left
+                .iter()
+                .filter(|s| s.args.iter().all(|a| can_cast(*t, *a, CastContext::Implicit)))
+                .cloned()
+                .collect();
             if same.len() == 1 {
                 *left = same;
             }
@@ -192,8 +195,13 @@ fn missing(func: Func, args: &[Option<SqlType>]) -> SqlError {
         "operator" => format!("operator does not exist: {call}"),
         _ => format!("function {call} does not exist"),
     };
-    let what = if kind == "operator" { "operator matches the given name and argument types" } else { "function matches the given name and argument types" };
-    SqlError::new(SqlState::UNDEFINED_FUNCTION, message).hint(format!("No {what}. You might need to add explicit type casts."))
+    let what = if kind == "operator" {
+        "operator matches the given name and argument types"
+    } else {
+        "function matches the given name and argument types"
+    };
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
+        .hint(format!("No {what}. You might need to add explicit type casts."))
 }
 
 fn ambiguous(func: Func, args: &[Option<SqlType>]) -> SqlError {

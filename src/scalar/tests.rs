@@ -97,7 +97,11 @@ fn functions_answer_as_postgresql_does() {
         (Func::ILike, vec![txt("ABC"), txt("%b%")], "boolean|t"),
         (Func::RegexMatch, vec![txt("abc"), txt("^a.c$")], "boolean|t"),
         (Func::RegexIMatch, vec![txt("ABC"), txt("b")], "boolean|t"),
-        (Func::RegexMatch, vec![txt("abc"), txt("(a)\\1")], "0A000 regular expression \"(a)\\1\" uses a back reference, which is not supported"),
+        (
+            Func::RegexMatch,
+            vec![txt("abc"), txt("(a)\\1")],
+            "0A000 regular expression \"(a)\\1\" uses a back reference, which is not supported",
+        ),
         (Func::RegexpReplace, vec![txt("foobar"), txt("o(.)"), txt("<\\1>")], "text|f<o>bar"),
         (Func::RegexpReplace, vec![txt("banana"), txt("a"), txt("x"), txt("g")], "text|bxnxnx"),
         (Func::Upper, vec![txt("straße")], "text|STRAßE"),
@@ -135,10 +139,26 @@ fn functions_answer_as_postgresql_does() {
         (Func::Greatest, vec![int(1), ScalarExpr::Literal(Datum::Null, Int4), big("5")], "bigint|5"),
         (Func::Least, vec![int(1), txt("a")], "42804 LEAST types integer and text cannot be matched"),
         (Func::NullIf, vec![int(1), int(1)], "integer|NULL"),
-        (Func::DateTrunc, vec![txt("hour"), ts("2001-02-16 20:38:40")], "timestamp without time zone|2001-02-16 20:00:00"),
-        (Func::DateTrunc, vec![txt("week"), ts("2024-02-29 20:38:40")], "timestamp without time zone|2024-02-26 00:00:00"),
-        (Func::DateTrunc, vec![txt("bogus"), ts("2024-02-29")], "22023 unit \"bogus\" not recognized for type timestamp without time zone"),
-        (Func::DateBin, vec![iv("15 minutes"), ts("2020-02-11 15:44:17"), ts("2001-01-01")], "timestamp without time zone|2020-02-11 15:30:00"),
+        (
+            Func::DateTrunc,
+            vec![txt("hour"), ts("2001-02-16 20:38:40")],
+            "timestamp without time zone|2001-02-16 20:00:00",
+        ),
+        (
+            Func::DateTrunc,
+            vec![txt("week"), ts("2024-02-29 20:38:40")],
+            "timestamp without time zone|2024-02-26 00:00:00",
+        ),
+        (
+            Func::DateTrunc,
+            vec![txt("bogus"), ts("2024-02-29")],
+            "22023 unit \"bogus\" not recognized for type timestamp without time zone",
+        ),
+        (
+            Func::DateBin,
+            vec![iv("15 minutes"), ts("2020-02-11 15:44:17"), ts("2001-01-01")],
+            "timestamp without time zone|2020-02-11 15:30:00",
+        ),
         (Func::Extract, vec![txt("second"), ts("2001-02-16 20:38:05.5")], "numeric|5.500000"),
         (Func::Extract, vec![txt("milliseconds"), ts("2001-02-16 20:38:28.5")], "numeric|28500.000"),
         (Func::Extract, vec![txt("epoch"), iv("5 days 3 hours")], "numeric|442800.000000"),
@@ -146,8 +166,16 @@ fn functions_answer_as_postgresql_does() {
         (Func::Extract, vec![txt("century"), lit(Date, "2000-12-16")], "numeric|20"),
         (Func::Extract, vec![txt("hour"), lit(Date, "2000-12-16")], "0A000 unit \"hour\" not supported for type date"),
         (Func::DatePart, vec![txt("year"), ts("2001-02-16 20:38:40")], "double precision|2001"),
-        (Func::ToChar, vec![ts("2024-02-09 15:04:05.006"), txt("YYYY-MM-DD HH24:MI:SS.MS")], "text|2024-02-09 15:04:05.006"),
-        (Func::ToChar, vec![ts("2024-02-09 15:04:05"), txt("Day, DDth FMMonth HH12 am")], "text|Friday   , 09th February 03 pm"),
+        (
+            Func::ToChar,
+            vec![ts("2024-02-09 15:04:05.006"), txt("YYYY-MM-DD HH24:MI:SS.MS")],
+            "text|2024-02-09 15:04:05.006",
+        ),
+        (
+            Func::ToChar,
+            vec![ts("2024-02-09 15:04:05"), txt("Day, DDth FMMonth HH12 am")],
+            "text|Friday   , 09th February 03 pm",
+        ),
         (Func::ToTimestamp, vec![f8("1284352323.5")], "timestamp with time zone|2010-09-13 04:32:03.5+00"),
         (Func::JsonGet, vec![js("{\"a\": {\"b\":\"foo\"}}"), txt("a")], "jsonb|{\"b\": \"foo\"}"),
         (Func::JsonGetText, vec![js("[1,2,3]"), int(-1)], "text|3"),
@@ -190,7 +218,8 @@ fn casts_answer_as_postgresql_does() {
 
 fn batch(columns: Vec<Vec<Option<i32>>>) -> RecordBatch {
     let arrays: Vec<ArrayRef> = columns.into_iter().map(|c| Arc::new(Int32Array::from(c)) as ArrayRef).collect();
-    let fields: Vec<Field> = (0..arrays.len()).map(|i| Field::new(format!("x{i}"), arrays[i].data_type().clone(), true)).collect();
+    let fields: Vec<Field> =
+        (0..arrays.len()).map(|i| Field::new(format!("x{i}"), arrays[i].data_type().clone(), true)).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length")
 }
 
@@ -214,7 +243,8 @@ fn and_guards_its_later_operands() {
     let guard = call(Func::Ne, vec![col(0), int(0)]);
     let risky = call(Func::Gt, vec![call(Func::Div, vec![int(1), col(0)]), int(0)]);
     let input = batch(vec![vec![Some(0), Some(1), None, Some(-1)]]);
-    let filter = Mfp::new(&[ScalarExpr::And(vec![guard.clone(), risky.clone()])], &[col(0)], &[SqlType::Int4]).expect("compiles");
+    let filter = Mfp::new(&[ScalarExpr::And(vec![guard.clone(), risky.clone()])], &[col(0)], &[SqlType::Int4])
+        .expect("compiles");
     let out = filter.apply(&input);
     assert!(out.errors.is_empty());
     assert_eq!(out.kept.expect("rows are missing").values(), &[1]);
@@ -232,9 +262,21 @@ fn plain_columns_are_not_copied() {
 }
 
 fn expression() -> impl Strategy<Value = ScalarExpr> {
-    let leaf = prop_oneof![Just(col(0)), Just(col(1)), (-3..4i32).prop_map(int), Just(ScalarExpr::Literal(Datum::Null, SqlType::Int4))];
+    let leaf = prop_oneof![
+        Just(col(0)),
+        Just(col(1)),
+        (-3..4i32).prop_map(int),
+        Just(ScalarExpr::Literal(Datum::Null, SqlType::Int4))
+    ];
     leaf.prop_recursive(4, 24, 3, |inner| {
-        let arithmetic = prop_oneof![Just(Func::Add), Just(Func::Sub), Just(Func::Mul), Just(Func::Div), Just(Func::Mod), Just(Func::NullIf)];
+        let arithmetic = prop_oneof![
+            Just(Func::Add),
+            Just(Func::Sub),
+            Just(Func::Mul),
+            Just(Func::Div),
+            Just(Func::Mod),
+            Just(Func::NullIf)
+        ];
         let pair = (inner.clone(), inner.clone());
         let condition = (pair.clone(), pair.clone(), any::<bool>()).prop_map(|((a, b), (c, d), and)| {
             let both = vec![call(Func::Lt, vec![a, b]), call(Func::Ne, vec![c, d])];

@@ -16,8 +16,8 @@ use crate::files::{FileHandle, FileSystem, file_error};
 use crate::{DataDir, TickRecord};
 use hw_repr::{SqlError, SqlState};
 use segment::{
-    FrameAt, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX, SegmentHeader, SegmentReader, damage, encode_frame,
-    frame_len, segment_name, segment_sequence,
+    FrameAt, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX, SegmentHeader, SegmentReader, damage, encode_frame, frame_len,
+    segment_name, segment_sequence,
 };
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
@@ -332,7 +332,8 @@ fn recover_tail(fs: &dyn FileSystem, dir: &Path, sequence: u64) -> Result<(Tail,
             path.display()
         ));
     }
-    let mut current = Current { file: reader.file, path, header, end: offset, synced: offset, allocated: len, sync_failed: false };
+    let mut current =
+        Current { file: reader.file, path, header, end: offset, synced: offset, allocated: len, sync_failed: false };
     if torn.is_some() {
         current.clear_from(offset)?;
     }

@@ -10,7 +10,11 @@ use hw_sql::ParsedStatement;
 use std::collections::BTreeSet;
 
 impl Session {
-    pub(super) async fn run_ddl(&mut self, mut statement: Statement, parsed: &ParsedStatement) -> Result<Executed, SqlError> {
+    pub(super) async fn run_ddl(
+        &mut self,
+        mut statement: Statement,
+        parsed: &ParsedStatement,
+    ) -> Result<Executed, SqlError> {
         let tag = tag(&statement);
         let mut notices = skipped_notices(&statement);
         if let Some(notice) = self.same_definition(&statement) {
@@ -20,8 +24,7 @@ impl Session {
         tracing::debug!(statement = %parsed.text, "ddl");
         statement = self.contact_upstream(statement).await?;
         let owner = self.user.clone();
-        let answer =
-            self.handle.request(|reply| Command::Ddl { statement: Box::new(statement), owner, reply }).await?;
+        let answer = self.handle.request(|reply| Command::Ddl { statement: Box::new(statement), owner, reply }).await?;
         notices.extend(answer.notices.into_iter().map(|error| Notice { severity: "NOTICE", error }));
         let mut executed = done(Outcome::Complete { tag });
         executed.notices = notices;
@@ -89,7 +92,8 @@ impl Session {
         let catalog = self.handle.snapshot.load_full();
         for id in relations {
             let Some(object) = catalog.get(id) else { continue };
-            let ObjectKind::Source(desc @ SourceDesc { connector: SourceConnector::Kafka(_), .. }) = &object.kind else {
+            let ObjectKind::Source(desc @ SourceDesc { connector: SourceConnector::Kafka(_), .. }) = &object.kind
+            else {
                 continue;
             };
             let upstream = external::upstream(desc, &*catalog)?;
@@ -102,7 +106,9 @@ impl Session {
 }
 
 /// Runs what waits for the network off the connection's task.
-pub(super) async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, SqlError> + Send + 'static) -> Result<T, SqlError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, SqlError> + Send + 'static,
+) -> Result<T, SqlError> {
     tokio::task::spawn_blocking(f).await.map_err(|e| SqlError::internal(format!("background work failed: {e}")))?
 }
 
@@ -129,4 +135,3 @@ fn skipped_notices(statement: &Statement) -> Vec<Notice> {
     };
     skipped.iter().map(notice).collect()
 }
-

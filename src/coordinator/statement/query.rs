@@ -58,7 +58,8 @@ impl Session {
         let (system, user): (Vec<GlobalId>, Vec<GlobalId>) = ids.iter().partition(|id| catalog.is_system(**id));
         let mut out = HashMap::new();
         for id in system {
-            let object = self.object(id).ok_or_else(|| SqlError::internal(format!("system relation {id} is missing")))?;
+            let object =
+                self.object(id).ok_or_else(|| SqlError::internal(format!("system relation {id} is missing")))?;
             out.insert(id, self.system_table(&object).await?);
         }
         if user.is_empty() {
@@ -67,7 +68,9 @@ impl Session {
         let snapshot = self.handle.request(|reply| Command::Read { ids: user, reply }).await?;
         for (id, table) in snapshot.tables {
             let table = match table {
-                ReadTable::Arranged { desc, published, .. } => QueryTable::Snapshot { desc, published, as_of: snapshot.as_of },
+                ReadTable::Arranged { desc, published, .. } => {
+                    QueryTable::Snapshot { desc, published, as_of: snapshot.as_of }
+                }
                 ReadTable::Source { object, desc, to } => self.source_table(&object, desc, to).await?,
             };
             out.insert(id, table);
@@ -89,7 +92,12 @@ impl Session {
     }
 
     /// A source has no arrangement: its messages are read again, from its start to where it is now.
-    async fn source_table(&self, object: &Arc<Object>, desc: RelationDesc, to: Option<BTreeMap<i32, i64>>) -> Result<QueryTable, SqlError> {
+    async fn source_table(
+        &self,
+        object: &Arc<Object>,
+        desc: RelationDesc,
+        to: Option<BTreeMap<i32, i64>>,
+    ) -> Result<QueryTable, SqlError> {
         let catalog = self.handle.snapshot.load_full();
         let (source, output) = match &object.kind {
             ObjectKind::SourceOutput { source, output, .. } => (catalog.get(*source), *output),
@@ -109,13 +117,15 @@ impl Session {
         };
         let starts = external::start_positions(&source_desc.connector);
         let from: BTreeMap<i32, i64> = to.keys().map(|p| (*p, starts.get(p).copied().unwrap_or(0))).collect();
-        let mut wanted: Vec<Vec<usize>> = relations_of(&source, source_desc, &*catalog).iter().map(|_| vec![]).collect();
+        let mut wanted: Vec<Vec<usize>> =
+            relations_of(&source, source_desc, &*catalog).iter().map(|_| vec![]).collect();
         if let Some(columns) = wanted.get_mut(output) {
             *columns = (0..desc.arity()).collect();
         }
         let schema = desc.schema();
         let provider = Arc::new(move || {
-            let reader = external::open_reader(&source, &upstream, &wanted, from.clone(), Some(to.clone()), READER_BUFFER_BYTES);
+            let reader =
+                external::open_reader(&source, &upstream, &wanted, from.clone(), Some(to.clone()), READER_BUFFER_BYTES);
             hw_query::stream_of(schema.clone(), read_all(reader, output))
         });
         Ok(QueryTable::Stream { desc, provider })
@@ -166,7 +176,11 @@ fn read_all(
                     _ => tokio::time::sleep(Duration::from_millis(2)).await,
                 }
             }
-            ready = taken.into_iter().rev().filter_map(|mut b| (output < b.outputs.len()).then(|| b.outputs.swap_remove(output))).collect();
+            ready = taken
+                .into_iter()
+                .rev()
+                .filter_map(|mut b| (output < b.outputs.len()).then(|| b.outputs.swap_remove(output)))
+                .collect();
         }
     })
 }
@@ -183,7 +197,13 @@ impl Drop for Ender {
     }
 }
 
-fn subscription_rows(s: Subscription, desc: RelationDesc, progress: bool, up_to: Option<u64>, ender: Ender) -> RowStream {
+fn subscription_rows(
+    s: Subscription,
+    desc: RelationDesc,
+    progress: bool,
+    up_to: Option<u64>,
+    ender: Ender,
+) -> RowStream {
     let state = (s.updates, s.as_of, ender, false);
     stream::unfold(state, move |(mut updates, mut seen, ender, over)| {
         let desc = desc.clone();
@@ -202,7 +222,10 @@ fn subscription_rows(s: Subscription, desc: RelationDesc, progress: bool, up_to:
                         seen = upper;
                         let last = up_to.is_some_and(|t| upper >= t);
                         if progress {
-                            return Some((progress_row(&desc, up_to.map_or(upper, |t| upper.min(t))), (updates, seen, ender, last)));
+                            return Some((
+                                progress_row(&desc, up_to.map_or(upper, |t| upper.min(t))),
+                                (updates, seen, ender, last),
+                            ));
                         }
                         if last {
                             return None;
@@ -211,8 +234,11 @@ fn subscription_rows(s: Subscription, desc: RelationDesc, progress: bool, up_to:
                     Some(SubscribeEvent::Error(e)) => return Some((Err(e), (updates, seen, ender, true))),
                     None if up_to.is_some_and(|t| seen >= t) => return None,
                     None => {
-                        let e = SqlError::new(SqlState::LIMIT_EXCEEDED, "the subscription was ended: the client does not keep up")
-                            .hint(format!("Resume with AS OF {seen}."));
+                        let e = SqlError::new(
+                            SqlState::LIMIT_EXCEEDED,
+                            "the subscription was ended: the client does not keep up",
+                        )
+                        .hint(format!("Resume with AS OF {seen}."));
                         return Some((Err(e), (updates, seen, ender, true)));
                     }
                 }
@@ -239,7 +265,13 @@ fn batch_of(desc: &RelationDesc, columns: Vec<ArrayRef>, rows: usize) -> Result<
     RecordBatch::try_new_with_options(desc.schema(), columns, &options).map_err(|e| SqlError::internal(e.to_string()))
 }
 
-fn change_rows(desc: &RelationDesc, progress: bool, time: u64, rows: &RecordBatch, diffs: Vec<i64>) -> Result<RecordBatch, SqlError> {
+fn change_rows(
+    desc: &RelationDesc,
+    progress: bool,
+    time: u64,
+    rows: &RecordBatch,
+    diffs: Vec<i64>,
+) -> Result<RecordBatch, SqlError> {
     let n = rows.num_rows();
     let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![time as i64; n]))];
     if progress {
@@ -277,4 +309,3 @@ fn rows_to_batch(desc: &RelationDesc, rows: &[Vec<Datum>]) -> Result<RecordBatch
     }
     crate::tables::with_schema(columns, rows.len(), desc)
 }
-

@@ -117,7 +117,10 @@ impl Settings {
     /// Schemas that unqualified names are looked up in.
     pub(crate) fn search_path(&self) -> Vec<String> {
         let path = &self.values["search_path"];
-        path.split(',').map(|s| s.trim().trim_matches('"').to_string()).filter(|s| !s.is_empty() && s != "$user").collect()
+        path.split(',')
+            .map(|s| s.trim().trim_matches('"').to_string())
+            .filter(|s| !s.is_empty() && s != "$user")
+            .collect()
     }
 }
 
@@ -152,8 +155,11 @@ fn parse_ms(value: &str) -> Result<u64, SqlError> {
     };
     match number.parse::<f64>().map(|n| n * factor) {
         Ok(ms) if ms.is_finite() && ms <= f64::from(i32::MAX) => Ok(ms.round() as u64),
-        _ => Err(SqlError::new(SqlState::INVALID_PARAMETER, format!("invalid value for parameter \"statement_timeout\": \"{value}\""))
-            .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")),
+        _ => Err(SqlError::new(
+            SqlState::INVALID_PARAMETER,
+            format!("invalid value for parameter \"statement_timeout\": \"{value}\""),
+        )
+        .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")),
     }
 }
 
@@ -175,7 +181,10 @@ mod tests {
         let mut s = Settings::new("t".into());
         assert_eq!(s.set("nonsense", Some("1".into())).map_err(|e| e.code), Err(SqlState::UNDEFINED_OBJECT));
         assert!(s.set("server_version", Some("1".into())).is_err());
-        assert_eq!(s.set("TimeZone", Some("Europe/Berlin".into())).map_err(|e| e.code), Err(SqlState::FEATURE_NOT_SUPPORTED));
+        assert_eq!(
+            s.set("TimeZone", Some("Europe/Berlin".into())).map_err(|e| e.code),
+            Err(SqlState::FEATURE_NOT_SUPPORTED)
+        );
         assert!(s.set("TimeZone", Some("UTC".into())).is_ok());
     }
 }

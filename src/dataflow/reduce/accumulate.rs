@@ -2,9 +2,7 @@
 
 use super::float_sum::FloatSum;
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{
-    DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256};
 use hw_plan::{Aggregate, AggregateFunc};
 use hw_repr::datum::Float;
 use hw_repr::encoding::RowCodec;
@@ -99,7 +97,13 @@ impl Acc {
     }
 
     /// Appends the result, encoded.
-    pub fn finish(&self, agg: &Aggregate, arg: Option<SqlType>, codec: &RowCodec, out: &mut Vec<u8>) -> Result<(), SqlError> {
+    pub fn finish(
+        &self,
+        agg: &Aggregate,
+        arg: Option<SqlType>,
+        codec: &RowCodec,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SqlError> {
         if let Acc::Extreme(values) = self {
             let mut present = values.iter().filter(|(_, n)| **n > 0).map(|(v, _)| v);
             let best = if agg.func == AggregateFunc::Min { present.next() } else { present.next_back() };
@@ -127,7 +131,9 @@ impl Acc {
                 };
                 if agg.func == AggregateFunc::Sum && agg.ty == SqlType::Int8 {
                     let sum = sum.to_i128().and_then(|v| i64::try_from(v).ok());
-                    return sum.map(Datum::Int8).ok_or_else(|| SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range"));
+                    return sum
+                        .map(Datum::Int8)
+                        .ok_or_else(|| SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range"));
                 }
                 let sum = Numeric::from_decimal(narrow(*sum)?, scale)?;
                 numeric_result(sum, *n, agg)

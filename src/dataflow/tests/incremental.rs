@@ -162,7 +162,9 @@ fn run(workers: usize, seed: u64) {
     let mut followed = vec![];
     for (i, (plan, arity)) in plans.iter().enumerate() {
         let id = 10 + i as u32;
-        engine.install(spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] }, 0)).expect("a view");
+        engine
+            .install(spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] }, 0))
+            .expect("a view");
         let (sink, from) = SubscribeSink::channel(10_000);
         engine.subscribe(GlobalId(id), 0, true, sink).expect("a subscription");
         followed.push((from, Rows::new()));
@@ -196,7 +198,11 @@ fn run(workers: usize, seed: u64) {
             wait(&engine, id, tick);
             let expected = naive(plan, &tables);
             let published = engine.published(GlobalId(id)).expect("installed");
-            assert_eq!(read(&published, *arity, tick), expected, "plan {i}, tick {tick}, {workers} workers, seed {seed}");
+            assert_eq!(
+                read(&published, *arity, tick),
+                expected,
+                "plan {i}, tick {tick}, {workers} workers, seed {seed}"
+            );
             let (from, contents) = &mut followed[i];
             loop {
                 match from.recv_timeout(Duration::from_secs(20)).expect("progress") {

@@ -27,8 +27,7 @@ fn desc() -> RelationDesc {
 /// Each run becomes a sorted run of views of at most two rows, on shard `run % shards`.
 fn publish(runs: &[Vec<Change>], shards: usize, since: u64, upper: u64) -> Arc<PublishedRelation> {
     let codec = RowCodec::new(&[SqlType::Int8, SqlType::Text]);
-    let mut out: Vec<PublishedShard> =
-        (0..shards).map(|_| PublishedShard { since, upper, runs: vec![] }).collect();
+    let mut out: Vec<PublishedShard> = (0..shards).map(|_| PublishedShard { since, upper, runs: vec![] }).collect();
     for (at, run) in runs.iter().enumerate() {
         let mut rows: Vec<(Vec<u8>, u64, i64)> = run
             .iter()
@@ -60,7 +59,11 @@ fn scan(id: u32) -> LogicalPlanBuilder {
     LogicalPlanBuilder::scan(table_name(GlobalId(id)), source, None).expect("scan")
 }
 
-async fn run(plan: LogicalPlan, tables: Vec<(u32, QueryTable)>, batch_rows: usize) -> Result<Vec<RecordBatch>, SqlError> {
+async fn run(
+    plan: LogicalPlan,
+    tables: Vec<(u32, QueryTable)>,
+    batch_rows: usize,
+) -> Result<Vec<RecordBatch>, SqlError> {
     let tables: HashMap<GlobalId, QueryTable> = tables.into_iter().map(|(id, t)| (GlobalId(id), t)).collect();
     let opts = QueryOptions { batch_rows, ..QueryOptions::default() };
     let mut stream = execute(plan, tables, opts).await?;
@@ -198,10 +201,7 @@ async fn joins_and_aggregates_over_snapshots_and_batches() {
     let v: ArrayRef = Arc::new(StringArray::from(vec!["two", "nine"]));
     let k: ArrayRef = Arc::new(Int64Array::from(vec![2, 9]));
     let batch = RecordBatch::try_new(desc().schema(), vec![v, k]).expect("batch");
-    let tables = vec![
-        (1, snapshot(&published, 19)),
-        (2, QueryTable::Batches { desc: desc(), batches: vec![batch] }),
-    ];
+    let tables = vec![(1, snapshot(&published, 19)), (2, QueryTable::Batches { desc: desc(), batches: vec![batch] })];
     let right = scan(2).alias("r").and_then(|p| p.build()).expect("plan");
     let plan = scan(1)
         .alias("l")

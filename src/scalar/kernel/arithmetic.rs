@@ -2,7 +2,9 @@
 
 use super::{Kernel, Prim, build, datetime, division_by_zero, downcast, is_exact_number, out_of_range, unsupported};
 use crate::value::{Val, strict_nulls};
-use arrow::array::{Array, ArrayRef, Decimal128Array, Int16Array, Int32Array, Int64Array, LargeBinaryArray, LargeBinaryBuilder};
+use arrow::array::{
+    Array, ArrayRef, Decimal128Array, Int16Array, Int32Array, Int64Array, LargeBinaryArray, LargeBinaryBuilder,
+};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{ArrowPrimitiveType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};

@@ -5,14 +5,12 @@ use super::{Kernel, Prim, build, downcast, is_exact_number, out_of_range};
 use crate::civil::{self, DAY};
 use crate::resolve::{CastContext, can_cast};
 use crate::value::{Val, internal, strict_nulls};
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int32Array, StringArray, StringBuilder, TimestampMicrosecondArray,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, StringArray, StringBuilder, TimestampMicrosecondArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use hw_repr::numeric::Numeric;
 use hw_repr::{SqlError, SqlState, SqlType, datum, text};
@@ -30,7 +28,9 @@ pub(crate) fn cast_may_fail(from: SqlType, to: SqlType, explicit: bool) -> bool 
         (Int2, Numeric(Some((p, s)))) => i16::from(p) - i16::from(s) < 5,
         (Int4, Numeric(Some((p, s)))) => i16::from(p) - i16::from(s) < 10,
         (Int8, Numeric(Some((p, s)))) => i16::from(p) - i16::from(s) < 19,
-        (Numeric(Some((p, s))), Numeric(Some((q, r)))) => r < s || i16::from(q) - i16::from(r) < i16::from(p) - i16::from(s),
+        (Numeric(Some((p, s))), Numeric(Some((q, r)))) => {
+            r < s || i16::from(q) - i16::from(r) < i16::from(p) - i16::from(s)
+        }
         (Float4, Float8) | (Bool, Int4) | (Int4, Bool) => false,
         (Time, Interval) | (Interval, Time) => false,
         (Timestamp, TimestampTz) | (TimestampTz, Timestamp) | (Timestamp | TimestampTz, Date | Time) => false,
@@ -137,7 +137,10 @@ where
 {
     let out = build::<T>(rows, a.nulls().cloned(), |i| {
         let s = a.value(i);
-        if !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()) && let Ok(v) = s.parse::<T::Native>() {
+        if !s.is_empty()
+            && s.bytes().all(|b| b.is_ascii_digit())
+            && let Ok(v) = s.parse::<T::Native>()
+        {
             return Ok(v);
         }
         let v = match text::parse(to, s)? {
@@ -236,8 +239,12 @@ fn from_exact(from: SqlType, to: SqlType) -> Kernel {
             if (min..=max).contains(&v) { Ok(v) } else { Err(out_of_range(to)) }
         };
         Ok(match to {
-            Int2 => Arc::new(build::<Int16Type>(rows, nulls, |i| Ok(whole(i, i16::MIN.into(), i16::MAX.into())? as i16))?),
-            Int4 => Arc::new(build::<Int32Type>(rows, nulls, |i| Ok(whole(i, i32::MIN.into(), i32::MAX.into())? as i32))?),
+            Int2 => {
+                Arc::new(build::<Int16Type>(rows, nulls, |i| Ok(whole(i, i16::MIN.into(), i16::MAX.into())? as i16))?)
+            }
+            Int4 => {
+                Arc::new(build::<Int32Type>(rows, nulls, |i| Ok(whole(i, i32::MIN.into(), i32::MAX.into())? as i32))?)
+            }
             Int8 => Arc::new(build::<Int64Type>(rows, nulls, |i| whole(i, i64::MIN, i64::MAX))?),
             Float8 => Arc::new(build::<Float64Type>(rows, nulls, |i| Ok(a.get(i)?.to_f64()))?),
             Float4 => Arc::new(build::<Float32Type>(rows, nulls, |i| Ok(a.get(i)?.to_f64() as f32))?),

@@ -62,10 +62,9 @@ fn satisfies(func: Func, o: Ordering) -> bool {
 
 /// The result on rows where an argument is NULL is unspecified (or NULL).
 fn compare(func: Func, ty: SqlType, args: &[Val], rows: usize) -> Result<BooleanArray, SqlError> {
-    let arrow_compares = !matches!(
-        ty,
-        SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(None) | SqlType::Interval | SqlType::Jsonb
-    ) && args[0].array().data_type() == args[1].array().data_type();
+    let arrow_compares =
+        !matches!(ty, SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(None) | SqlType::Interval | SqlType::Jsonb)
+            && args[0].array().data_type() == args[1].array().data_type();
     if arrow_compares {
         let op = match func {
             Func::Eq => cmp::eq,
@@ -128,7 +127,8 @@ fn orderer<'a>(ty: SqlType, a: &'a Val, b: &'a Val) -> Result<Orderer<'a>, SqlEr
         }
         SqlType::Numeric(None) => by!(LargeBinaryArray, |x: &[u8], y: &[u8]| x[..key_len(x)].cmp(&y[..key_len(y)])),
         SqlType::Interval => {
-            let span = |v: arrow::datatypes::IntervalMonthDayNano| interval_span(v.months, v.days, v.nanoseconds / 1_000);
+            let span =
+                |v: arrow::datatypes::IntervalMonthDayNano| interval_span(v.months, v.days, v.nanoseconds / 1_000);
             by!(IntervalMonthDayNanoArray, move |x, y| span(x).cmp(&span(y)))
         }
         SqlType::Jsonb => {

@@ -132,7 +132,11 @@ fn date_and_days(args: &[Val], rows: usize, sub: bool) -> Result<ArrayRef, SqlEr
         }
         let by = i64::from(b.get(i));
         let day = i64::from(d) + if sub { -by } else { by };
-        if (civil::DATE_MIN..civil::DATE_END).contains(&day) { Ok(day as i32) } else { Err(out_of_range(SqlType::Date)) }
+        if (civil::DATE_MIN..civil::DATE_END).contains(&day) {
+            Ok(day as i32)
+        } else {
+            Err(out_of_range(SqlType::Date))
+        }
     };
     Ok(Arc::new(build::<Date32Type>(rows, strict_nulls(args), f)?))
 }
@@ -261,8 +265,12 @@ fn bin(stride: IntervalValue, ts: i64, origin: i64) -> Result<i64, SqlError> {
 /// The canonical name of a unit of time, PostgreSQL's abbreviations included.
 pub(super) fn unit_name(unit: &str) -> Option<&'static str> {
     Some(match unit.trim().to_ascii_lowercase().as_str() {
-        "microsecond" | "microseconds" | "us" | "usec" | "usecs" | "microsecon" | "usecond" | "useconds" => "microseconds",
-        "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" | "millisecon" | "msecond" | "mseconds" => "milliseconds",
+        "microsecond" | "microseconds" | "us" | "usec" | "usecs" | "microsecon" | "usecond" | "useconds" => {
+            "microseconds"
+        }
+        "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" | "millisecon" | "msecond" | "mseconds" => {
+            "milliseconds"
+        }
         "second" | "seconds" | "s" | "sec" | "secs" => "second",
         "minute" | "minutes" | "m" | "min" | "mins" => "minute",
         "hour" | "hours" | "h" | "hr" | "hrs" => "hour",

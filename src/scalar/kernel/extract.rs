@@ -68,9 +68,12 @@ impl<'a> Source<'a> {
             }
             Source::Date(a) => match a.get(row) {
                 i32::MAX | i32::MIN => return Err(infinite()),
-                d => day_part(name, d.into()).or_else(|| (name == "epoch").then(|| Numeric::from_i64(i64::from(d) * 86_400))),
+                d => day_part(name, d.into())
+                    .or_else(|| (name == "epoch").then(|| Numeric::from_i64(i64::from(d) * 86_400))),
             },
-            Source::Time(a) => time_part(name, a.get(row)).or_else(|| (name == "epoch").then(|| seconds(a.get(row).into()))?),
+            Source::Time(a) => {
+                time_part(name, a.get(row)).or_else(|| (name == "epoch").then(|| seconds(a.get(row).into()))?)
+            }
             Source::Stamp(a) => stamp_part(name, a.get(row), ty)?,
             Source::Span(a) => {
                 let v = a.get(row);

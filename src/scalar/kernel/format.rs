@@ -8,7 +8,17 @@ use hw_plan::Func;
 use hw_repr::{SqlError, SqlType};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -16,9 +26,9 @@ const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX
 
 /// Patterns, longer before their prefixes. All but the names are recognised in either case.
 const PATTERNS: [&str; 43] = [
-    "HH24", "HH12", "HH", "MI", "SSSSS", "SSSS", "SS", "MS", "US", "Y,YYY", "YYYY", "YYY", "YY", "Y", "IYYY", "IYY", "IY",
-    "IDDD", "ID", "IW", "MONTH", "MON", "MM", "DAY", "DDD", "DD", "DY", "D", "WW", "W", "CC", "J", "Q", "RM", "A.M.", "P.M.",
-    "AM", "PM", "FF3", "FF6", "TZH", "OF", "TZ",
+    "HH24", "HH12", "HH", "MI", "SSSSS", "SSSS", "SS", "MS", "US", "Y,YYY", "YYYY", "YYY", "YY", "Y", "IYYY", "IYY",
+    "IY", "IDDD", "ID", "IW", "MONTH", "MON", "MM", "DAY", "DDD", "DD", "DY", "D", "WW", "W", "CC", "J", "Q", "RM",
+    "A.M.", "P.M.", "AM", "PM", "FF3", "FF6", "TZH", "OF", "TZ",
 ];
 
 /// The kernel of `to_char`.
@@ -131,7 +141,13 @@ fn write_name(name: &str, spelled: &str, width: usize, filled: bool, out: &mut S
 }
 
 /// Writes one pattern; a number it wrote can take an ordinal suffix.
-fn write_pattern(t: &Parts, pattern: &str, spelled: &str, filled: bool, out: &mut String) -> Result<Option<i64>, SqlError> {
+fn write_pattern(
+    t: &Parts,
+    pattern: &str,
+    spelled: &str,
+    filled: bool,
+    out: &mut String,
+) -> Result<Option<i64>, SqlError> {
     let weekday = (t.days + 4).rem_euclid(7);
     let ordinal_day = t.days - civil::days_from_civil(t.year, 1, 1) + 1;
     match pattern {

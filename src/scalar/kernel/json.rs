@@ -80,7 +80,8 @@ impl<'a> Docs<'a> {
 }
 
 fn parse(s: &str) -> Result<Value, SqlError> {
-    serde_json::from_str(s).map_err(|e| SqlError::new(SqlState::DATA_CORRUPTED, format!("stored jsonb is not JSON: {e}")))
+    serde_json::from_str(s)
+        .map_err(|e| SqlError::new(SqlState::DATA_CORRUPTED, format!("stored jsonb is not JSON: {e}")))
 }
 
 /// An element by key or by position, which counts from the end where negative.
@@ -181,7 +182,9 @@ fn rank(v: &Value) -> u8 {
 
 fn order_values(a: &Value, b: &Value) -> Result<Ordering, SqlError> {
     Ok(match (a, b) {
-        (Value::Number(a), Value::Number(b)) => Numeric::parse(&a.to_string())?.cmp_value(&Numeric::parse(&b.to_string())?),
+        (Value::Number(a), Value::Number(b)) => {
+            Numeric::parse(&a.to_string())?.cmp_value(&Numeric::parse(&b.to_string())?)
+        }
         (Value::String(a), Value::String(b)) => a.cmp(b),
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (Value::Array(a), Value::Array(b)) => {

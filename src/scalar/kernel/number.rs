@@ -32,8 +32,12 @@ pub(super) fn kernel(func: Func, types: &[SqlType], _ty: SqlType) -> Result<Kern
             };
             Ok(Box::new(move |args, rows| unary_numeric(args, rows, op)))
         }
-        [SqlType::Numeric(_), SqlType::Int4] if func == Func::Round => Ok(Box::new(|args, rows| digits(args, rows, true))),
-        [SqlType::Numeric(_), SqlType::Int4] if func == Func::Trunc => Ok(Box::new(|args, rows| digits(args, rows, false))),
+        [SqlType::Numeric(_), SqlType::Int4] if func == Func::Round => {
+            Ok(Box::new(|args, rows| digits(args, rows, true)))
+        }
+        [SqlType::Numeric(_), SqlType::Int4] if func == Func::Trunc => {
+            Ok(Box::new(|args, rows| digits(args, rows, false)))
+        }
         _ => Err(unsupported(func, types).hint("Cast the arguments to double precision.")),
     }
 }

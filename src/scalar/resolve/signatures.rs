@@ -14,7 +14,22 @@ const NUM: SqlType = Numeric(None);
 const INTS: [SqlType; 3] = [Int2, Int4, Int8];
 const NUMBERS: [SqlType; 6] = [Int2, Int4, Int8, NUM, Float4, Float8];
 const ALL: [SqlType; 16] = [
-    Bool, Int2, Int4, Int8, Float4, Float8, NUM, Text, Bytea, Date, Time, Timestamp, TimestampTz, Interval, Uuid, Jsonb,
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    NUM,
+    Text,
+    Bytea,
+    Date,
+    Time,
+    Timestamp,
+    TimestampTz,
+    Interval,
+    Uuid,
+    Jsonb,
 ];
 
 fn sig(args: &[SqlType], result: SqlType) -> Signature {
@@ -48,7 +63,9 @@ pub(crate) fn signatures(func: Func) -> Vec<Signature> {
         | Func::Exp
         | Func::Ln
         | Func::Sign => mathematics(func),
-        Func::DateTrunc | Func::DateBin | Func::Extract | Func::DatePart | Func::ToChar | Func::ToTimestamp => datetime(func),
+        Func::DateTrunc | Func::DateBin | Func::Extract | Func::DatePart | Func::ToChar | Func::ToTimestamp => {
+            datetime(func)
+        }
         Func::JsonGet => vec![sig(&[Jsonb, Text], Jsonb), sig(&[Jsonb, Int4], Jsonb)],
         Func::JsonGetText => vec![sig(&[Jsonb, Text], Text), sig(&[Jsonb, Int4], Text)],
         Func::JsonContains => vec![sig(&[Jsonb, Jsonb], Bool)],
@@ -120,7 +137,8 @@ fn mathematics(func: Func) -> Vec<Signature> {
 }
 
 fn datetime(func: Func) -> Vec<Signature> {
-    let parts = |result| [Date, Time, Timestamp, TimestampTz, Interval].iter().map(|t| sig(&[Text, *t], result)).collect();
+    let parts =
+        |result| [Date, Time, Timestamp, TimestampTz, Interval].iter().map(|t| sig(&[Text, *t], result)).collect();
     match func {
         Func::DateTrunc => vec![
             sig(&[Text, Timestamp], Timestamp),

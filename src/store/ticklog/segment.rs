@@ -100,7 +100,9 @@ pub fn damage(path: &Path, offset: u64, what: &str) -> SqlError {
         SqlState::DATA_CORRUPTED,
         format!("the tick log is damaged: file \"{}\", offset {offset}: {what}", path.display()),
     )
-    .hint("Restore the file from a backup. The server does not start on a damaged log, so that nothing is lost silently.")
+    .hint(
+        "Restore the file from a backup. The server does not start on a damaged log, so that nothing is lost silently.",
+    )
 }
 
 /// Encodes a frame: header, payload, padding.
