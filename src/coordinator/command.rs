@@ -26,8 +26,6 @@ pub(crate) enum Command {
     Subscribe { request: SubscribeRequest, reply: Reply<Subscription> },
     /// Ends one.
     Unsubscribe { id: u64 },
-    /// A tick's record is on disk, or could not be written.
-    Durable { time: Timestamp, result: Result<(), SqlError> },
     /// A new password verifier for a role.
     SetPassword { role: String, password: Option<String>, reply: Reply<()> },
     /// Merges every arrangement into one batch.

@@ -54,6 +54,9 @@ pub(crate) struct PendingWrite {
 /// An acknowledgement that waits for a tick to be durable.
 pub(crate) type Ack = Box<dyn FnOnce(Result<(), SqlError>) + Send>;
 
+/// (tick, outcome) of records that the log is done with, in order.
+pub(crate) type Durables = Arc<std::sync::Mutex<Vec<(Timestamp, Result<(), SqlError>)>>>;
+
 /// All mutable state of the server.
 pub(crate) struct Core {
     pub catalog: Catalog,
@@ -62,6 +65,9 @@ pub(crate) struct Core {
     /// `None` only during recovery.
     pub log: Option<LogWriter>,
     pub tx: mpsc::WeakSender<Command>,
+    /// What the log's thread has to say; never longer than the log's own queue.
+    pub durables: Durables,
+    pub wake: Arc<tokio::sync::Notify>,
     pub flows: BTreeMap<GlobalId, Flow>,
     pub sources: BTreeMap<GlobalId, LiveSource>,
     pub writes: VecDeque<PendingWrite>,
@@ -148,6 +154,8 @@ impl Core {
 
     /// One round: progress of dataflows, hydration, ticks, reads.
     fn turn(&mut self) {
+        let durables = std::mem::take(&mut *self.durables.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        durables.into_iter().for_each(|(time, result)| self.on_durable(time, result));
         self.observe_progress();
         self.step_hydration();
         self.poll_sources();
@@ -183,7 +191,6 @@ impl Core {
             }
             Command::Subscribe { request, reply } => self.start_subscribe(request, reply),
             Command::Unsubscribe { id } => self.end_subscribe(id),
-            Command::Durable { time, result } => self.on_durable(time, result),
             Command::SetPassword { role, password, reply } => self.set_password(role, password, reply),
             Command::Compact { reply } => self.start_compact(reply),
             Command::Flush { reply } => self.flushes.push((self.acked.max(self.read_ts), reply)),
@@ -294,8 +301,31 @@ impl Core {
             Ok(verifier) => verifier,
             Err(e) => return drop(reply.send(Err(e))),
         };
-        self.changes.push(CatalogChange::SetRolePassword { role, verifier });
-        self.change_acks.push(Box::new(move |r| drop(reply.send(r))));
+        let change = CatalogChange::SetRolePassword { role, verifier };
+        self.commit_changes(vec![change], Box::new(move |r| drop(reply.send(r))));
+    }
+
+    /// One tick that carries catalog changes: checked first, then logged, then applied; `ack` is told when the tick is
+    /// durable. Returns its time, or `None` where nothing was done.
+    pub(crate) fn commit_changes(&mut self, changes: Vec<CatalogChange>, ack: Ack) -> Option<Timestamp> {
+        // The log must never hold a change that the catalog refuses.
+        if let Err(e) = self.snapshot.load().with_changes(&changes) {
+            ack(Err(e));
+            return None;
+        }
+        self.changes.extend(changes.iter().cloned());
+        self.change_acks.push(ack);
+        let time = self.close_tick();
+        match self.catalog.apply(time, &changes) {
+            Ok(snapshot) => self.snapshot.store(snapshot),
+            Err(e) => {
+                // The log has it: the catalog is rebuilt from there at the next start.
+                tracing::error!(error = %e, "the catalog could not be written");
+                self.read_only = Some(e);
+                return None;
+            }
+        }
+        Some(time)
     }
 
     /// Closes what is pending, waits for the log, ends the workers.

@@ -40,21 +40,11 @@ impl Core {
             let _ = reply.send(Ok(DdlDone { notices: effect.notices }));
             return;
         }
-        self.changes.extend(effect.changes.iter().cloned());
         let notices = effect.notices;
-        self.change_acks.push(Box::new(move |result| {
+        let ack = Box::new(move |result: Result<(), SqlError>| {
             let _ = reply.send(result.map(|()| DdlDone { notices }));
-        }));
-        let time = self.close_tick();
-        match self.catalog.apply(time, &effect.changes) {
-            Ok(snapshot) => self.snapshot.store(snapshot),
-            Err(e) => {
-                // The log has it: the catalog is rebuilt from there at the next start.
-                tracing::error!(error = %e, "the catalog could not be written");
-                self.read_only = Some(e);
-                return;
-            }
-        }
+        });
+        let Some(time) = self.commit_changes(effect.changes.clone(), ack) else { return };
         for id in effect.dropped {
             self.forget(id);
         }

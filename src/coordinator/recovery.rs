@@ -35,28 +35,24 @@ pub(crate) fn recover(
     metrics: Arc<arc_swap::ArcSwap<String>>,
 ) -> Result<Core, SqlError> {
     let dir = DataDir::open(&config.data_dir)?;
-    let mut catalog = Catalog::open(dir.path())?;
     let (log, recovered) = TickLog::open(&dir)?;
+    let mut catalog = Catalog::open_up_to(&dir.catalog_path(), recovered.last_time)?;
     if let Some(warning) = &recovered.torn {
         tracing::warn!("{warning}");
     }
     let replayed = replay_catalog(&log, &mut catalog)?;
-    if let Some(password) = &config.initial_password
-        && replayed.last == 0
-    {
-        let verifier = Some(hw_catalog::scram::verifier(password)?);
-        let change = CatalogChange::SetRolePassword { role: "headwater".into(), verifier };
-        catalog.apply(1, &[change])?;
-    }
     snapshot.store(catalog.snapshot());
     let engine = Engine::start(EngineConfig { workers: config.workers })?;
-    engine.set_waker(Arc::new(move || wake.notify_one()));
+    let notify = wake.clone();
+    engine.set_waker(Arc::new(move || notify.notify_one()));
     let mut core = Core {
         catalog,
         snapshot,
         engine,
         log: None,
         tx,
+        durables: crate::core::Durables::default(),
+        wake,
         flows: BTreeMap::new(),
         sources: BTreeMap::new(),
         writes: VecDeque::new(),
@@ -81,6 +77,13 @@ pub(crate) fn recover(
     core.restore_tables(&log)?;
     core.restore_views()?;
     core.log = Some(LogWriter::start(log)?);
+    if let Some(password) = &config.initial_password
+        && replayed.last == 0
+    {
+        let verifier = Some(hw_catalog::scram::verifier(password)?);
+        let change = CatalogChange::SetRolePassword { role: "headwater".into(), verifier };
+        core.commit_changes(vec![change], Box::new(|_| {}));
+    }
     Ok(core)
 }
 

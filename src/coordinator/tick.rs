@@ -4,7 +4,7 @@
 //! dataflow; after [`LAG_LIMIT`] it closes anyway for commits, and what lags is set apart. It enters the workers at
 //! once while its record is being written; nothing of it is shown before the record is durable.
 
-use crate::command::{Command, Reply};
+use crate::command::Reply;
 use crate::core::{Ack, Core, LAG_LIMIT, now_ms};
 use crate::tables::{Checked, Overlay};
 use hw_repr::{GlobalId, Timestamp, UpdateBatch};
@@ -91,14 +91,13 @@ impl Core {
 
     fn submit(&mut self, record: TickRecord, time: Timestamp, acks: Vec<Ack>) {
         self.acks.push_back((time, acks));
-        let tx = self.tx.clone();
         let Some(log) = &self.log else { return };
+        let (durables, wake) = (self.durables.clone(), self.wake.clone());
         log.submit(
             record,
             Box::new(move |result| {
-                if let Some(tx) = tx.upgrade() {
-                    let _ = tx.blocking_send(Command::Durable { time, result });
-                }
+                durables.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((time, result));
+                wake.notify_one();
             }),
         );
     }
