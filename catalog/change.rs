@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// One change.
-#[expect(clippy::large_enum_variant, reason = "most changes are objects, and they are few")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CatalogChange {
     /// `CREATE SCHEMA`, owned by the superuser. Its OID follows from the schemas and roles made before it.

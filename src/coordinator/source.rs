@@ -19,6 +19,9 @@ const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes a live reader may hold decoded.
 pub(crate) const READER_BUFFER_BYTES: usize = 32 << 20;
 
+/// What a background watermark query found.
+type Probed = Option<Result<BTreeMap<i32, i64>, SqlError>>;
+
 /// One source that exists in the catalog.
 pub(crate) struct LiveSource {
     /// The source object.
@@ -39,7 +42,7 @@ pub(crate) struct LiveSource {
     pub dead: VecDeque<DeadLetterRow>,
     reader: Option<Box<dyn SourceReader>>,
     taken: VecDeque<SourceBatch>,
-    probe: Arc<Mutex<Option<Result<BTreeMap<i32, i64>, SqlError>>>>,
+    probe: Arc<Mutex<Probed>>,
     probe_at: Instant,
     probing: bool,
     ends: BTreeMap<i32, i64>,
@@ -217,11 +220,10 @@ impl Core {
     pub(crate) fn poll_sources(&mut self) {
         for source in self.sources.values_mut() {
             match &source.reader {
-                Some(reader) => {
-                    if source.taken.is_empty() && !source.paused {
-                        source.taken.extend(reader.try_take(TICK_SOURCE_BYTES_MAX));
-                    }
+                Some(reader) if source.taken.is_empty() && !source.paused => {
+                    source.taken.extend(reader.try_take(TICK_SOURCE_BYTES_MAX));
                 }
+                Some(_) => {}
                 None if matches!(source.connector, SourceConnector::Kafka(_)) => {
                     source.follow_end();
                 }

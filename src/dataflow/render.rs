@@ -17,6 +17,7 @@ use std::sync::Arc;
 use timely::dataflow::Scope;
 
 /// Where a [`FlowPlan::Get`] finds its relation.
+#[expect(clippy::large_enum_variant, reason = "one a relation while a dataflow is built")]
 pub enum Relation<'s> {
     /// An input of this dataflow.
     Input(RowStream<'s>),

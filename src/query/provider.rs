@@ -40,6 +40,8 @@ pub enum QueryTable {
         desc: RelationDesc,
         /// What the workers published.
         published: Arc<PublishedRelation>,
+        /// The same rows by other keys: a scan takes the arrangement whose key the filters fix furthest.
+        indexes: Vec<Arc<PublishedRelation>>,
         /// The time to read.
         as_of: Timestamp,
     },
@@ -120,10 +122,10 @@ impl Provider {
         match &self.table {
             QueryTable::Batches { batches, .. } => Ok(vec![one(Part::Batches(batches.clone()))]),
             QueryTable::Stream { provider, .. } => Ok(vec![one(Part::Stream(provider.clone()))]),
-            QueryTable::Snapshot { desc, published, as_of } => {
+            QueryTable::Snapshot { desc, published, indexes, as_of } => {
                 let mut equalities = self.equalities.clone();
                 filters.iter().for_each(|f| collect_equalities(f, desc, &mut equalities));
-                let prefix = prefix_of(desc, published, &equalities);
+                let (published, prefix) = best_of(desc, published, indexes, &equalities);
                 let types = desc.types();
                 let scan = Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.batch_rows)?;
                 let scan = Arc::new(scan);
@@ -241,4 +243,21 @@ fn narrow(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> DfResul
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| wrap(SqlError::internal("a batch lacks a column of its relation")))?;
     RecordBatch::try_new_with_options(schema.clone(), narrowed, &options).map_err(DataFusionError::from)
+}
+
+/// The arrangement whose key has the longest prefix fixed by `equalities`, and that prefix's bytes.
+fn best_of<'a>(
+    desc: &RelationDesc,
+    published: &'a Arc<PublishedRelation>,
+    indexes: &'a [Arc<PublishedRelation>],
+    equalities: &Equalities,
+) -> (&'a Arc<PublishedRelation>, Vec<u8>) {
+    let mut best = (published, prefix_of(desc, published, equalities));
+    for index in indexes {
+        let prefix = prefix_of(desc, index, equalities);
+        if prefix.len() > best.1.len() {
+            best = (index, prefix);
+        }
+    }
+    best
 }

@@ -110,7 +110,7 @@ fn name_items(select: &mut Select) {
         if fresh && is_column && (!wildcard || single) {
             continue;
         }
-        let unique = if fresh && !(wildcard && !single) { name } else { format!("{name}{MARK}{n}") };
+        let unique = if fresh && (single || !wildcard) { name } else { format!("{name}{MARK}{n}") };
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
     }
 }

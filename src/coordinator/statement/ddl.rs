@@ -75,7 +75,9 @@ impl Session {
             }
             Statement::CreateMaterializedView { ref plan, .. } => {
                 let mut relations = BTreeSet::new();
-                plan.for_each_get(&mut |id, _| drop(relations.insert(id)));
+                plan.for_each_get(&mut |id, _| {
+                    relations.insert(id);
+                });
                 self.refresh_ends(relations).await?;
                 Ok(statement)
             }

@@ -68,8 +68,8 @@ impl Session {
         let snapshot = self.handle.request(|reply| Command::Read { ids: user, reply }).await?;
         for (id, table) in snapshot.tables {
             let table = match table {
-                ReadTable::Arranged { desc, published, .. } => {
-                    QueryTable::Snapshot { desc, published, as_of: snapshot.as_of }
+                ReadTable::Arranged { desc, published, indexes } => {
+                    QueryTable::Snapshot { desc, published, indexes, as_of: snapshot.as_of }
                 }
                 ReadTable::Source { object, desc, to } => self.source_table(&object, desc, to).await?,
             };

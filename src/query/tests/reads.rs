@@ -51,7 +51,7 @@ fn publish(runs: &[Vec<Change>], shards: usize, since: u64, upper: u64) -> Arc<P
 }
 
 fn snapshot(published: &Arc<PublishedRelation>, as_of: u64) -> QueryTable {
-    QueryTable::Snapshot { desc: desc(), published: published.clone(), as_of }
+    QueryTable::Snapshot { desc: desc(), published: published.clone(), indexes: vec![], as_of }
 }
 
 fn scan(id: u32) -> LogicalPlanBuilder {

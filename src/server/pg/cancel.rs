@@ -41,8 +41,8 @@ impl CancelRegistry {
         loop {
             keys.next_pid = keys.next_pid.checked_add(1).unwrap_or(1);
             let pid = keys.next_pid;
-            if !keys.by_pid.contains_key(&pid) {
-                keys.by_pid.insert(pid, (secret, slot.clone()));
+            if let std::collections::hash_map::Entry::Vacant(e) = keys.by_pid.entry(pid) {
+                e.insert((secret, slot.clone()));
                 return CancelHandle { pid, secret, slot, registry: self.clone() };
             }
         }
