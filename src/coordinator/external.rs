@@ -7,6 +7,21 @@ use hw_plan::{CatalogView, ConnectionDesc, Object, ObjectKind, SourceConnector, 
 use hw_repr::{GlobalId, SqlError, SqlState};
 use hw_store::DeadLetterRow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+/// Makes the reader of a generator's events `[from, to)`, or from `from` on.
+pub type MakeReader = dyn Fn(i64, Option<i64>) -> Box<dyn SourceReader> + Send + Sync;
+
+static GENERATOR: OnceLock<Box<MakeReader>> = OnceLock::new();
+
+/// From here on this process's generator sources read what `make` gives, so that a benchmark can feed events that were
+/// made before its clock starts. Only the first call counts.
+pub fn feed_generators_from(make: Box<MakeReader>) {
+    let _ = GENERATOR.set(make);
+}
+
+/// First position and end per partition.
+pub(crate) type Marks = BTreeMap<i32, (i64, i64)>;
 
 /// How to reach what feeds a source.
 #[derive(Clone, Debug)]
@@ -28,7 +43,8 @@ pub(crate) fn upstream(desc: &SourceDesc, catalog: &dyn CatalogView) -> Result<U
     }
 }
 
-/// Positions of a source's first rows. Kafka starts are resolved at CREATE; partitions that appear later start at 0.
+/// Positions of a source's first rows. Kafka starts are resolved at CREATE; partitions that
+/// appear later begin where they are first seen, which is logged.
 pub(crate) fn start_positions(connector: &SourceConnector) -> BTreeMap<i32, i64> {
     match connector {
         SourceConnector::Nexmark(_) => BTreeMap::from([(0, 0)]),
@@ -39,22 +55,26 @@ pub(crate) fn start_positions(connector: &SourceConnector) -> BTreeMap<i32, i64>
     }
 }
 
-/// Starts a reader of `[from, to)`, or of everything from `from` on.
+/// Starts a reader of `[from, to)`, or of everything from `from` on. Batches end at the `cuts`.
 pub(crate) fn open_reader(
     object: &Object,
     upstream: &Upstream,
     wanted: &[Vec<usize>],
     from: BTreeMap<i32, i64>,
     to: Option<BTreeMap<i32, i64>>,
+    cuts: BTreeMap<i32, Vec<i64>>,
     buffer_bytes: usize,
 ) -> Result<Box<dyn SourceReader>, SqlError> {
     let ObjectKind::Source(desc) = &object.kind else {
         return Err(SqlError::internal(format!("\"{}\" is not a source", object.name)));
     };
-    let options = ReaderOptions { max_buffer_bytes: buffer_bytes, ..ReaderOptions::default() };
+    let options = ReaderOptions { max_buffer_bytes: buffer_bytes, cuts, ..ReaderOptions::default() };
     match (&desc.connector, upstream) {
         (SourceConnector::Nexmark(n), _) => {
             let at = |m: &BTreeMap<i32, i64>| m.get(&0).copied().unwrap_or(0);
+            if let Some(make) = GENERATOR.get() {
+                return Ok(make(at(&from), to.as_ref().map(at)));
+            }
             Ok(Box::new(NexmarkReader::start(n, at(&from), to.as_ref().map(at), options)?))
         }
         (SourceConnector::Kafka(k), Upstream::Connection(connection)) => {
@@ -71,12 +91,11 @@ pub(crate) fn open_reader(
     }
 }
 
-/// The end of each partition now. Waits for the broker (08001 within 10 s).
-pub(crate) fn upstream_ends(object: &Object, upstream: &Upstream) -> Result<BTreeMap<i32, i64>, SqlError> {
+/// First position and end of each partition now. Waits for the broker (08001 within 10 s).
+pub(crate) fn upstream_marks(object: &Object, upstream: &Upstream) -> Result<Marks, SqlError> {
     match (&object.kind, upstream) {
         (ObjectKind::Source(SourceDesc { connector: SourceConnector::Kafka(k), .. }), Upstream::Connection(c)) => {
-            let marks = KafkaConnector::new(c)?.watermarks(&k.topic)?;
-            Ok(marks.into_iter().map(|(p, (_, high))| (p, high)).collect())
+            KafkaConnector::new(c)?.watermarks(&k.topic)
         }
         (ObjectKind::Source(SourceDesc { connector: SourceConnector::Nexmark(n), .. }), _) => {
             let elapsed_ms = (crate::core::now_ms() as i64 - n.epoch_ms).max(0);
@@ -84,7 +103,7 @@ pub(crate) fn upstream_ends(object: &Object, upstream: &Upstream) -> Result<BTre
             let due = n.events_per_second.map(|r| elapsed_ms.saturating_mul(r as i64) / 1000);
             // Without a pace and without an end nothing is due until somebody reads.
             let end = due.unwrap_or(if n.events.is_some() { limit } else { 0 }).min(limit);
-            Ok(BTreeMap::from([(0, end)]))
+            Ok(BTreeMap::from([(0, (0, end))]))
         }
         _ => Ok(BTreeMap::new()),
     }
@@ -100,13 +119,25 @@ pub(crate) fn resolve_source(desc: &mut SourceDesc, catalog: &dyn CatalogView) -
     let up = upstream(desc, catalog)?;
     match (&mut desc.connector, up) {
         (SourceConnector::Kafka(k), Upstream::Connection(c)) => {
-            let start = KafkaConnector::new(&c)?.resolve_start(k)?;
+            let connector = KafkaConnector::new(&c)?;
+            let start = connector.resolve_start(k)?;
+            refuse_compacted(&k.topic, connector.describe_topic(&k.topic)?.cleanup_policy.as_deref())?;
             k.start = StartAt::Offsets(start);
         }
         (SourceConnector::Nexmark(n), _) => n.epoch_ms = crate::core::now_ms() as i64,
         _ => {}
     }
     Ok(())
+}
+
+/// A compacted topic cannot give a range twice, which views and recovery depend on.
+fn refuse_compacted(topic: &str, policy: Option<&str>) -> Result<(), SqlError> {
+    if !policy.unwrap_or_default().split(',').any(|p| p.trim() == "compact") {
+        return Ok(());
+    }
+    Err(SqlError::unsupported(format!("topic \"{topic}\" is compacted, which is not supported yet"))
+        .detail("Its cleanup.policy contains \"compact\": the broker removes messages that have been read.")
+        .hint("Use a topic with cleanup.policy=delete; the messages of a compacted topic can be copied into one."))
 }
 
 /// A connector's dead letter as the tick log keeps it.

@@ -25,6 +25,8 @@ pub struct CoordinatorConfig {
     pub memory_limit: Option<usize>,
     /// Password of the superuser in a new data directory.
     pub initial_password: Option<String>,
+    /// Views keep nothing for readers; for benchmarks of the dataflow alone.
+    pub discard_views: bool,
 }
 
 /// What a client must show to log in.
@@ -54,6 +56,8 @@ pub struct ScramVerifier {
 #[derive(Clone)]
 enum Phase {
     Starting,
+    /// The catalog is loaded, so that clients can be authenticated; statements wait.
+    Catalog,
     Ready,
     Failed(SqlError),
 }
@@ -83,8 +87,10 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
     let metrics = Arc::new(arc_swap::ArcSwap::from_pointee(String::new()));
     let (weak, shared, notify, figures) = (tx.downgrade(), snapshot.clone(), wake.clone(), metrics.clone());
     tokio::spawn(async move {
+        let early = phase_tx.clone();
+        let loaded = move || drop(early.send(Phase::Catalog));
         let started =
-            tokio::task::spawn_blocking(move || recovery::recover(&config, shared, weak, notify, figures)).await;
+            tokio::task::spawn_blocking(move || recovery::recover(&config, shared, weak, notify, figures, loaded)).await;
         let mut core: Core = match started {
             Ok(Ok(core)) => core,
             Ok(Err(e)) => return drop(phase_tx.send(Phase::Failed(e))),
@@ -114,12 +120,21 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
 impl CoordinatorHandle {
     /// Waits until statements are answered. Errors where recovery failed.
     pub async fn ready(&self) -> Result<(), SqlError> {
+        self.reaches(|p| matches!(p, Phase::Ready)).await
+    }
+
+    /// Waits until roles and objects are known, which is before statements are answered. Errors where recovery failed.
+    pub async fn catalog_loaded(&self) -> Result<(), SqlError> {
+        self.reaches(|p| matches!(p, Phase::Catalog | Phase::Ready)).await
+    }
+
+    async fn reaches(&self, wanted: impl Fn(&Phase) -> bool) -> Result<(), SqlError> {
         let mut phase = self.phase.clone();
-        let reached = phase.wait_for(|p| !matches!(p, Phase::Starting)).await;
+        let reached = phase.wait_for(|p| wanted(p) || matches!(p, Phase::Failed(_))).await;
         match reached.map(|p| p.clone()) {
-            Ok(Phase::Ready) => Ok(()),
             Ok(Phase::Failed(e)) => Err(e),
-            _ => Err(SqlError::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down")),
+            Ok(_) => Ok(()),
+            Err(_) => Err(SqlError::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down")),
         }
     }
 
@@ -128,8 +143,11 @@ impl CoordinatorHandle {
         matches!(*self.phase.borrow(), Phase::Ready)
     }
 
-    /// Makes what is pending durable and stops the workers.
+    /// Makes what is pending durable and stops the workers. During recovery nothing is pending.
     pub async fn shutdown(&self) {
+        if !self.is_ready() {
+            return;
+        }
         let (reply, done) = oneshot::channel();
         if self.tx.send(Command::Shutdown { reply }).await.is_ok() {
             let _ = done.await;

@@ -16,6 +16,7 @@ mod ddl;
 mod external;
 mod handle;
 mod hydrate;
+mod ranges;
 mod read;
 mod recovery;
 pub mod session;
@@ -26,5 +27,6 @@ mod system;
 mod tables;
 mod tick;
 
+pub use external::{MakeReader, feed_generators_from};
 pub use handle::{AuthRule, CoordinatorConfig, CoordinatorHandle, ScramVerifier, start};
 pub use session::{Executed, Notice, Outcome, Prepared, RowStream, Session, TransactionStatus};

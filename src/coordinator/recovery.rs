@@ -6,6 +6,7 @@
 use crate::CoordinatorConfig;
 use crate::command::Command;
 use crate::core::{Core, Stats};
+use crate::ranges::{Ranges, digest};
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
@@ -21,18 +22,43 @@ use tokio::sync::mpsc;
 #[derive(Default)]
 struct Replayed {
     last: Timestamp,
-    positions: BTreeMap<(GlobalId, i32), SourcePosition>,
+    positions: BTreeMap<(GlobalId, i32), Advance>,
     dead: Vec<DeadLetterRow>,
     written: BTreeSet<GlobalId>,
 }
 
-/// Opens everything in `config.data_dir` and brings the dataflows to the last durable tick. Blocks.
+/// How one partition of a source advanced.
+struct Advance {
+    first: SourcePosition,
+    /// What followed.
+    ranges: Ranges,
+    next: i64,
+}
+
+impl Advance {
+    fn take_in(known: &mut BTreeMap<(GlobalId, i32), Advance>, p: SourcePosition) {
+        match known.get_mut(&(p.source, p.partition)) {
+            Some(a) => {
+                a.ranges.push(p.partition, a.next, p.next, digest(&p));
+                a.next = p.next;
+            }
+            None => {
+                let a = Advance { first: p, ranges: Ranges::default(), next: p.next };
+                known.insert((p.source, p.partition), a);
+            }
+        }
+    }
+}
+
+/// Opens everything in `config.data_dir` and brings the dataflows to the last durable tick; says when the catalog is
+/// there. Blocks.
 pub(crate) fn recover(
     config: &CoordinatorConfig,
     snapshot: Arc<arc_swap::ArcSwap<hw_catalog::CatalogSnapshot>>,
     tx: mpsc::WeakSender<Command>,
     wake: Arc<tokio::sync::Notify>,
     metrics: Arc<arc_swap::ArcSwap<String>>,
+    catalog_loaded: impl FnOnce(),
 ) -> Result<Core, SqlError> {
     let dir = DataDir::open(&config.data_dir)?;
     let (log, recovered) = TickLog::open(&dir)?;
@@ -42,12 +68,15 @@ pub(crate) fn recover(
     }
     let replayed = replay_catalog(&log, &mut catalog)?;
     snapshot.store(catalog.snapshot());
-    let engine = Engine::start(EngineConfig { workers: config.workers })?;
+    catalog_loaded();
+    let engine = Engine::start(EngineConfig { workers: config.workers, discard_views: config.discard_views })?;
     let notify = wake.clone();
     engine.set_waker(Arc::new(move || notify.notify_one()));
     let mut core = Core {
+        snapshot: Arc::new(arc_swap::ArcSwap::new(catalog.snapshot())),
         catalog,
-        snapshot,
+        visible: snapshot,
+        undurable: VecDeque::new(),
         engine,
         log: None,
         tx,
@@ -59,6 +88,10 @@ pub(crate) fn recover(
         changes: vec![],
         change_acks: vec![],
         reads: vec![],
+        errors_asked: vec![],
+        holds: vec![],
+        changed: BTreeMap::new(),
+        recovered_at: (replayed.last > 0).then(Instant::now),
         flushes: vec![],
         acks: VecDeque::new(),
         subscriptions: Subscriptions::default(),
@@ -99,7 +132,7 @@ fn replay_catalog(log: &TickLog, catalog: &mut Catalog) -> Result<Replayed, SqlE
         }
         out.written.extend(record.tables.iter().map(|t| t.table));
         for position in record.positions {
-            out.positions.insert((position.source, position.partition), position);
+            Advance::take_in(&mut out.positions, position);
         }
         out.dead.extend(record.dead_letters);
     }
@@ -112,9 +145,9 @@ impl Core {
         for object in objects.iter().filter(|o| matches!(o.kind, ObjectKind::Source(_))) {
             self.add_source(object)?;
         }
-        for ((source, partition), position) in &replayed.positions {
+        for ((source, _), advance) in &replayed.positions {
             if let Some(source) = self.sources.get_mut(source) {
-                source.positions.insert(*partition, position.next);
+                source.restore(&advance.first, &advance.ranges, advance.next);
             }
         }
         for row in &replayed.dead {

@@ -4,7 +4,7 @@
 
 use crate::types::{Parcels, RowStream};
 use hw_repr::{Timestamp, UpdateBatch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use timely::container::NoopBuilder;
@@ -32,10 +32,23 @@ impl Counters {
 
 /// State that takes the changes of one time after the other. Both forms of state fit behind it.
 pub trait ClosedTick: 'static {
-    /// Takes all changes of `time`; the tagged changes of the output.
-    fn tick(&mut self, time: Timestamp, changes: Vec<UpdateBatch>) -> Parcels;
+    /// Takes some changes of the tick.
+    fn absorb(&mut self, batch: &UpdateBatch);
+    /// All changes of the tick at `time` were absorbed: the next part of the output's changes. After `None` the next
+    /// tick begins.
+    fn emit(&mut self, time: Timestamp) -> Option<Parcels>;
     /// Rows and bytes held.
     fn size(&self) -> (usize, usize);
+}
+
+/// Rows absorbed, or parts emitted times 8192, after which the operator yields: one tick may be a whole history.
+const FUEL_ROWS: usize = 65_536;
+const EMIT_COST: usize = 8192;
+
+/// A time whose changes are being collected.
+struct Tick {
+    capability: Capability<Timestamp>,
+    changes: VecDeque<UpdateBatch>,
 }
 
 /// Runs `state` on the closed times of a stream. With `first`, that time is handed over even without changes.
@@ -46,28 +59,67 @@ pub fn closed_ticks<'s>(
     mut state: impl ClosedTick,
     counters: Arc<Counters>,
 ) -> Stream<'s, u64, Parcels> {
-    stream.unary_frontier::<NoopBuilder<Parcels>, _, _, _>(Pipeline, name, move |capability, _| {
-        let mut pending: BTreeMap<Timestamp, (Capability<Timestamp>, Vec<UpdateBatch>)> = BTreeMap::new();
+    let scope = stream.scope();
+    stream.unary_frontier::<NoopBuilder<Parcels>, _, _, _>(Pipeline, name, move |capability, info| {
+        let activator = scope.activator_for(info.address);
+        let mut pending: BTreeMap<Timestamp, Tick> = BTreeMap::new();
         if let Some(time) = first {
-            pending.insert(time, (capability.delayed(&time), vec![]));
+            pending.insert(time, Tick { capability: capability.delayed(&time), changes: VecDeque::new() });
         }
         drop(capability);
         move |(input, frontier), output| {
             input.for_each(|cap, rows| {
-                for batch in rows.0.drain(..) {
-                    let slot = pending.entry(batch.time).or_insert_with(|| (cap.delayed(&batch.time, 0), vec![]));
-                    slot.1.push(batch);
+                for batch in rows.0.drain(..).filter(|b| !b.is_empty()) {
+                    let make = || Tick { capability: cap.delayed(&batch.time, 0), changes: VecDeque::new() };
+                    pending.entry(batch.time).or_insert_with(make).changes.push_back(batch);
                 }
             });
-            while let Some(entry) = pending.first_entry().filter(|e| !frontier.less_equal(e.key())) {
-                let (time, (capability, changes)) = entry.remove_entry();
-                let mut parcels = state.tick(time, changes);
-                if !parcels.0.is_empty() {
-                    output.session_with_builder(&capability).give_container(&mut parcels);
+            let mut fuel = FUEL_ROWS;
+            let mut worked = false;
+            while let Some(mut entry) = pending.first_entry().filter(|e| !frontier.less_equal(e.key())) {
+                worked = true;
+                let time = *entry.key();
+                let tick = entry.get_mut();
+                while fuel > 0
+                    && let Some(batch) = tick.changes.pop_front()
+                {
+                    let now = batch.len().min(fuel);
+                    state.absorb(&slice(&batch, 0, now));
+                    fuel -= now;
+                    if now < batch.len() {
+                        tick.changes.push_front(slice(&batch, now, batch.len() - now));
+                    }
                 }
+                let mut done = false;
+                while fuel > 0 && !done {
+                    match state.emit(time) {
+                        Some(mut parcels) if !parcels.0.is_empty() => {
+                            output.session_with_builder(&tick.capability).give_container(&mut parcels);
+                            fuel = fuel.saturating_sub(EMIT_COST);
+                        }
+                        Some(_) => fuel = fuel.saturating_sub(EMIT_COST / 4),
+                        None => done = true,
+                    }
+                }
+                if !done {
+                    activator.activate();
+                    break;
+                }
+                entry.remove();
+            }
+            if worked {
                 let (rows, bytes) = state.size();
                 counters.set(rows, bytes);
             }
         }
     })
+}
+
+/// Some rows of a batch, shared.
+fn slice(batch: &UpdateBatch, at: usize, len: usize) -> UpdateBatch {
+    if at == 0 && len == batch.len() {
+        return batch.clone();
+    }
+    let diffs = batch.diffs.as_ref().map(|d| Arc::new(d.slice(at, len)));
+    UpdateBatch { rows: batch.rows.slice(at, len), diffs, time: batch.time }
 }

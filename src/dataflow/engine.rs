@@ -25,11 +25,13 @@ const COMPACT_EFFORT: usize = 1 << 20;
 pub struct EngineConfig {
     /// Threads, 1 to 256.
     pub workers: usize,
+    /// Views are computed, and their changes dropped instead of arranged; for benchmarks.
+    pub discard_views: bool,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { workers: 1 }
+        EngineConfig { workers: 1, discard_views: false }
     }
 }
 
@@ -97,7 +99,8 @@ impl Engine {
                 }
             });
             senders.push(to);
-            links.push(Mutex::new(Some(Link { commands, wake, compacting: compacting.clone() })));
+            let discard_views = config.discard_views;
+            links.push(Mutex::new(Some(Link { commands, wake, compacting: compacting.clone(), discard_views })));
         }
         let (up, started) = unbounded();
         let up = Mutex::new(up);
@@ -314,6 +317,11 @@ impl Engine {
 
     fn shared(&self, flow: GlobalId) -> Option<Arc<FlowShared>> {
         self.lock().entries.get(&flow).map(|e| e.shared.clone())
+    }
+
+    /// Times from here on can be read. 0 for an unknown flow.
+    pub fn since(&self, flow: GlobalId) -> Timestamp {
+        self.lock().entries.get(&flow).map_or(0, |e| e.since)
     }
 
     /// Changes below this time are complete and shown on all workers. 0 for an unknown flow.

@@ -84,13 +84,6 @@ impl Layout {
         self.row_codec.decode_columns(rows, &self.wanted)
     }
 
-    /// Rows of key bytes alone, where the key is every column in order.
-    pub fn decode_key_batch(&self, mut rows: &mut dyn ExactSizeIterator<Item = &[u8]>) -> RecordBatch {
-        let count = rows.len();
-        let columns = self.key_codec.decode(&mut rows).expect("invariant: bytes of this codec");
-        batch_of(&self.schema, columns, count).expect("invariant: the key is the whole row")
-    }
-
     /// As a batch.
     pub fn decode_batch(&self, mut rows: &mut dyn ExactSizeIterator<Item = &[u8]>) -> Result<RecordBatch, SqlError> {
         let count = rows.len();

@@ -10,7 +10,6 @@
 pub mod arrange;
 pub mod chunk;
 mod closed;
-mod distinct;
 mod engine;
 mod exchange;
 mod flow;
@@ -18,6 +17,7 @@ mod join;
 mod layout;
 mod reduce;
 mod render;
+mod slab;
 mod stateless;
 mod subscribe;
 mod types;

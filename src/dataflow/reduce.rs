@@ -1,4 +1,5 @@
-//! Grouped aggregates: one state per group on the group's owner, found by a hash of the group's bytes.
+//! Grouped aggregates, and DISTINCT as the grouping without aggregates: columns of state on the group's owner, found by
+//! a hash of the group's bytes.
 //!
 //! Invariants: a group's row is emitted only where it changed; a group with no rows left is forgotten; without group
 //! columns there is always exactly one row, from the dataflow's as_of on. A result that fails (a sum out of range)
@@ -6,90 +7,83 @@
 
 use crate::closed::ClosedTick;
 use crate::layout::{Layout, pick};
-use crate::stateless::{ERR, ErrorRow, OK, error_batch};
+use crate::stateless::{ERR, ErrorRow, OK, error_batch, row_json};
 use crate::types::{Parcels, batch_of, schema_of};
-use accumulate::Acc;
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use fold::{Fold, Pick, fold};
+use groups::Groups;
 use hw_plan::Aggregate;
 use hw_repr::encoding::RowCodec;
 use hw_repr::{Diff, SqlError, SqlType, Timestamp, UpdateBatch};
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod accumulate;
 pub mod float_sum;
+mod fold;
+mod groups;
 
-/// Bytes a group takes beside its key and values.
-const GROUP_BYTES: usize = 96;
-
-/// One aggregate of one group.
-struct Slot {
-    acc: Acc,
-    /// Counts of encoded arguments, for DISTINCT.
-    seen: Option<HashMap<Box<[u8]>, i64>>,
-}
-
-struct Group {
-    key: Box<[u8]>,
-    rows: i64,
-    slots: Vec<Slot>,
-    emitted: Option<Result<Box<[u8]>, SqlError>>,
-    touched: bool,
-}
-
-/// What is fixed about an aggregate.
-struct Column {
-    agg: Aggregate,
-    arg: Option<SqlType>,
-    codec: RowCodec,
-    /// Encodes arguments: with all tails for min and max, equal for equal values otherwise.
-    arg_codec: Option<RowCodec>,
-}
+/// Groups whose changes go out as one batch.
+const EMIT_GROUPS: usize = 8192;
 
 /// The state of a reduction on one worker.
 pub struct Reduce {
     layout: Layout,
-    columns: Vec<Column>,
-    output: RowCodec,
+    key_codec: RowCodec,
+    key_schema: SchemaRef,
+    key_types: Vec<SqlType>,
     schema: SchemaRef,
-    index: HashTable<u32>,
-    groups: Vec<Option<Group>>,
-    free: Vec<u32>,
-    hasher: RandomState,
+    groups: Groups,
+    /// Rows of each group, by slot.
+    rows: crate::slab::Slab<i64>,
+    folds: Vec<Box<dyn Fold>>,
     /// Without group columns: this worker keeps the one row.
     holds_global: bool,
+    /// The one row was shown.
+    global_shown: bool,
+    /// Groups changed in this tick, in the order of their first touch, and the rows they had.
     touched: Vec<u32>,
-    key_bytes: usize,
+    rows_before: Vec<i64>,
+    /// By slot: one more than the number of the tick that touched it last.
+    touched_in: crate::slab::Slab<u32>,
+    tick: u32,
+    /// Touched groups that were emitted.
+    emitted: usize,
+    slots: Vec<u32>,
 }
 
 impl Reduce {
     /// Over an input of `types`. `holds_global`: there are no group columns and this worker owns the empty key.
-    pub fn new(types: &[SqlType], group: &[usize], aggregates: &[Aggregate], holds_global: bool) -> Reduce {
-        let column = |agg: &Aggregate| {
-            let arg = agg.arg.map(|a| types[a]);
-            let extreme = matches!(Acc::new(agg.func, arg), Acc::Extreme(_));
-            let make = |t: SqlType| if agg.distinct && !extreme { RowCodec::key(&[t]) } else { RowCodec::new(&[t]) };
-            let arg_codec = arg.filter(|_| agg.distinct || extreme).map(make);
-            Column { agg: agg.clone(), arg, codec: RowCodec::new(&[agg.ty]), arg_codec }
-        };
-        let mut out = pick(types, group);
+    /// `append_only`: nothing is ever retracted from the input.
+    pub fn new(
+        types: &[SqlType],
+        group: &[usize],
+        aggregates: &[Aggregate],
+        holds_global: bool,
+        append_only: bool,
+    ) -> Reduce {
+        let key_types = pick(types, group);
+        let mut out = key_types.clone();
         out.extend(aggregates.iter().map(|a| a.ty));
         Reduce {
             layout: Self::layout(types, group),
-            columns: aggregates.iter().map(column).collect(),
-            output: RowCodec::new(&out),
+            key_codec: RowCodec::key(&key_types),
+            key_schema: schema_of(&key_types),
+            key_types,
             schema: schema_of(&out),
-            index: HashTable::new(),
-            groups: vec![],
-            free: vec![],
-            hasher: RandomState::new(),
+            groups: Groups::new(),
+            rows: Default::default(),
+            folds: aggregates.iter().map(|a| fold(a, types, append_only)).collect(),
             holds_global,
+            global_shown: false,
             touched: vec![],
-            key_bytes: 0,
+            rows_before: vec![],
+            touched_in: Default::default(),
+            tick: 1,
+            emitted: 0,
+            slots: vec![],
         }
     }
 
@@ -98,181 +92,149 @@ impl Reduce {
         Layout::keyed(types, group)
     }
 
-    /// The group of a key, made when new, marked as touched.
-    fn group(&mut self, key: &[u8]) -> &mut Group {
-        let (groups, hasher) = (&mut self.groups, &self.hasher);
-        let is_key = |i: &u32| groups[*i as usize].as_ref().is_some_and(|g| *g.key == *key);
-        let entry = self.index.entry(hasher.hash_one(key), is_key, |i| {
-            groups[*i as usize].as_ref().map_or(0, |g| hasher.hash_one(&g.key[..]))
-        });
-        let slot = match entry {
-            Entry::Occupied(e) => *e.get(),
-            Entry::Vacant(e) => {
-                let slots = self
-                    .columns
-                    .iter()
-                    .map(|c| Slot { acc: Acc::new(c.agg.func, c.arg), seen: c.agg.distinct.then(HashMap::new) });
-                let group = Group { key: key.into(), rows: 0, slots: slots.collect(), emitted: None, touched: false };
-                self.key_bytes += key.len();
-                let slot = self.free.pop().unwrap_or(groups.len() as u32);
-                match groups.get_mut(slot as usize) {
-                    Some(place) => *place = Some(group),
-                    None => groups.push(Some(group)),
-                }
-                e.insert(slot);
-                slot
-            }
-        };
-        let group = self.groups[slot as usize].as_mut().expect("invariant: the index names live groups");
-        if !group.touched {
-            group.touched = true;
+    /// Marks a slot as touched.
+    fn touch(&mut self, slot: u32) {
+        let at = slot as usize;
+        if at >= self.rows.len() {
+            let slots = self.groups.slots();
+            self.rows.grow(slots);
+            self.touched_in.grow(slots);
+            self.folds.iter_mut().for_each(|f| f.grow(slots));
+        }
+        let seen = self.touched_in.get_mut(at);
+        if *seen != self.tick {
+            *seen = self.tick;
             self.touched.push(slot);
+            self.rows_before.push(*self.rows.get(at));
         }
-        group
     }
 
-    fn absorb(&mut self, batch: &UpdateBatch) -> Result<(), SqlError> {
-        let mut keys = self.layout.key_encoder(&batch.rows);
-        let args: Vec<Option<ArrayRef>> =
-            self.columns.iter().map(|c| c.agg.arg.map(|a| batch.rows.column(a).clone())).collect();
-        let filters: Vec<Option<ArrayRef>> =
-            self.columns.iter().map(|c| c.agg.filter.map(|f| batch.rows.column(f).clone())).collect();
-        let encode = |c: &Column, arg: &Option<ArrayRef>| -> Option<hw_repr::encoding::RowEncoder> {
-            Some(c.arg_codec.as_ref()?.row_encoder(&[arg.clone()?]))
-        };
-        let mut encoders: Vec<_> = self.columns.iter().zip(&args).map(|(c, a)| encode(c, a)).collect();
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        for row in 0..batch.len() {
-            let diff = batch.diff(row);
-            key.clear();
-            keys.encode(row, &mut key);
-            let group = self.group(&key);
-            group.rows += diff;
-            for (i, slot) in group.slots.iter_mut().enumerate() {
-                let skip = filters[i].as_ref().is_some_and(|f| f.is_null(row) || !f.as_boolean().value(row));
-                if skip || args[i].as_ref().is_some_and(|a| a.is_null(row)) {
-                    continue;
-                }
-                value.clear();
-                if let Some(encoder) = &mut encoders[i] {
-                    encoder.encode(row, &mut value);
-                }
-                slot.add(args[i].as_ref(), row, &value, diff)?;
-            }
-        }
-        Ok(())
+    /// Lets the aggregates note what newly touched groups were.
+    fn remember(&mut self, from: usize) {
+        let fresh = &self.touched[from..];
+        self.folds.iter_mut().for_each(|f| f.remember(fresh));
     }
 
-    /// Compares the touched groups with what they showed.
-    fn emit(&mut self, time: Timestamp) -> Parcels {
-        let (mut data, mut ends, mut diffs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut errors: Vec<ErrorRow> = vec![];
-        for slot in std::mem::take(&mut self.touched) {
-            let Some(group) = self.groups[slot as usize].as_mut() else { continue };
-            group.touched = false;
-            let shown = group.rows > 0 || self.holds_global;
-            let now = shown.then(|| result(&self.columns, group));
-            if now != group.emitted {
-                let changes = [(group.emitted.take(), -1), (now.clone(), 1)];
-                for (shown, diff) in changes {
-                    match shown {
-                        Some(Ok(bytes)) => {
-                            data.extend_from_slice(&group.key);
-                            data.extend_from_slice(&bytes);
-                            ends.push(data.len());
-                            diffs.push(diff);
-                        }
-                        Some(Err(error)) => {
-                            errors.push(ErrorRow { error, expression: "aggregate".into(), row: "{}".into(), diff })
-                        }
-                        None => {}
-                    }
-                }
-                group.emitted = now;
+    /// The changes of the touched groups `range`, as picks with their diffs.
+    fn changes(&self, range: std::ops::Range<usize>) -> (Vec<Pick>, Vec<u32>, Vec<Diff>) {
+        let (mut picks, mut keys, mut diffs) = (vec![], vec![], vec![]);
+        for i in range.clone() {
+            let slot = self.touched[i];
+            let was = self.rows_before[i] > 0 || self.global_shown;
+            let is = *self.rows.get(slot as usize) > 0 || self.holds_global;
+            if was == is && !(was && self.folds.iter().any(|f| f.changed(i, slot))) {
+                continue;
             }
-            if group.rows == 0 && !self.holds_global {
-                let hash = self.hasher.hash_one(&group.key[..]);
-                if let Ok(found) = self.index.find_entry(hash, |i| *i == slot) {
-                    found.remove();
+            let key = (i - range.start) as u32;
+            for (shown, pick, diff) in [(was, Pick::Before(i), -1), (is, Pick::Now(slot), 1)] {
+                if shown {
+                    picks.push(pick);
+                    keys.push(key);
+                    diffs.push(diff);
                 }
-                self.key_bytes -= group.key.len();
-                self.groups[slot as usize] = None;
-                self.free.push(slot);
             }
         }
-        self.parcels(time, &data, &ends, diffs, &errors)
+        (picks, keys, diffs)
     }
 
-    fn parcels(&self, time: Timestamp, data: &[u8], ends: &[usize], diffs: Vec<Diff>, errors: &[ErrorRow]) -> Parcels {
+    fn parcels(&self, range: std::ops::Range<usize>, time: Timestamp) -> Result<Parcels, SqlError> {
+        let (picks, keys, diffs) = self.changes(range.clone());
+        if picks.is_empty() {
+            return Ok(Parcels::default());
+        }
+        let mut bytes = self.touched[range].iter().map(|slot| self.groups.key(*slot));
+        let decoded = self.key_codec.decode(&mut bytes)?;
+        let keys = UInt32Array::from(keys);
+        let mut columns: Vec<ArrayRef> = vec![];
+        for column in &decoded {
+            columns.push(take(column, &keys, None).map_err(|e| SqlError::internal(e.to_string()))?);
+        }
+        let key_batch = batch_of(&self.key_schema, columns.clone(), picks.len())?;
+        let mut failed: BTreeMap<usize, SqlError> = BTreeMap::new();
+        for fold in &self.folds {
+            let (column, errors) = fold.finish(&picks)?;
+            columns.push(column);
+            for (i, e) in errors {
+                failed.entry(i).or_insert(e);
+            }
+        }
+        let rows = batch_of(&self.schema, columns, picks.len())?;
+        let mut batch = UpdateBatch { rows, diffs: Some(Arc::new(diffs.clone().into())), time };
         let mut out = Parcels::default();
-        if !ends.is_empty() {
-            let starts = std::iter::once(0).chain(ends.iter().copied());
-            let mut rows = starts.zip(ends).map(|(lo, hi)| &data[lo..*hi]);
-            let columns = self.output.decode(&mut rows).expect("invariant: bytes of this codec");
-            let rows = batch_of(&self.schema, columns, ends.len()).expect("invariant: the schema is the codec's");
-            out.0.push((OK, UpdateBatch { rows, diffs: Some(Arc::new(diffs.into())), time }));
+        if !failed.is_empty() {
+            let errors: Vec<ErrorRow> =
+                failed.iter().map(|(i, e)| self.error_row(&key_batch, *i, e.clone(), diffs[*i])).collect();
+            out.0.push((ERR, error_batch(&errors, time)));
+            let good: UInt32Array =
+                (0..picks.len()).filter(|i| !failed.contains_key(i)).map(|i| i as u32).collect::<Vec<_>>().into();
+            batch = crate::exchange::select(&batch, &good);
         }
-        if !errors.is_empty() {
-            out.0.push((ERR, error_batch(errors, time)));
+        if !batch.is_empty() {
+            out.0.push((OK, batch));
         }
-        out
+        Ok(out)
     }
-}
 
-impl Slot {
-    fn add(&mut self, arg: Option<&ArrayRef>, row: usize, bytes: &[u8], diff: Diff) -> Result<(), SqlError> {
-        let Some(arg) = arg else {
-            if let Acc::Count(n) = &mut self.acc {
-                *n += diff;
+    fn error_row(&self, keys: &RecordBatch, row: usize, error: SqlError, diff: Diff) -> ErrorRow {
+        ErrorRow { error, expression: "aggregate".into(), row: row_json(keys, row, &self.key_types), diff }
+    }
+
+    /// Forgets what is gone, and what was.
+    fn end_tick(&mut self) {
+        for slot in std::mem::take(&mut self.touched) {
+            if *self.rows.get(slot as usize) == 0 && !self.holds_global {
+                self.groups.remove(slot);
+                self.folds.iter_mut().for_each(|f| f.clear(slot));
             }
-            return Ok(());
-        };
-        let Some(seen) = &mut self.seen else { return self.acc.add(arg, row, bytes, diff) };
-        let count = match seen.get_mut(bytes) {
-            Some(count) => count,
-            None => seen.entry(bytes.into()).or_insert(0),
-        };
-        let before = *count > 0;
-        *count += diff;
-        let after = *count > 0;
-        if *count == 0 {
-            seen.remove(bytes);
         }
-        match (before, after) {
-            (false, true) => self.acc.add(arg, row, bytes, 1),
-            (true, false) => self.acc.add(arg, row, bytes, -1),
-            _ => Ok(()),
-        }
+        self.rows_before.clear();
+        self.folds.iter_mut().for_each(|f| f.forget());
+        self.global_shown = self.holds_global;
+        self.emitted = 0;
+        self.tick = self.tick.wrapping_add(1).max(1);
     }
-}
-
-fn result(columns: &[Column], group: &Group) -> Result<Box<[u8]>, SqlError> {
-    let mut out = Vec::new();
-    for (column, slot) in columns.iter().zip(&group.slots) {
-        slot.acc.finish(&column.agg, column.arg, &column.codec, &mut out)?;
-    }
-    Ok(out.into())
 }
 
 impl ClosedTick for Reduce {
-    fn tick(&mut self, time: Timestamp, changes: Vec<UpdateBatch>) -> Parcels {
-        if self.holds_global {
-            self.group(&[]);
+    fn absorb(&mut self, batch: &UpdateBatch) {
+        let mut keys = self.layout.key_encoder(&batch.rows);
+        let mut key = Vec::new();
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.clear();
+        let first = self.touched.len();
+        for row in 0..batch.len() {
+            key.clear();
+            keys.encode(row, &mut key);
+            let slot = self.groups.slot(&key);
+            self.touch(slot);
+            slots.push(slot);
         }
-        for batch in &changes {
-            self.absorb(batch).expect("invariant: the planner checked the types of arguments");
+        self.remember(first);
+        for (row, slot) in slots.iter().enumerate() {
+            *self.rows.get_mut(*slot as usize) += batch.diff(row);
         }
-        self.emit(time)
+        self.folds.iter_mut().for_each(|f| f.add(&slots, batch));
+        self.slots = slots;
+    }
+
+    fn emit(&mut self, time: Timestamp) -> Option<Parcels> {
+        if self.holds_global && self.touched.is_empty() && !self.global_shown {
+            let slot = self.groups.slot(&[]);
+            self.touch(slot);
+            self.remember(0);
+        }
+        if self.emitted == self.touched.len() {
+            self.end_tick();
+            return None;
+        }
+        let to = (self.emitted + EMIT_GROUPS).min(self.touched.len());
+        let parcels = self.parcels(self.emitted..to, time);
+        self.emitted = to;
+        Some(parcels.expect("invariant: keys and arguments have the types that the planner checked"))
     }
 
     fn size(&self) -> (usize, usize) {
-        let live = self.index.len();
-        // Values are estimated from a sample of the groups.
-        let sample: Vec<&Group> = self.groups.iter().flatten().take(16).collect();
-        let each = |g: &&Group| -> usize {
-            g.slots.iter().map(|s| s.acc.bytes() + s.seen.as_ref().map_or(0, |m| m.len() * 48) + 64).sum()
-        };
-        let values = sample.iter().map(each).sum::<usize>() / sample.len().max(1);
-        (live, self.key_bytes + live * (GROUP_BYTES + values))
+        let bytes: usize = self.folds.iter().map(|f| f.bytes()).sum();
+        (self.groups.len(), self.groups.bytes() + self.rows.bytes() + self.touched_in.bytes() + bytes)
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::arrange::{ImportToken, arrange, import, trace_size};
 use crate::closed::{ClosedTick, Counters, closed_ticks};
-use crate::distinct::Distinct;
 use crate::exchange::{exchange, owner};
 use crate::flow::{FlowShared, OperatorCounters};
 use crate::layout::Layout;
@@ -146,11 +145,10 @@ impl<'s> Render<'s> {
                 traces.into_iter().for_each(|t| self.account("join", t));
                 Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
             }
-            FlowPlan::Reduce { input, group, aggregates, .. } => self.reduce(input, group, aggregates),
+            FlowPlan::Reduce { input, group, aggregates, .. } => self.reduce("reduce", input, group, aggregates),
             FlowPlan::Distinct { input } => {
-                let types = input.types();
-                let inner = self.plan(input);
-                self.stateful(inner, "distinct", &Distinct::layout(&types), None, Distinct::new(&types))
+                let all: Vec<usize> = (0..input.types().len()).collect();
+                self.reduce("distinct", input, &all, &[])
             }
             FlowPlan::Union { inputs } => {
                 let (oks, errs) = inputs.iter().map(|p| self.plan(p)).map(|p| (p.oks, p.errs)).unzip();
@@ -177,12 +175,13 @@ impl<'s> Render<'s> {
         Pair { oks: stateless::project(oks, columns), errs }
     }
 
-    fn reduce(&mut self, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
+    fn reduce(&mut self, name: &'static str, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
         let types = input.types();
+        let append_only = hw_plan::transform::describe(input, &[]).append_only;
         let inner = self.plan(input);
         let global = group.is_empty() && owner(&[], self.scope.peers()) == self.scope.index();
-        let state = Reduce::new(&types, group, aggregates, global);
-        self.stateful(inner, "reduce", &Reduce::layout(&types, group), global.then_some(self.as_of), state)
+        let state = Reduce::new(&types, group, aggregates, global, append_only);
+        self.stateful(inner, name, &Reduce::layout(&types, group), global.then_some(self.as_of), state)
     }
 
     fn stateful(

@@ -69,6 +69,13 @@ pub fn negate(stream: RowStream<'_>) -> RowStream<'_> {
     })
 }
 
+/// Takes everything and gives nothing on.
+pub fn discard(stream: RowStream<'_>) -> RowStream<'_> {
+    stream.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, "Discard", move |_, _| {
+        move |input, _| input.for_each(|_, rows| rows.0.clear())
+    })
+}
+
 /// The sum of collections.
 pub fn union<'s>(scope: Scope<'s, u64>, mut streams: Vec<RowStream<'s>>) -> RowStream<'s> {
     if streams.len() == 1

@@ -58,6 +58,8 @@ pub struct Link {
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// Raised while arrangements are to be merged to the end.
     pub compacting: Arc<AtomicBool>,
+    /// See [`crate::EngineConfig::discard_views`].
+    pub discard_views: bool,
 }
 
 struct Flow {
@@ -141,6 +143,7 @@ impl State {
     fn install(&mut self, worker: &mut Worker, spec: &FlowSpec, shared: Arc<FlowShared>, layout: Layout) -> Flow {
         let name = format!("{} {}", spec.id, spec.name);
         let flows = &mut self.flows;
+        let discard = self.link.discard_views;
         worker.dataflow_named::<u64, _, _>(&name, |scope| {
             let mut render =
                 Render { scope, relations: HashMap::new(), as_of: spec.as_of, tokens: vec![], traces: vec![], shared };
@@ -159,6 +162,10 @@ impl State {
             }
             let pair = match &spec.kind {
                 FlowKind::Table { desc, .. } => get_all(&mut render, spec.id, desc.arity()),
+                FlowKind::View { plan, .. } if discard => {
+                    let pair = render.plan(plan);
+                    Pair { oks: crate::stateless::discard(pair.oks), errs: pair.errs }
+                }
                 FlowKind::View { plan, .. } => render.plan(plan),
                 FlowKind::Index { on, .. } => get_all(&mut render, *on, layout.order().len()),
             };

@@ -4,6 +4,7 @@
 //! Invariant: rows are sorted by (row bytes, time); the key is a prefix of the row bytes and prefix-free, so row
 //! byte order is (key, value) order.
 
+use crate::encoding::VALUE;
 use crate::{Diff, Timestamp};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub struct ChunkBody {
     pub ends: Vec<u32>,
     /// Bytes of each row that are its key.
     pub key_lens: Col<u32>,
-    /// First eight bytes of each row, big-endian, zero-padded: compares cheaply.
+    /// [`prefix`] of each row: compares cheaply.
     pub prefixes: Vec<u64>,
     /// When each change takes effect.
     pub times: Col<Timestamp>,
@@ -94,16 +95,21 @@ impl Default for ChunkBody {
     }
 }
 
-/// The first eight bytes of a row, big-endian, zero-padded.
+/// Eight bytes that order rows as far as they go: those after the marker of the first column (zero-padded), the greatest
+/// number where that column is NULL. Never decreases as row bytes increase, for any bytes.
 #[inline]
 pub fn prefix(row: &[u8]) -> u64 {
-    match row.first_chunk::<8>() {
-        Some(b) => u64::from_be_bytes(*b),
-        None => {
-            let mut b = [0u8; 8];
-            b[..row.len()].copy_from_slice(row);
-            u64::from_be_bytes(b)
-        }
+    match row {
+        [] | [0, ..] => 0,
+        [VALUE, rest @ ..] => match rest.first_chunk::<8>() {
+            Some(b) => u64::from_be_bytes(*b),
+            None => {
+                let mut b = [0u8; 8];
+                b[..rest.len()].copy_from_slice(rest);
+                u64::from_be_bytes(b)
+            }
+        },
+        _ => u64::MAX,
     }
 }
 

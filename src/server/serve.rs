@@ -81,6 +81,7 @@ impl Server {
             workers: config.workers,
             memory_limit: config.memory_limit,
             initial_password,
+            discard_views: false,
         })
         .map_err(|e| describe(&e))?;
         if let Err(refusal) = check_listener(backend.as_ref(), pg_addr).await {

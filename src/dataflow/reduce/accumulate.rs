@@ -1,6 +1,7 @@
 //! Accumulators: what a group keeps for one aggregate. Each is exact, and a retraction undoes its insertion.
 
 use super::float_sum::FloatSum;
+use crate::slab::Small;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256};
 use hw_plan::{Aggregate, AggregateFunc};
@@ -24,16 +25,19 @@ pub enum Acc {
     /// sum, avg of floats
     Float(Box<FloatSum>, i64),
     /// min, max: encoded values with their counts
-    Extreme(BTreeMap<Box<[u8]>, i64>),
+    Extreme(BTreeMap<Small, i64>),
+    /// min, max of what is never retracted: the best so far
+    Best(Option<Small>),
     /// bool_and, bool_or: trues, falses
     Bool(i64, i64),
 }
 
 impl Acc {
-    /// For an aggregate over an argument of type `arg`.
-    pub fn new(func: AggregateFunc, arg: Option<SqlType>) -> Acc {
-        match (func, arg) {
+    /// For an aggregate over an argument of type `arg`. `append_only`: nothing is ever retracted.
+    pub fn new(agg: &Aggregate, arg: Option<SqlType>, append_only: bool) -> Acc {
+        match (agg.func, arg) {
             (AggregateFunc::Count, _) => Acc::Count(0),
+            (AggregateFunc::Min | AggregateFunc::Max, _) if append_only => Acc::Best(None),
             (AggregateFunc::Min | AggregateFunc::Max, _) => Acc::Extreme(BTreeMap::new()),
             (AggregateFunc::BoolAnd | AggregateFunc::BoolOr, _) => Acc::Bool(0, 0),
             (_, Some(SqlType::Float4 | SqlType::Float8)) => Acc::Float(Box::default(), 0),
@@ -43,9 +47,28 @@ impl Acc {
     }
 
     /// Adds the value at `row`, which is not NULL, `diff` times. `bytes` is its encoding, for min and max.
-    pub fn add(&mut self, arg: &ArrayRef, row: usize, bytes: &[u8], diff: Diff) -> Result<(), SqlError> {
+    pub fn add(
+        &mut self,
+        agg: &Aggregate,
+        arg: Option<&ArrayRef>,
+        row: usize,
+        bytes: &[u8],
+        diff: Diff,
+    ) -> Result<(), SqlError> {
+        if let Acc::Count(n) = self {
+            *n += diff;
+            return Ok(());
+        }
+        let arg = arg.ok_or_else(|| SqlError::internal("an aggregate without its argument"))?;
         match self {
-            Acc::Count(n) => *n += diff,
+            Acc::Count(_) => {}
+            Acc::Best(best) => {
+                let better =
+                    |b: &Small| if agg.func == AggregateFunc::Min { bytes < b.bytes() } else { bytes > b.bytes() };
+                if best.as_ref().is_none_or(better) {
+                    *best = Some(Small::new(bytes));
+                }
+            }
             Acc::Exact(sum, n) => {
                 *sum = sum.wrapping_add(i256::from_i128(integer(arg, row)?).wrapping_mul(times(diff)));
                 *n += diff;
@@ -75,7 +98,7 @@ impl Acc {
                     }
                 }
                 None => {
-                    values.insert(bytes.into(), diff);
+                    values.insert(Small::new(bytes), diff);
                 }
             },
             Acc::Bool(trues, falses) => {
@@ -89,7 +112,9 @@ impl Acc {
     /// Heap bytes, estimated.
     pub fn bytes(&self) -> usize {
         match self {
-            Acc::Extreme(values) => values.iter().next().map_or(0, |(k, _)| (k.len() + 32) * values.len()),
+            // Nodes of a tree are two thirds full; the first value stands for all.
+            Acc::Extreme(values) => values.first_key_value().map_or(0, |(k, _)| (k.heap() + 36) * values.len()),
+            Acc::Best(best) => best.as_ref().map_or(0, Small::heap),
             Acc::Numeric(scales) => scales.len() * 64,
             Acc::Float(sum, _) => sum.bytes() + 64,
             _ => 0,
@@ -108,9 +133,13 @@ impl Acc {
             let mut present = values.iter().filter(|(_, n)| **n > 0).map(|(v, _)| v);
             let best = if agg.func == AggregateFunc::Min { present.next() } else { present.next_back() };
             match best {
-                Some(value) => out.extend_from_slice(value),
+                Some(value) => out.extend_from_slice(value.bytes()),
                 None => codec.encode_datums(&[Datum::Null], out)?,
             }
+            return Ok(());
+        }
+        if let Acc::Best(Some(value)) = self {
+            out.extend_from_slice(value.bytes());
             return Ok(());
         }
         codec.encode_datums(&[self.result(agg, arg)?], out)
@@ -122,22 +151,14 @@ impl Acc {
             Acc::Bool(trues, falses) if trues + falses == 0 => Ok(Datum::Null),
             Acc::Bool(_, falses) if agg.func == AggregateFunc::BoolAnd => Ok(Datum::Bool(*falses == 0)),
             Acc::Bool(trues, _) => Ok(Datum::Bool(*trues > 0)),
-            Acc::Float(_, 0) | Acc::Exact(_, 0) => Ok(Datum::Null),
+            Acc::Float(_, 0) | Acc::Exact(_, 0) | Acc::Best(None) => Ok(Datum::Null),
             Acc::Float(sum, n) => float_result(sum, *n, agg),
-            Acc::Exact(sum, n) => {
-                let scale = match arg {
-                    Some(SqlType::Numeric(Some((_, s)))) => s,
-                    _ => 0,
-                };
-                if agg.func == AggregateFunc::Sum && agg.ty == SqlType::Int8 {
-                    let sum = sum.to_i128().and_then(|v| i64::try_from(v).ok());
-                    return sum
-                        .map(Datum::Int8)
-                        .ok_or_else(|| SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range"));
-                }
-                let sum = Numeric::from_decimal(narrow(*sum)?, scale)?;
-                numeric_result(sum, *n, agg)
-            }
+            // Narrower than its parts where enough was retracted.
+            Acc::Exact(sum, n) => match sum.to_i128() {
+                Some(sum) => exact(sum, *n, agg, arg),
+                None if agg.func == AggregateFunc::Sum && agg.ty == SqlType::Int8 => Err(bigint_overflow()),
+                None => Err(overflow()),
+            },
             Acc::Numeric(scales) => {
                 let n: i64 = scales.values().map(|s| s.1).sum();
                 if n == 0 {
@@ -146,9 +167,30 @@ impl Acc {
                 let scale = scales.iter().filter(|(_, s)| s.1 > 0).map(|(s, _)| *s).max().unwrap_or(0);
                 numeric_result(Numeric::new(narrow(align(scales, scale)?)?, scale)?, n, agg)
             }
-            Acc::Extreme(_) => Err(SqlError::internal("min and max are read from their encoded values")),
+            Acc::Extreme(_) | Acc::Best(Some(_)) => {
+                Err(SqlError::internal("min and max are read from their encoded values"))
+            }
         }
     }
+}
+
+/// sum or avg of `n` integers or decimals whose unscaled sum is `sum`.
+pub fn exact(sum: i128, n: i64, agg: &Aggregate, arg: Option<SqlType>) -> Result<Datum, SqlError> {
+    if n == 0 {
+        return Ok(Datum::Null);
+    }
+    if agg.func == AggregateFunc::Sum && agg.ty == SqlType::Int8 {
+        return i64::try_from(sum).map(Datum::Int8).map_err(|_| bigint_overflow());
+    }
+    let scale = match arg {
+        Some(SqlType::Numeric(Some((_, s)))) => s,
+        _ => 0,
+    };
+    numeric_result(Numeric::from_decimal(sum, scale)?, n, agg)
+}
+
+fn bigint_overflow() -> SqlError {
+    SqlError::new(SqlState::OUT_OF_RANGE, "bigint out of range")
 }
 
 fn times(diff: Diff) -> i256 {

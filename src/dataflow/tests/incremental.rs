@@ -154,7 +154,7 @@ impl Random {
 }
 
 fn run(workers: usize, seed: u64) {
-    let engine = Engine::start(EngineConfig { workers }).expect("workers start");
+    let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
     for id in [1, 2] {
         engine.install(spec(id, FlowKind::Table { desc: desc(2), key: vec![1] }, 0)).expect("a table");
     }

@@ -21,7 +21,7 @@ fn distinct() -> FlowPlan {
 }
 
 fn engine(workers: usize) -> Engine {
-    let engine = Engine::start(EngineConfig { workers }).expect("workers start");
+    let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
     engine.install(spec(1, FlowKind::Table { desc: desc(), key: vec![] })).expect("a table");
     engine.install(spec(2, FlowKind::View { plan: distinct(), desc: desc(), key: vec![] })).expect("a view");
     engine

@@ -1,0 +1,45 @@
+//! `cargo run --release -p hw-benches -- <what>`: measures, prints a table, writes JSON.
+//!
+//! Every measurement runs in a process of its own, so that CPU time and memory are its alone, and beside the same work
+//! done by a program written for nothing else ([`limits`]): each figure is also a ratio within one run.
+
+mod feed;
+mod limits;
+mod nexmark;
+mod process;
+mod queries;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Nexmark events, made before the clock starts, into views, one process a query.
+    Nexmark(nexmark::Options),
+    /// One measurement of `nexmark`, as a line of JSON.
+    #[command(hide = true)]
+    NexmarkOne(nexmark::One),
+}
+
+fn main() -> ExitCode {
+    let done = match Line::parse().what {
+        What::Nexmark(options) => nexmark::all(&options),
+        What::NexmarkOne(one) => nexmark::one(&one),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

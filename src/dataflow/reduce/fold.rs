@@ -1,0 +1,467 @@
+//! The state of one aggregate over all groups, as columns indexed by the group's slot.
+//!
+//! Invariant: between two calls of [`Fold::forget`], `before` holds, in the order of their first touch, what the
+//! touched groups were when the tick began; so a tick's old rows need no copy of what was shown.
+
+use super::accumulate::{self, Acc};
+use crate::slab::Slab;
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, LargeBinaryBuilder, PrimitiveArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType,
+};
+use hw_plan::{Aggregate, AggregateFunc};
+use hw_repr::encoding::RowCodec;
+use hw_repr::{Datum, Diff, SqlError, SqlType, UpdateBatch, datum::datums_to_array};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One value to show: of the i-th touched group before the tick, or of a slot now.
+#[derive(Clone, Copy)]
+pub enum Pick {
+    /// Position in the order of first touch.
+    Before(usize),
+    /// Slot.
+    Now(u32),
+}
+
+/// Values of [`Pick`]s, and those that failed.
+pub type Finished = (ArrayRef, Vec<(usize, SqlError)>);
+
+/// See the module.
+pub trait Fold {
+    /// Room for this many slots; new ones are empty.
+    fn grow(&mut self, slots: usize);
+    /// Notes what slots are, before they are changed for the first time in this tick.
+    fn remember(&mut self, slots: &[u32]);
+    /// Takes the rows of a batch; `slots` has one a row.
+    fn add(&mut self, slots: &[u32], batch: &UpdateBatch);
+    /// True where the i-th touched group, in `slot`, may show another value than before.
+    fn changed(&self, i: usize, slot: u32) -> bool;
+    /// The values to show.
+    fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError>;
+    /// Empties a slot.
+    fn clear(&mut self, slot: u32);
+    /// Forgets what was before.
+    fn forget(&mut self);
+    /// Heap bytes, estimated.
+    fn bytes(&self) -> usize;
+}
+
+/// The state for an aggregate over an input of `types`. `append_only`: nothing is ever retracted.
+pub fn fold(agg: &Aggregate, types: &[SqlType], append_only: bool) -> Box<dyn Fold> {
+    let arg = agg.arg.map(|a| types[a]);
+    let narrow = matches!(arg, Some(SqlType::Int2 | SqlType::Int4 | SqlType::Int8))
+        || matches!(arg, Some(SqlType::Numeric(Some((p, _)))) if p <= 18);
+    let extreme = matches!(agg.func, AggregateFunc::Min | AggregateFunc::Max);
+    match agg.func {
+        AggregateFunc::Count if !agg.distinct => {
+            Box::new(Count { agg: agg.clone(), now: Slab::default(), before: vec![] })
+        }
+        AggregateFunc::Sum | AggregateFunc::Avg if narrow && !agg.distinct => {
+            Box::new(Sum { agg: agg.clone(), arg, now: Slab::default(), before: vec![] })
+        }
+        _ if extreme && append_only && arg.is_some_and(is_word) => {
+            let max = agg.func == AggregateFunc::Max;
+            Box::new(Best { agg: agg.clone(), max, now: Slab::default(), before: vec![] })
+        }
+        _ => Box::new(Any::new(agg, arg, append_only)),
+    }
+}
+
+/// Types whose values are ordered as the integers that hold them.
+fn is_word(ty: SqlType) -> bool {
+    use SqlType::{Date, Int2, Int4, Int8, Time, Timestamp, TimestampTz};
+    matches!(ty, Int2 | Int4 | Int8 | Date | Time | Timestamp | TimestampTz)
+}
+
+/// The rows that count: filter true, argument not NULL. `None`: all of them.
+fn live(agg: &Aggregate, batch: &RecordBatch) -> Option<BooleanBuffer> {
+    let filter = agg.filter.map(|f| {
+        let filter = batch.column(f).as_boolean();
+        match filter.nulls() {
+            Some(nulls) => filter.values() & nulls.inner(),
+            None => filter.values().clone(),
+        }
+    });
+    let nulls = agg.arg.and_then(|a| batch.column(a).nulls()).map(|n| n.inner().clone());
+    match (filter, nulls) {
+        (Some(f), Some(n)) => Some(&f & &n),
+        (f, n) => f.or(n),
+    }
+}
+
+/// Calls `f` with (row, slot, diff) of every row that counts.
+#[inline]
+fn each(agg: &Aggregate, slots: &[u32], batch: &UpdateBatch, mut f: impl FnMut(usize, usize, Diff)) {
+    match (live(agg, &batch.rows), &batch.diffs) {
+        (None, None) => slots.iter().enumerate().for_each(|(row, s)| f(row, *s as usize, 1)),
+        (None, Some(d)) => {
+            slots.iter().zip(d.values()).enumerate().for_each(|(row, (s, d))| f(row, *s as usize, *d));
+        }
+        (Some(live), _) => live.set_indices().for_each(|row| f(row, slots[row] as usize, batch.diff(row))),
+    }
+}
+
+/// Calls `f` with an array's integers, whatever their width.
+macro_rules! with_integers {
+    ($array:expr, $values:ident => $body:expr) => {
+        match $array.data_type() {
+            DataType::Int16 => with_integers!(@ Int16Type, $array, $values, $body),
+            DataType::Int32 => with_integers!(@ Int32Type, $array, $values, $body),
+            DataType::Int64 => with_integers!(@ Int64Type, $array, $values, $body),
+            DataType::Date32 => with_integers!(@ Date32Type, $array, $values, $body),
+            DataType::Time64(_) => with_integers!(@ Time64MicrosecondType, $array, $values, $body),
+            DataType::Timestamp(..) => with_integers!(@ TimestampMicrosecondType, $array, $values, $body),
+            _ => with_integers!(@ Decimal128Type, $array, $values, $body),
+        }
+    };
+    (@ $ty:ty, $array:expr, $values:ident, $body:expr) => {{
+        let $values = $array.as_primitive::<$ty>().values();
+        $body
+    }};
+}
+
+/// count(*), count(x)
+struct Count {
+    agg: Aggregate,
+    now: Slab<i64>,
+    before: Vec<i64>,
+}
+
+impl Fold for Count {
+    fn grow(&mut self, slots: usize) {
+        self.now.grow(slots);
+    }
+    fn remember(&mut self, slots: &[u32]) {
+        self.before.extend(slots.iter().map(|s| *self.now.get(*s as usize)));
+    }
+    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
+        let now = &mut self.now;
+        each(&self.agg, slots, batch, |_, slot, diff| *now.get_mut(slot) += diff);
+    }
+    fn changed(&self, i: usize, slot: u32) -> bool {
+        self.before[i] != *self.now.get(slot as usize)
+    }
+    fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
+        let value = |p: &Pick| match p {
+            Pick::Before(i) => self.before[*i],
+            Pick::Now(slot) => *self.now.get(*slot as usize),
+        };
+        let values: PrimitiveArray<Int64Type> = picks.iter().map(value).collect::<Vec<_>>().into();
+        Ok((Arc::new(values), vec![]))
+    }
+    fn clear(&mut self, slot: u32) {
+        *self.now.get_mut(slot as usize) = 0;
+    }
+    fn forget(&mut self) {
+        self.before.clear();
+    }
+    fn bytes(&self) -> usize {
+        self.now.bytes()
+    }
+}
+
+/// Sum and number of values. 128 bits hold 2^63 values of 63 bits.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Total {
+    sum: i128,
+    values: i64,
+}
+
+/// sum, avg of integers and of decimals of at most 18 digits
+struct Sum {
+    agg: Aggregate,
+    arg: Option<SqlType>,
+    now: Slab<Total>,
+    before: Vec<Total>,
+}
+
+impl Fold for Sum {
+    fn grow(&mut self, slots: usize) {
+        self.now.grow(slots);
+    }
+    fn remember(&mut self, slots: &[u32]) {
+        self.before.extend(slots.iter().map(|s| *self.now.get(*s as usize)));
+    }
+    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
+        let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
+        let now = &mut self.now;
+        with_integers!(column, values => each(&self.agg, slots, batch, |row, slot, diff| {
+            let total = now.get_mut(slot);
+            total.sum += i128::from(values[row]) * i128::from(diff);
+            total.values += diff;
+        }));
+    }
+    fn changed(&self, i: usize, slot: u32) -> bool {
+        self.before[i] != *self.now.get(slot as usize)
+    }
+    fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
+        let total = |p: &Pick| match p {
+            Pick::Before(i) => self.before[*i],
+            Pick::Now(slot) => *self.now.get(*slot as usize),
+        };
+        let mut errors = vec![];
+        let mut result = |i: usize, p: &Pick| {
+            let Total { sum, values } = total(p);
+            let result = accumulate::exact(sum, values, &self.agg, self.arg);
+            result.unwrap_or_else(|e| {
+                errors.push((i, e));
+                Datum::Null
+            })
+        };
+        let values = picks.iter().enumerate().map(|(i, p)| result(i, p));
+        let array = match self.agg.ty {
+            SqlType::Numeric(None) => numerics(values, picks.len()),
+            ty => datums_to_array(ty, &values.collect::<Vec<_>>())?,
+        };
+        Ok((array, errors))
+    }
+    fn clear(&mut self, slot: u32) {
+        *self.now.get_mut(slot as usize) = Total::default();
+    }
+    fn forget(&mut self) {
+        self.before.clear();
+    }
+    fn bytes(&self) -> usize {
+        self.now.bytes()
+    }
+}
+
+/// A column of numeric without a copy for each value.
+fn numerics(values: impl Iterator<Item = Datum>, len: usize) -> ArrayRef {
+    let mut builder = LargeBinaryBuilder::with_capacity(len, len * 12);
+    let mut bytes = vec![];
+    for value in values {
+        match value {
+            Datum::Numeric(n) => {
+                bytes.clear();
+                n.write_bytes(&mut bytes);
+                builder.append_value(&bytes);
+            }
+            _ => builder.append_null(),
+        }
+    }
+    Arc::new(builder.finish())
+}
+
+/// min, max of integers and times where nothing is retracted: only the best is kept.
+struct Best {
+    agg: Aggregate,
+    max: bool,
+    now: Slab<Option<i64>>,
+    before: Vec<Option<i64>>,
+}
+
+impl Fold for Best {
+    fn grow(&mut self, slots: usize) {
+        self.now.grow(slots);
+    }
+    fn remember(&mut self, slots: &[u32]) {
+        self.before.extend(slots.iter().map(|s| *self.now.get(*s as usize)));
+    }
+    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
+        let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
+        let (now, max) = (&mut self.now, self.max);
+        with_integers!(column, values => each(&self.agg, slots, batch, |row, slot, _| {
+            let value = word(values[row].into());
+            let best = now.get_mut(slot);
+            if best.is_none_or(|b| if max { value > b } else { value < b }) {
+                *best = Some(value);
+            }
+        }));
+    }
+    fn changed(&self, i: usize, slot: u32) -> bool {
+        self.before[i] != *self.now.get(slot as usize)
+    }
+    fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
+        let values = picks.iter().map(|p| match p {
+            Pick::Before(i) => self.before[*i],
+            Pick::Now(slot) => *self.now.get(*slot as usize),
+        });
+        fn array<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<i64>>, ty: SqlType) -> ArrayRef
+        where
+            T::Native: TryFrom<i64>,
+        {
+            // What was read from a column of the type fits it.
+            let array: PrimitiveArray<T> = values.map(|v| v.and_then(|v| v.try_into().ok())).collect();
+            Arc::new(array.with_data_type(ty.arrow()))
+        }
+        let ty = self.agg.ty;
+        let values = match ty {
+            SqlType::Int2 => array::<Int16Type>(values, ty),
+            SqlType::Int4 => array::<Int32Type>(values, ty),
+            SqlType::Date => array::<Date32Type>(values, ty),
+            SqlType::Time => array::<Time64MicrosecondType>(values, ty),
+            SqlType::Timestamp | SqlType::TimestampTz => array::<TimestampMicrosecondType>(values, ty),
+            _ => array::<Int64Type>(values, ty),
+        };
+        Ok((values, vec![]))
+    }
+    fn clear(&mut self, slot: u32) {
+        *self.now.get_mut(slot as usize) = None;
+    }
+    fn forget(&mut self) {
+        self.before.clear();
+    }
+    fn bytes(&self) -> usize {
+        self.now.bytes()
+    }
+}
+
+/// Types of [`is_word`] have at most 64 bits.
+fn word(value: i128) -> i64 {
+    value as i64
+}
+
+/// A result, encoded; what failed; `None` where the slot was empty.
+type Shown = Result<Box<[u8]>, SqlError>;
+
+/// Counts of encoded arguments of one group.
+type Seen = HashMap<Box<[u8]>, i64>;
+
+/// Everything else, one accumulator a group.
+struct Any {
+    agg: Aggregate,
+    arg: Option<SqlType>,
+    append_only: bool,
+    now: Slab<Option<Box<(Acc, Option<Seen>)>>>,
+    before: Vec<Shown>,
+    codec: RowCodec,
+    /// Encodes arguments: with all tails for min and max, equal for equal values otherwise.
+    arg_codec: Option<RowCodec>,
+    heap: isize,
+}
+
+impl Any {
+    fn new(agg: &Aggregate, arg: Option<SqlType>, append_only: bool) -> Any {
+        let extreme = matches!(agg.func, AggregateFunc::Min | AggregateFunc::Max);
+        let make = |t: SqlType| if agg.distinct && !extreme { RowCodec::key(&[t]) } else { RowCodec::new(&[t]) };
+        Any {
+            agg: agg.clone(),
+            arg,
+            append_only,
+            now: Slab::default(),
+            before: vec![],
+            codec: RowCodec::new(&[agg.ty]),
+            arg_codec: arg.filter(|_| agg.distinct || extreme).map(make),
+            heap: 0,
+        }
+    }
+
+    fn show(&self, slot: u32) -> Shown {
+        let mut out = Vec::new();
+        match self.now.get(slot as usize) {
+            Some(state) => state.0.finish(&self.agg, self.arg, &self.codec, &mut out)?,
+            None => {
+                Acc::new(&self.agg, self.arg, self.append_only).finish(&self.agg, self.arg, &self.codec, &mut out)?
+            }
+        }
+        Ok(out.into())
+    }
+
+    fn fresh(&self) -> Box<(Acc, Option<Seen>)> {
+        let extreme = matches!(self.agg.func, AggregateFunc::Min | AggregateFunc::Max);
+        let seen = (self.agg.distinct && !extreme).then(HashMap::new);
+        Box::new((Acc::new(&self.agg, self.arg, self.append_only), seen))
+    }
+}
+
+impl Fold for Any {
+    fn grow(&mut self, slots: usize) {
+        self.now.grow(slots);
+    }
+    fn remember(&mut self, slots: &[u32]) {
+        for slot in slots {
+            let shown = self.show(*slot);
+            self.before.push(shown);
+        }
+    }
+    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
+        let column = self.agg.arg.map(|a| batch.rows.column(a).clone());
+        let mut encoder = self.arg_codec.as_ref().zip(column.clone()).map(|(c, a)| c.row_encoder(&[a]));
+        let mut bytes = vec![];
+        let mut rows = vec![];
+        each(&self.agg, slots, batch, |row, slot, diff| rows.push((row, slot, diff)));
+        for (row, slot, diff) in rows {
+            bytes.clear();
+            if let Some(encoder) = &mut encoder {
+                encoder.encode(row, &mut bytes);
+            }
+            if self.now.get(slot).is_none() {
+                *self.now.get_mut(slot) = Some(self.fresh());
+            }
+            let Some(state) = self.now.get_mut(slot) else { continue };
+            let before = state.0.bytes() as isize;
+            let change = match &mut state.1 {
+                None => diff,
+                Some(seen) => self::see(seen, &bytes, diff, &mut self.heap),
+            };
+            if change != 0 {
+                state
+                    .0
+                    .add(&self.agg, column.as_ref(), row, &bytes, change)
+                    .expect("invariant: the planner checked the argument's type");
+            }
+            self.heap += state.0.bytes() as isize - before;
+        }
+    }
+    fn changed(&self, i: usize, slot: u32) -> bool {
+        self.before[i] != self.show(slot)
+    }
+    fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
+        let mut errors = vec![];
+        let mut null = vec![];
+        self.codec.encode_datums(&[Datum::Null], &mut null)?;
+        let mut data: Vec<Box<[u8]>> = Vec::with_capacity(picks.len());
+        for (i, pick) in picks.iter().enumerate() {
+            let shown = match pick {
+                Pick::Before(i) => self.before[*i].clone(),
+                Pick::Now(slot) => self.show(*slot),
+            };
+            data.push(shown.unwrap_or_else(|e| {
+                errors.push((i, e));
+                null.clone().into()
+            }));
+        }
+        let mut columns = self.codec.decode(&mut data.iter().map(|d| &d[..]))?;
+        let array = columns.pop().ok_or_else(|| SqlError::internal("an aggregate without a column"))?;
+        Ok((array, errors))
+    }
+    fn clear(&mut self, slot: u32) {
+        if let Some(state) = self.now.get_mut(slot as usize).take() {
+            self.heap -= state.0.bytes() as isize;
+            self.heap -= state.1.iter().flatten().map(|(k, _)| seen_bytes(k)).sum::<isize>();
+        }
+    }
+    fn forget(&mut self) {
+        self.before.clear();
+    }
+    fn bytes(&self) -> usize {
+        self.now.bytes() + self.heap.max(0) as usize
+    }
+}
+
+fn seen_bytes(key: &[u8]) -> isize {
+    (key.len() + 48) as isize
+}
+
+/// Counts an argument; by how much the number of distinct ones changes.
+fn see(seen: &mut Seen, bytes: &[u8], diff: Diff, heap: &mut isize) -> Diff {
+    let count = match seen.get_mut(bytes) {
+        Some(count) => count,
+        None => {
+            *heap += seen_bytes(bytes);
+            seen.entry(bytes.into()).or_insert(0)
+        }
+    };
+    let before = *count > 0;
+    *count += diff;
+    let after = *count > 0;
+    if *count == 0 {
+        seen.remove(bytes);
+        *heap -= seen_bytes(bytes);
+    }
+    Diff::from(after) - Diff::from(before)
+}
