@@ -5,6 +5,7 @@ use hw_plan::{ScalarExpr, Statement};
 use hw_repr::{Datum, GlobalId, PublishedRelation, RelationDesc, SqlError, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::sync::{mpsc, oneshot};
 
 /// Answer channel of a request.
@@ -16,12 +17,12 @@ pub(crate) enum Command {
     Ddl { statement: Box<Statement>, owner: String, reply: Reply<DdlDone> },
     /// A statement that writes a table.
     Write { write: TableWrite, reply: Reply<u64> },
-    /// Contents of these relations at one time.
-    Read { ids: Vec<GlobalId>, reply: Reply<ReadSnapshot> },
+    /// Contents of these relations at one time: the newest, or that of an earlier read that is held.
+    Read { ids: Vec<GlobalId>, at: Option<Arc<ReadHold>>, reply: Reply<ReadSnapshot> },
     /// Rows of a system relation that the coordinator knows.
     System { name: String, reply: Reply<Vec<Vec<Datum>>> },
-    /// How far the upstream of a source goes now.
-    Ends { source: GlobalId, ends: BTreeMap<i32, i64>, reply: Reply<()> },
+    /// Where the partitions of a source begin and end upstream now.
+    Marks { source: GlobalId, marks: BTreeMap<i32, (i64, i64)>, reply: Reply<()> },
     /// Starts a subscription.
     Subscribe { request: SubscribeRequest, reply: Reply<Subscription> },
     /// Ends one.
@@ -46,8 +47,9 @@ pub(crate) struct DdlDone {
 
 /// A write to one table.
 pub(crate) enum TableWrite {
-    /// Rows to add, already of the table's types.
-    Insert { table: GlobalId, rows: Vec<RecordBatch> },
+    /// Rows to add, already of the table's types. `read` is the time at which a query gave them and what it read:
+    /// where a table among that has changed since, the statement must be computed again (40001).
+    Insert { table: GlobalId, rows: Vec<RecordBatch>, read: Option<(Timestamp, Vec<GlobalId>)> },
     /// `UPDATE`
     Update { table: GlobalId, filter: Option<ScalarExpr>, set: Vec<(usize, ScalarExpr)> },
     /// `DELETE`
@@ -69,11 +71,17 @@ impl TableWrite {
     }
 }
 
+/// Keeps a time readable in every relation, as long as it is there.
+#[derive(Debug)]
+pub(crate) struct ReadHold {
+    /// The time.
+    pub at: Timestamp,
+}
+
 /// Relations at one time.
-#[derive(Default)]
 pub(crate) struct ReadSnapshot {
     /// The time.
-    pub as_of: Timestamp,
+    pub as_of: Arc<ReadHold>,
     /// Each relation's contents.
     pub tables: Vec<(GlobalId, ReadTable)>,
 }
@@ -82,14 +90,20 @@ pub(crate) struct ReadSnapshot {
 pub(crate) enum ReadTable {
     /// An arrangement, and others of the same relation by other keys (indexes).
     Arranged { desc: RelationDesc, published: Arc<PublishedRelation>, indexes: Vec<Arc<PublishedRelation>> },
-    /// A source without an arrangement: positions to read, per partition.
-    Source { object: Arc<hw_plan::Object>, desc: RelationDesc, to: Option<BTreeMap<i32, i64>> },
+    /// A source without an arrangement: positions to read, per partition; up to the upstream's end without `to`.
+    Source {
+        object: Arc<hw_plan::Object>,
+        desc: RelationDesc,
+        from: BTreeMap<i32, i64>,
+        to: Option<BTreeMap<i32, i64>>,
+    },
 }
 
 /// `SUBSCRIBE`, resolved.
 pub(crate) struct SubscribeRequest {
     pub relation: GlobalId,
     pub snapshot: bool,
+    pub progress: bool,
     pub as_of: Option<Timestamp>,
     pub up_to: Option<Timestamp>,
 }
@@ -104,6 +118,8 @@ pub(crate) struct Subscription {
     pub desc: RelationDesc,
     /// Changes, only of durable ticks, in time order.
     pub updates: mpsc::Receiver<SubscribeEvent>,
+    /// Bytes that wait in `updates`: to be reduced by what was taken.
+    pub queued_bytes: Arc<AtomicUsize>,
 }
 
 /// What a subscription receives.
@@ -114,4 +130,14 @@ pub(crate) enum SubscribeEvent {
     Progress(Timestamp),
     /// It is over.
     Error(SqlError),
+}
+
+impl SubscribeEvent {
+    /// What it holds in memory, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            SubscribeEvent::Changes { rows, diffs, .. } => rows.get_array_memory_size() + diffs.len() * 8,
+            SubscribeEvent::Progress(_) | SubscribeEvent::Error(_) => 0,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Owns which dataflows exist and how far they are, what waits for the next tick, what waits for a time to be
 //! readable. Does not read or write rows itself: `tick` closes ticks, `ddl` changes the catalog, `read` answers reads.
 
-use crate::command::{Command, ReadSnapshot, Reply, TableWrite};
+use crate::command::{Command, ReadHold, ReadSnapshot, Reply, TableWrite};
 use crate::hydrate::Hydration;
 use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
@@ -13,7 +13,7 @@ use hw_plan::Object;
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
 use hw_store::LogWriter;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,7 +41,7 @@ pub(crate) struct Flow {
 /// A read that waits for its relations.
 pub(crate) struct WaitingRead {
     pub ids: Vec<GlobalId>,
-    pub at: Timestamp,
+    pub at: Arc<ReadHold>,
     pub reply: Reply<ReadSnapshot>,
 }
 
@@ -57,10 +57,29 @@ pub(crate) type Ack = Box<dyn FnOnce(Result<(), SqlError>) + Send>;
 /// (tick, outcome) of records that the log is done with, in order.
 pub(crate) type Durables = Arc<std::sync::Mutex<Vec<(Timestamp, Result<(), SqlError>)>>>;
 
+/// Catalog changes in a tick that is not durable yet.
+pub(crate) struct Undurable {
+    pub time: Timestamp,
+    /// The catalog with them.
+    pub snapshot: Arc<CatalogSnapshot>,
+    /// What they drop: runs on until then.
+    pub dropped: Vec<GlobalId>,
+}
+
+/// A question about errors of views, as of a time.
+pub(crate) struct WaitingErrors {
+    pub at: Timestamp,
+    pub reply: Reply<Vec<Vec<hw_repr::Datum>>>,
+}
+
 /// All mutable state of the server.
 pub(crate) struct Core {
     pub catalog: Catalog,
+    /// The catalog with every change that was decided.
     pub snapshot: Arc<arc_swap::ArcSwap<CatalogSnapshot>>,
+    /// The catalog as sessions see it: what is durable.
+    pub visible: Arc<arc_swap::ArcSwap<CatalogSnapshot>>,
+    pub undurable: VecDeque<Undurable>,
     pub engine: Engine,
     /// `None` only during recovery.
     pub log: Option<LogWriter>,
@@ -74,6 +93,13 @@ pub(crate) struct Core {
     pub changes: Vec<CatalogChange>,
     pub change_acks: Vec<Ack>,
     pub reads: Vec<WaitingRead>,
+    pub errors_asked: Vec<WaitingErrors>,
+    /// Times that reads, queries and transactions hold.
+    pub holds: Vec<Weak<ReadHold>>,
+    /// Per table, the last tick that changed it since the start.
+    pub changed: BTreeMap<GlobalId, Timestamp>,
+    /// Set for a while after a start: histories are kept as if every relation had been subscribed to.
+    pub recovered_at: Option<Instant>,
     pub flushes: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)>,
     pub acks: VecDeque<(Timestamp, Vec<Ack>)>,
     pub subscriptions: Subscriptions,
@@ -148,7 +174,8 @@ impl Core {
         if self.has_work() {
             return self.min_tick_wait().max(Duration::from_millis(1));
         }
-        let due = self.sources.values().filter_map(LiveSource::due_in).min();
+        let idle = self.subscriptions.idle_tick().map(|d| d.saturating_sub(self.last_close.elapsed()));
+        let due = self.sources.values().filter_map(LiveSource::due_in).chain(self.hydration_due()).chain(idle).min();
         due.unwrap_or(Duration::from_millis(500)).clamp(Duration::from_millis(1), Duration::from_millis(500))
     }
 
@@ -162,6 +189,7 @@ impl Core {
         self.close_ticks();
         self.observe_progress();
         self.answer_reads();
+        self.answer_errors();
         self.compact_histories();
         if self.metrics_at.elapsed() > Duration::from_millis(500) {
             self.metrics_at = Instant::now();
@@ -179,15 +207,15 @@ impl Core {
                     self.writes.push_back(PendingWrite { write, reply });
                 }
             }
-            Command::Read { ids, reply } => self.start_read(ids, reply),
+            Command::Read { ids, at, reply } => self.start_read(ids, at, reply),
+            Command::System { name, reply } if name == "view_errors" => {
+                self.errors_asked.push(WaitingErrors { at: self.read_ts.max(self.acked), reply });
+            }
             Command::System { name, reply } => {
                 let _ = reply.send(self.system_rows(&name));
             }
-            Command::Ends { source, ends, reply } => {
-                if let Some(source) = self.sources.get_mut(&source) {
-                    source.heard_of_ends(ends);
-                }
-                let _ = reply.send(Ok(()));
+            Command::Marks { source, marks, reply } => {
+                let _ = reply.send(self.sources.get_mut(&source).map_or(Ok(()), |s| s.heard_of_marks(&marks)));
             }
             Command::Subscribe { request, reply } => self.start_subscribe(request, reply),
             Command::Unsubscribe { id } => self.end_subscribe(id),
@@ -203,11 +231,12 @@ impl Core {
     fn on_durable(&mut self, time: Timestamp, result: Result<(), SqlError>) {
         if let Err(e) = &result {
             tracing::error!(time, error = %e, "the tick log failed; the server is read-only from here");
-            self.read_only.get_or_insert_with(|| {
-                e.clone().hint("Free space or mend the disk, then restart the server; acknowledged writes are safe.")
-            });
+            let e =
+                e.clone().hint("Free space or mend the disk, then restart the server; acknowledged writes are safe.");
+            self.become_read_only(e);
         } else {
             self.durable = self.durable.max(time);
+            self.show_catalog(time);
         }
         while self.acks.front().is_some_and(|(t, _)| *t <= time) {
             if let Some((t, acks)) = self.acks.pop_front() {
@@ -215,6 +244,26 @@ impl Core {
                     self.acked = self.acked.max(t);
                 }
                 acks.into_iter().for_each(|ack| ack(result.clone()));
+            }
+        }
+    }
+
+    /// From here on every write is refused, those that wait too.
+    fn become_read_only(&mut self, e: SqlError) {
+        let e = self.read_only.get_or_insert(e).clone();
+        for pending in std::mem::take(&mut self.writes) {
+            let _ = pending.reply.send(Err(e.clone()));
+        }
+    }
+
+    /// Sessions see the catalog as of `time`; what was dropped by then ends.
+    fn show_catalog(&mut self, time: Timestamp) {
+        while self.undurable.front().is_some_and(|u| u.time <= time) {
+            let Some(Undurable { snapshot, dropped, .. }) = self.undurable.pop_front() else { return };
+            self.visible.store(snapshot);
+            if !dropped.is_empty() {
+                dropped.into_iter().for_each(|id| self.forget(id));
+                self.retire_readers();
             }
         }
     }
@@ -264,13 +313,16 @@ impl Core {
 
     /// Histories compact to the read time, except where someone may come back for them.
     fn compact_histories(&mut self) {
-        let waiting = self.reads.iter().map(|r| r.at).min().unwrap_or(Timestamp::MAX);
+        let waiting = self.held();
+        if self.recovered_at.is_some_and(|at| at.elapsed() > Duration::from_millis(SUBSCRIBE_RESUME_MS)) {
+            self.recovered_at = None;
+        }
         for (id, flow) in &self.flows {
             if !flow.live {
                 continue;
             }
             let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
-            let keep = if self.subscribed.contains(id) {
+            let keep = if self.recovered_at.is_some() || self.subscribed.contains(id) {
                 self.read_ts.saturating_sub(SUBSCRIBE_RESUME_MS)
             } else {
                 self.read_ts
@@ -308,6 +360,10 @@ impl Core {
     /// One tick that carries catalog changes: checked first, then logged, then applied; `ack` is told when the tick is
     /// durable. Returns its time, or `None` where nothing was done.
     pub(crate) fn commit_changes(&mut self, changes: Vec<CatalogChange>, ack: Ack) -> Option<Timestamp> {
+        if let Some(e) = &self.read_only {
+            ack(Err(e.clone()));
+            return None;
+        }
         // The log must never hold a change that the catalog refuses.
         if let Err(e) = self.snapshot.load().with_changes(&changes) {
             ack(Err(e));
@@ -317,11 +373,14 @@ impl Core {
         self.change_acks.push(ack);
         let time = self.close_tick();
         match self.catalog.apply(time, &changes) {
-            Ok(snapshot) => self.snapshot.store(snapshot),
+            Ok(snapshot) => {
+                self.snapshot.store(snapshot.clone());
+                self.undurable.push_back(Undurable { time, snapshot, dropped: vec![] });
+            }
             Err(e) => {
                 // The log has it: the catalog is rebuilt from there at the next start.
                 tracing::error!(error = %e, "the catalog could not be written");
-                self.read_only = Some(e);
+                self.become_read_only(e);
                 return None;
             }
         }

@@ -45,8 +45,8 @@ impl Core {
             let _ = reply.send(result.map(|()| DdlDone { notices }));
         });
         let Some(time) = self.commit_changes(effect.changes.clone(), ack) else { return };
-        for id in effect.dropped {
-            self.forget(id);
+        if let Some(undurable) = self.undurable.back_mut() {
+            undurable.dropped = effect.dropped;
         }
         for object in effect.created {
             let object = self.snapshot.load().get(object.id).unwrap_or_else(|| Arc::new(object));
@@ -248,14 +248,14 @@ impl Core {
     }
 
     /// Stops whatever ran for a dropped object.
-    fn forget(&mut self, id: GlobalId) {
+    pub(crate) fn forget(&mut self, id: GlobalId) {
         if self.flows.remove(&id).is_some() {
             self.engine.drop_flow(id);
-            let e = SqlError::new(SqlState::UNDEFINED_TABLE, "the relation was dropped");
-            self.subscriptions.end_relation(id, &e);
+            self.end_subscriptions_of(id);
         }
         self.sources.remove(&id);
         self.subscribed.remove(&id);
+        self.changed.remove(&id);
     }
 
     /// Starts what an object of the catalog needs, as of `time`.

@@ -3,17 +3,30 @@
 //! Invariant: `at` is at least every acknowledged commit and every earlier read, and all relations of one read are
 //! given at the same `at`.
 
-use crate::command::{ReadSnapshot, ReadTable, Reply};
+use crate::command::{ReadHold, ReadSnapshot, ReadTable, Reply};
 use crate::core::{Core, WaitingRead};
 use hw_plan::{Object, ObjectKind};
 use hw_repr::{GlobalId, PublishedRelation, SqlError, SqlState, Timestamp};
 use std::sync::Arc;
 
 impl Core {
-    /// Chooses the read's time and answers at once where it can.
-    pub(crate) fn start_read(&mut self, ids: Vec<GlobalId>, reply: Reply<ReadSnapshot>) {
-        let at = self.read_ts.max(self.acked);
+    /// Chooses the read's time, or takes that of an earlier read; answered with the next turn's [`Core::answer_reads`].
+    pub(crate) fn start_read(&mut self, ids: Vec<GlobalId>, at: Option<Arc<ReadHold>>, reply: Reply<ReadSnapshot>) {
+        let at = at.unwrap_or_else(|| self.hold_now());
         self.reads.push(WaitingRead { ids, at, reply });
+    }
+
+    /// The newest time that may be shown, kept readable as long as the hold lives.
+    pub(crate) fn hold_now(&mut self) -> Arc<ReadHold> {
+        let hold = Arc::new(ReadHold { at: self.read_ts.max(self.acked) });
+        self.holds.push(Arc::downgrade(&hold));
+        hold
+    }
+
+    /// The least time that somebody holds.
+    pub(crate) fn held(&mut self) -> Timestamp {
+        self.holds.retain(|h| h.strong_count() > 0);
+        self.holds.iter().filter_map(|h| h.upgrade()).map(|h| h.at).min().unwrap_or(Timestamp::MAX)
     }
 
     /// Answers every read whose relations have passed its time.
@@ -23,7 +36,7 @@ impl Core {
             if read.reply.is_closed() {
                 continue;
             }
-            match self.try_read(&read.ids, read.at) {
+            match self.try_read(&read.ids, &read.at) {
                 Ok(Some(snapshot)) => drop(read.reply.send(Ok(snapshot))),
                 Ok(None) => self.reads.push(read),
                 Err(e) => drop(read.reply.send(Err(e))),
@@ -31,8 +44,8 @@ impl Core {
         }
     }
 
-    fn try_read(&self, ids: &[GlobalId], at: Timestamp) -> Result<Option<ReadSnapshot>, SqlError> {
-        let catalog = self.snapshot.load();
+    fn try_read(&self, ids: &[GlobalId], hold: &Arc<ReadHold>) -> Result<Option<ReadSnapshot>, SqlError> {
+        let catalog = self.visible.load();
         let mut tables = Vec::with_capacity(ids.len());
         for id in ids {
             let Some(object) = hw_plan::CatalogView::get(&**catalog, *id) else {
@@ -41,12 +54,12 @@ impl Core {
                     format!("relation with OID {} does not exist", id.0),
                 ));
             };
-            match self.read_one(&object, at)? {
+            match self.read_one(&object, hold.at)? {
                 Some(table) => tables.push((*id, table)),
                 None => return Ok(None),
             }
         }
-        Ok(Some(ReadSnapshot { as_of: at, tables }))
+        Ok(Some(ReadSnapshot { as_of: hold.clone(), tables }))
     }
 
     fn read_one(&self, object: &Arc<Object>, at: Timestamp) -> Result<Option<ReadTable>, SqlError> {
@@ -56,7 +69,8 @@ impl Core {
         if let ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } = object.kind {
             let (source, _) = self.source_of(object)?;
             let to = source.has_reader().then(|| source.positions.clone());
-            return Ok(Some(ReadTable::Source { object: object.clone(), desc, to }));
+            let from = source.starts.clone();
+            return Ok(Some(ReadTable::Source { object: object.clone(), desc, from, to }));
         }
         let Some(flow) = self.flows.get(&object.id) else {
             return Err(SqlError::internal(format!("no dataflow maintains \"{}\"", object.name)));
@@ -66,6 +80,13 @@ impl Core {
         }
         if flow.hydration.is_some() || self.engine.frontier(object.id) <= at {
             return Ok(None);
+        }
+        if self.engine.since(object.id) > at {
+            return Err(SqlError::new(
+                SqlState::PREREQUISITE_STATE,
+                format!("\"{}\" is newer than the snapshot of the transaction", object.name),
+            )
+            .hint("Begin another transaction."));
         }
         self.check_errors(object, at)?;
         let Some(published) = self.engine.published(object.id) else { return Ok(None) };

@@ -7,15 +7,19 @@ mod ddl;
 mod query;
 mod settings;
 
-use crate::command::{Command, TableWrite};
+use crate::command::{Command, ReadHold, SubscribeRequest, TableWrite};
 use crate::handle::CoordinatorHandle;
 use crate::session::{Executed, Notice, Outcome, Prepared, TransactionStatus};
 use hw_plan::Statement;
 use hw_repr::{Datum, GlobalId, SqlError, SqlState, SqlType};
-use hw_sql::{ParamTypes, ParsedStatement, Planned};
+use hw_sql::{ParamTypes, ParsedStatement, Planned, Query};
 use settings::Settings;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How often an INSERT from a query is computed again because its input changes.
+const INSERT_ATTEMPTS_MAX: usize = 100;
 
 /// One client's session.
 pub struct Session {
@@ -23,14 +27,29 @@ pub struct Session {
     pub(crate) user: String,
     pub(crate) database: String,
     pub(crate) settings: Settings,
+    /// Statements that PREPARE has named.
+    pub(crate) prepared: BTreeMap<String, hw_sql::PreparedSql>,
+    pub(crate) backend_pid: i32,
     status: TransactionStatus,
+    /// The time that all reads of a transaction block are answered at.
+    block: Option<Arc<ReadHold>>,
     keep_identical: bool,
 }
 
 impl Session {
     pub(crate) fn new(handle: CoordinatorHandle, user: String, database: String, application: Option<String>) -> Self {
         let settings = Settings::new(application.unwrap_or_default());
-        Session { handle, user, database, settings, status: TransactionStatus::Idle, keep_identical: false }
+        Session {
+            handle,
+            user,
+            database,
+            settings,
+            prepared: BTreeMap::new(),
+            backend_pid: 0,
+            status: TransactionStatus::Idle,
+            block: None,
+            keep_identical: false,
+        }
     }
 
     /// The statements of a query string: byte offset and text of each.
@@ -65,6 +84,7 @@ impl Session {
             Statement::Select => planned.query.as_ref().map(|q| q.desc.clone()),
             Statement::Rows { desc, .. } => Some(desc.clone()),
             Statement::Show { name } => Some(Settings::show_desc(name)),
+            Statement::SetConfig { .. } => Some(Settings::show_desc("set_config")),
             Statement::Subscribe { id, progress, .. } => {
                 let catalog = self.handle.snapshot.load();
                 hw_plan::CatalogView::get(&**catalog, *id)
@@ -81,6 +101,7 @@ impl Session {
         let result = self.run(prepared, params).await;
         if result.is_err() && self.status == TransactionStatus::Active {
             self.status = TransactionStatus::Failed;
+            self.block = None;
         }
         result
     }
@@ -94,26 +115,24 @@ impl Session {
         let planned = self.plan(&parsed, &declared)?;
         self.check_block(&planned.statement)?;
         let Planned { statement, query, .. } = planned;
+        let statement = hw_sql::bind_statement(statement, &params)?;
         match statement {
             Statement::Select => self.run_select(query, params).await,
             Statement::Rows { desc, rows, tag } => query::literal_rows(desc, rows, tag),
             Statement::Insert { table } => {
-                let rows = self.collect(query, params).await?;
-                let count = self.write(TableWrite::Insert { table, rows }).await?;
+                let count = self.insert(table, query, params).await?;
                 Ok(done(Outcome::Complete { tag: format!("INSERT 0 {count}") }))
             }
             Statement::Update { table, filter, set } => {
-                refuse_params(&params)?;
                 let count = self.write(TableWrite::Update { table, filter, set }).await?;
                 Ok(done(Outcome::Complete { tag: format!("UPDATE {count}") }))
             }
             Statement::Delete { table, filter } => {
-                refuse_params(&params)?;
                 let count = self.write(TableWrite::Delete { table, filter }).await?;
                 Ok(done(Outcome::Complete { tag: format!("DELETE {count}") }))
             }
             Statement::Subscribe { id, snapshot, progress, as_of, up_to } => {
-                self.run_subscribe(id, snapshot, progress, as_of, up_to).await
+                self.run_subscribe(SubscribeRequest { relation: id, snapshot, progress, as_of, up_to }).await
             }
             Statement::Begin => {
                 self.set_status(TransactionStatus::Active, "BEGIN", "there is already a transaction in progress")
@@ -134,9 +153,14 @@ impl Session {
                 let value = self.settings.show(&name, &self.user)?;
                 query::literal_rows(Settings::show_desc(&name), vec![vec![Datum::Text(value)]], "SHOW")
             }
-            Statement::Deallocate { .. } => Ok(done(Outcome::Complete { tag: "DEALLOCATE".into() })),
-            Statement::Prepare { .. } => Err(SqlError::unsupported("PREPARE as a statement is not supported")
-                .hint("Use the extended query protocol: every driver's prepared statements work.")),
+            Statement::SetConfig { name, value } => {
+                let parameter_status = self.settings.set(&name, Some(value.clone()))?;
+                let desc = Settings::show_desc("set_config");
+                let rows = query::literal_rows(desc, vec![vec![Datum::Text(value)]], "SELECT")?;
+                Ok(Executed { parameter_status, ..rows })
+            }
+            Statement::Deallocate { name } => self.deallocate(name),
+            Statement::Prepare { name, types, sql } => self.name_statement(name, types, sql),
             Statement::AlterRolePassword { role, password } => {
                 self.handle.request(|reply| Command::SetPassword { role, password, reply }).await?;
                 Ok(done(Outcome::Complete { tag: "ALTER ROLE".into() }))
@@ -153,6 +177,48 @@ impl Session {
         }
     }
 
+    /// Computed again where a table that the query reads has changed before its rows were written.
+    async fn insert(&self, table: GlobalId, query: Option<Query>, params: Vec<Datum>) -> Result<u64, SqlError> {
+        let query = query.ok_or_else(|| SqlError::internal("an INSERT without a query"))?;
+        let mut attempts = 0;
+        loop {
+            let depends_on = query.depends_on.clone();
+            let (rows, at) = self.collect(query.clone(), params.clone()).await?;
+            let read = at.map(|hold| (hold.at, depends_on));
+            match self.write(TableWrite::Insert { table, rows, read }).await {
+                Err(e) if e.code == SqlState::SERIALIZATION && attempts < INSERT_ATTEMPTS_MAX => attempts += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// `PREPARE name AS ...`
+    fn name_statement(&mut self, name: String, types: Vec<SqlType>, sql: String) -> Result<Executed, SqlError> {
+        if self.prepared.contains_key(&name) {
+            let code = SqlState::new("42P05");
+            return Err(SqlError::new(code, format!("prepared statement \"{name}\" already exists")));
+        }
+        self.prepared.insert(name, hw_sql::PreparedSql { types, sql });
+        Ok(done(Outcome::Complete { tag: "PREPARE".into() }))
+    }
+
+    fn deallocate(&mut self, name: Option<String>) -> Result<Executed, SqlError> {
+        let tag = match name {
+            None => {
+                self.prepared.clear();
+                "DEALLOCATE ALL"
+            }
+            Some(name) => {
+                if self.prepared.remove(&name).is_none() {
+                    let code = SqlState::new("26000");
+                    return Err(SqlError::new(code, format!("prepared statement \"{name}\" does not exist")));
+                }
+                "DEALLOCATE"
+            }
+        };
+        Ok(done(Outcome::Complete { tag: tag.into() }))
+    }
+
     async fn write(&self, write: TableWrite) -> Result<u64, SqlError> {
         self.handle.request(|reply| Command::Write { write, reply }).await
     }
@@ -165,6 +231,8 @@ impl Session {
                 | Statement::Rows { .. }
                 | Statement::Show { .. }
                 | Statement::Set { .. }
+                | Statement::SetConfig { .. }
+                | Statement::Prepare { .. }
                 | Statement::Begin
                 | Statement::Commit
                 | Statement::Rollback
@@ -181,6 +249,9 @@ impl Session {
     fn set_status(&mut self, to: TransactionStatus, tag: &str, idle: &str) -> Result<Executed, SqlError> {
         let unchanged = (self.status == TransactionStatus::Idle) == (to == TransactionStatus::Idle);
         self.status = to;
+        if !(unchanged && to == TransactionStatus::Active) {
+            self.block = None;
+        }
         let notices = if unchanged {
             let code =
                 if to == TransactionStatus::Idle { SqlState::new("25P01") } else { SqlState::ACTIVE_TRANSACTION };
@@ -194,6 +265,11 @@ impl Session {
     /// For ReadyForQuery.
     pub fn transaction_status(&self) -> TransactionStatus {
         self.status
+    }
+
+    /// What `pg_backend_pid()` is: the process id of the cancel key.
+    pub fn set_backend_pid(&mut self, pid: i32) {
+        self.backend_pid = pid;
     }
 
     /// Settings reported at startup.
@@ -219,14 +295,6 @@ impl Session {
     pub(crate) fn object(&self, id: GlobalId) -> Option<Arc<hw_plan::Object>> {
         hw_plan::CatalogView::get(&**self.handle.snapshot.load(), id)
     }
-}
-
-fn refuse_params(params: &[Datum]) -> Result<(), SqlError> {
-    if params.is_empty() {
-        return Ok(());
-    }
-    Err(SqlError::unsupported("parameters in UPDATE and DELETE are not supported yet")
-        .hint("Send the values in the statement's text."))
 }
 
 fn one_statement(sql: &str) -> Result<Option<ParsedStatement>, SqlError> {

@@ -9,10 +9,17 @@ use hw_dataflow::{SubscribeMsg, SubscribeSink, SubscriptionId};
 use hw_plan::CatalogView;
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Events a client may be behind by.
 const CLIENT_QUEUE: usize = 4096;
+/// Bytes of changes a client may be behind by, beyond one event.
+const CLIENT_BYTES_MAX: usize = 64 << 20;
+/// A client that waits for progress hears of it this often where nothing changes.
+const IDLE_PROGRESS: Duration = Duration::from_millis(750);
 /// Changes that may wait for their tick to be readable.
 const WAITING_MAX: usize = 65_536;
 
@@ -22,6 +29,10 @@ struct Running {
     incoming: crossbeam_channel::Receiver<SubscribeMsg>,
     waiting: VecDeque<SubscribeEvent>,
     out: mpsc::Sender<SubscribeEvent>,
+    /// Bytes in `out`; the receiver takes off what it has taken.
+    queued_bytes: Arc<AtomicUsize>,
+    /// Wants to hear that time has passed where nothing has changed.
+    wants_time: bool,
     /// All times below are sent.
     sent: Timestamp,
     /// The relation's own upper, as the engine says.
@@ -42,14 +53,22 @@ impl Subscriptions {
         self.running.values().filter(|r| r.relation == relation).map(|r| r.sent).min()
     }
 
-    /// Ends those of one relation with `e`.
-    pub(crate) fn end_relation(&mut self, relation: GlobalId, e: &SqlError) {
+    /// Ends those of one relation with `e`; the engine's, to be ended too.
+    fn end_relation(&mut self, relation: GlobalId, e: &SqlError) -> Vec<SubscriptionId> {
+        let of_it = |r: &Running| r.relation == relation;
+        let ended = self.running.values().filter(|r| of_it(r)).map(|r| r.engine).collect();
         self.running.retain(|_, r| {
-            if r.relation == relation {
+            if of_it(r) {
                 let _ = r.out.try_send(SubscribeEvent::Error(e.clone()));
             }
-            r.relation != relation
+            !of_it(r)
         });
+        ended
+    }
+
+    /// How long after the last tick an empty one is due, for those who wait for time to pass.
+    pub(crate) fn idle_tick(&self) -> Option<Duration> {
+        self.running.values().any(|r| r.wants_time).then_some(IDLE_PROGRESS)
     }
 
     /// Ends all.
@@ -68,7 +87,7 @@ impl Core {
     fn subscribe(&mut self, request: SubscribeRequest) -> Result<Subscription, SqlError> {
         let id = request.relation;
         let object = self
-            .snapshot
+            .visible
             .load()
             .get(id)
             .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the relation does not exist"))?;
@@ -83,7 +102,7 @@ impl Core {
             return Err(e.clone());
         }
         let desc = object.desc().cloned().unwrap_or_default();
-        let since = self.engine.published(id).map_or(0, |p| p.shards.iter().map(|s| s.since).max().unwrap_or(0));
+        let since = self.engine.since(id);
         let as_of = match request.as_of {
             Some(t) if t < since => {
                 let e = SqlError::new(
@@ -98,6 +117,7 @@ impl Core {
         let (sink, incoming) = SubscribeSink::channel(1024);
         let engine = self.engine.subscribe(id, as_of, request.snapshot, sink)?;
         let (out, updates) = mpsc::channel(CLIENT_QUEUE);
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
         self.subscriptions.next += 1;
         let key = self.subscriptions.next;
         let running = Running {
@@ -106,18 +126,28 @@ impl Core {
             incoming,
             waiting: VecDeque::new(),
             out,
+            queued_bytes: queued_bytes.clone(),
+            wants_time: request.progress || request.up_to.is_some(),
             sent: as_of,
             upper: 0,
             up_to: request.up_to,
         };
         self.subscriptions.running.insert(key, running);
         self.subscribed.insert(id);
-        Ok(Subscription { id: key, as_of, desc, updates })
+        Ok(Subscription { id: key, as_of, desc, updates, queued_bytes })
     }
 
     pub(crate) fn end_subscribe(&mut self, id: u64) {
         if let Some(running) = self.subscriptions.running.remove(&id) {
             self.engine.unsubscribe(running.engine);
+        }
+    }
+
+    /// Ends every subscription to a relation that was dropped.
+    pub(crate) fn end_subscriptions_of(&mut self, relation: GlobalId) {
+        let e = SqlError::new(SqlState::UNDEFINED_TABLE, "the relation was dropped");
+        for engine in self.subscriptions.end_relation(relation, &e) {
+            self.engine.unsubscribe(engine);
         }
     }
 
@@ -182,10 +212,9 @@ impl Running {
         {
             return true;
         }
-        match self.out.try_send(event) {
-            Ok(()) => true,
-            // The receiver finds the channel closed and reports where to resume.
-            Err(_) => false,
-        }
+        let bytes = event.bytes();
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Where it ends, the receiver finds the channel closed and reports where to resume.
+        (before == 0 || before + bytes <= CLIENT_BYTES_MAX) && self.out.try_send(event).is_ok()
     }
 }

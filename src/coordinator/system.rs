@@ -18,6 +18,16 @@ fn opt(s: Option<String>) -> Datum {
 }
 
 impl Core {
+    /// Answers who asked for errors of views, once every earlier write is visible.
+    pub(crate) fn answer_errors(&mut self) {
+        let (due, rest) = std::mem::take(&mut self.errors_asked).into_iter().partition(|a| a.at <= self.read_ts);
+        self.errors_asked = rest;
+        let due: Vec<crate::core::WaitingErrors> = due;
+        for asked in due {
+            let _ = asked.reply.send(self.view_error_rows());
+        }
+    }
+
     /// The rows of `headwater.<name>` now.
     pub(crate) fn system_rows(&self, name: &str) -> Result<Rows, SqlError> {
         Ok(match name {

@@ -8,9 +8,11 @@ use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use hw_plan::{CatalogView, ScalarExpr};
 use hw_repr::encoding::RowCodec;
-use hw_repr::{Column, Datum, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp, UpdateBatch};
+use hw_repr::{
+    Column, Datum, GlobalId, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp, UpdateBatch,
+};
 use hw_scalar::Mfp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// What a checked write does.
@@ -55,6 +57,32 @@ impl ErrorRow {
 }
 
 impl Core {
+    /// A query's rows may be written only if all tables behind it are still as it has read them: `written` are the
+    /// tables that this tick has changed so far.
+    pub(crate) fn check_current(
+        &self,
+        write: &TableWrite,
+        written: &BTreeMap<GlobalId, Vec<UpdateBatch>>,
+    ) -> Result<(), SqlError> {
+        let TableWrite::Insert { read: Some((at, ids)), .. } = write else { return Ok(()) };
+        let catalog = self.snapshot.load();
+        let (mut behind, mut seen) = (ids.clone(), BTreeSet::new());
+        while let Some(id) = behind.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if written.contains_key(&id) || self.changed.get(&id).is_some_and(|t| t > at) {
+                return Err(SqlError::new(
+                    SqlState::SERIALIZATION,
+                    "could not serialize access due to a concurrent change of a table that the statement reads",
+                )
+                .hint("Run the statement again."));
+            }
+            behind.extend(catalog.get(id).iter().flat_map(|o| o.depends_on.iter().copied()));
+        }
+        Ok(())
+    }
+
     /// Computes what `write` changes, or why it may not.
     pub(crate) fn check_write(
         &self,

@@ -28,7 +28,12 @@ impl Core {
     /// True where a tick would hold something.
     pub(crate) fn has_work(&self) -> bool {
         let commits = self.read_only.is_none() && (!self.writes.is_empty() || !self.changes.is_empty());
-        commits || self.sources.values().any(|s| s.has_data())
+        commits || self.sources.values().any(|s| s.has_data()) || self.idle_tick_due()
+    }
+
+    /// True where somebody waits to hear that time has passed.
+    fn idle_tick_due(&self) -> bool {
+        self.read_only.is_none() && self.subscriptions.idle_tick().is_some_and(|d| self.last_close.elapsed() >= d)
     }
 
     /// Time until the next tick may close.
@@ -139,6 +144,10 @@ impl Core {
         let mut later = std::collections::VecDeque::new();
         let mut blocked: Vec<GlobalId> = vec![];
         for pending in std::mem::take(&mut self.writes) {
+            // The client has given up: cancelled, or timed out.
+            if pending.reply.is_closed() {
+                continue;
+            }
             let table = pending.write.table();
             let waits = blocked.contains(&table)
                 || (pending.write.reads_table() && out.contains_key(&table))
@@ -150,9 +159,11 @@ impl Core {
                 continue;
             }
             let overlay = overlays.entry(table).or_default();
-            match self.check_write(&pending.write, overlay, time) {
+            let checked = self.check_current(&pending.write, &out);
+            match checked.and_then(|()| self.check_write(&pending.write, overlay, time)) {
                 Ok(Checked { count, changes }) => {
                     if !changes.is_empty() {
+                        self.changed.insert(table, time);
                         out.entry(table).or_default().extend(changes);
                     }
                     acks.push(acknowledge(pending.reply, count));

@@ -25,6 +25,6 @@ mod worker;
 
 pub use engine::{Engine, EngineConfig};
 pub use flow::{FlowKind, FlowSpec, OperatorStats};
+pub use hw_repr::FloatSum;
 pub use layout::Layout;
-pub use reduce::float_sum::FloatSum;
 pub use subscribe::{SubscribeMsg, SubscribeSink, SubscriptionId};

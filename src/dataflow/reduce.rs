@@ -21,9 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod accumulate;
-pub mod float_sum;
 mod fold;
-mod groups;
+pub mod groups;
+
+pub use hw_repr::float_sum;
 
 /// Groups whose changes go out as one batch.
 const EMIT_GROUPS: usize = 8192;
@@ -196,7 +197,7 @@ impl Reduce {
 }
 
 impl ClosedTick for Reduce {
-    fn absorb(&mut self, batch: &UpdateBatch) {
+    fn absorb(&mut self, _: usize, batch: UpdateBatch) {
         let mut keys = self.layout.key_encoder(&batch.rows);
         let mut key = Vec::new();
         let mut slots = std::mem::take(&mut self.slots);
@@ -213,7 +214,7 @@ impl ClosedTick for Reduce {
         for (row, slot) in slots.iter().enumerate() {
             *self.rows.get_mut(*slot as usize) += batch.diff(row);
         }
-        self.folds.iter_mut().for_each(|f| f.add(&slots, batch));
+        self.folds.iter_mut().for_each(|f| f.add(&slots, &batch));
         self.slots = slots;
     }
 

@@ -10,8 +10,22 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A float that compares and hashes by its bits, so that plans can be compared.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Float(pub f64);
+
+/// By its bits, in hexadecimal: plans are kept as JSON, which has no NaN and no infinities.
+impl Serialize for Float {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{:016x}", self.0.to_bits()))
+    }
+}
+impl<'de> Deserialize<'de> for Float {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let bits = u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)?;
+        Ok(Float(f64::from_bits(bits)))
+    }
+}
 impl PartialEq for Float {
     fn eq(&self, o: &Self) -> bool {
         self.0.to_bits() == o.0.to_bits()

@@ -11,8 +11,9 @@ use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use hw_plan::AggregateFunc;
 use hw_repr::datum::Float;
+use hw_repr::encoding::RowCodec;
 use hw_repr::numeric::Numeric;
-use hw_repr::{Datum, SqlError, SqlState, SqlType};
+use hw_repr::{Datum, FloatSum, SqlError, SqlState, SqlType};
 use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -120,7 +121,7 @@ struct State {
     count: i64,
     int: i128,
     numeric: Option<Numeric>,
-    float: f64,
+    float: FloatSum,
     /// min, max, bool_and, bool_or
     best: Option<Datum>,
 }
@@ -159,7 +160,7 @@ impl Acc {
             Datum::Int2(v) => s.int += i128::from(v),
             Datum::Int4(v) => s.int += i128::from(v),
             Datum::Int8(v) => s.int += i128::from(v),
-            Datum::Float4(v) | Datum::Float8(v) => s.float += v.0,
+            Datum::Float4(v) | Datum::Float8(v) => s.float.add(v.0, 1),
             Datum::Numeric(v) => {
                 s.numeric = Some(match s.numeric {
                     Some(sum) => sum.add(&v)?,
@@ -173,7 +174,13 @@ impl Acc {
 
     fn keep(&mut self, value: Datum, wanted: Ordering) -> Result<(), SqlError> {
         let better = match &self.state.best {
-            Some(best) => compare(&value, best)? == wanted,
+            Some(best) => match compare(&value, best)? {
+                Ordering::Equal => {
+                    let prints = matches!(value, Datum::Numeric(_) | Datum::Interval(_));
+                    prints && self.compare_bytes(&value, best)? == wanted
+                }
+                order => order == wanted,
+            },
             None => true,
         };
         if better {
@@ -182,10 +189,19 @@ impl Acc {
         Ok(())
     }
 
+    /// Equal values that print differently (1.0 and 1.00): the one that maintained views keep.
+    fn compare_bytes(&self, a: &Datum, b: &Datum) -> Result<Ordering, SqlError> {
+        let codec = RowCodec::new(&[self.ty]);
+        let (mut left, mut right) = (vec![], vec![]);
+        codec.encode_datums(std::slice::from_ref(a), &mut left)?;
+        codec.encode_datums(std::slice::from_ref(b), &mut right)?;
+        Ok(left.cmp(&right))
+    }
+
     fn merge(&mut self, other: State) -> Result<(), SqlError> {
         self.state.count += other.count;
         self.state.int += other.int;
-        self.state.float += other.float;
+        self.state.float.merge(&other.float);
         if let Some(v) = other.numeric {
             self.state.numeric = Some(match self.state.numeric {
                 Some(sum) => sum.add(&v)?,
@@ -216,15 +232,9 @@ impl Acc {
             ),
             (AggregateFunc::Sum, SqlType::Numeric(_)) => Datum::Numeric(self.sum()?),
             (AggregateFunc::Avg, SqlType::Numeric(_)) => Datum::Numeric(self.sum()?.div(&Numeric::from_i64(s.count))?),
-            (AggregateFunc::Sum, SqlType::Float4) => {
-                let narrow = s.float as f32;
-                if narrow.is_infinite() && s.float.is_finite() {
-                    return Err(SqlError::new(SqlState::OUT_OF_RANGE, "value out of range: overflow"));
-                }
-                Datum::Float4(Float(f64::from(narrow)))
-            }
-            (AggregateFunc::Sum, _) => Datum::Float8(Float(s.float)),
-            (AggregateFunc::Avg, _) => Datum::Float8(Float(s.float / s.count as f64)),
+            (AggregateFunc::Sum, SqlType::Float4) => Datum::Float4(Float(s.float.narrow_sum()?.into())),
+            (AggregateFunc::Sum, _) => Datum::Float8(Float(s.float.sum()?)),
+            (AggregateFunc::Avg, _) => Datum::Float8(Float(s.float.mean(s.count)?)),
             _ => s.best.clone().unwrap_or(Datum::Null),
         })
     }

@@ -59,6 +59,8 @@ pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError>
     check_keys(&plan)?;
     use datafusion_optimizer as o;
     let rules: Rules = vec![
+        // The physical planner takes no DISTINCT.
+        Arc::new(o::replace_distinct_aggregate::ReplaceDistinctWithAggregate::new()),
         Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
         Arc::new(o::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
         Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),

@@ -3,11 +3,18 @@
 //! Development only; no crate of the server depends on it. Everything runs on free ports and in temporary
 //! directories, and is killed when its handle is dropped.
 
+mod follow;
 mod kafka;
+pub mod oracle;
+pub mod process;
+mod random;
+pub mod rows;
 mod server;
 mod slt;
 
+pub use follow::{FollowError, Follower};
 pub use kafka::KafkaBroker;
+pub use random::{Random, scaled, seed};
 pub use server::{Server, binary};
 pub use slt::{Restarts, run_file};
 

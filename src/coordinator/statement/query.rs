@@ -2,9 +2,9 @@
 
 use super::ddl::blocking;
 use super::{Session, done};
-use crate::command::{Command, ReadTable, SubscribeEvent, SubscribeRequest, Subscription};
+use crate::command::{Command, ReadHold, ReadTable, SubscribeEvent, SubscribeRequest, Subscription};
 use crate::external;
-use crate::session::{Executed, Outcome, RowStream};
+use crate::session::{Executed, Outcome, RowStream, TransactionStatus};
 use crate::source::{READER_BUFFER_BYTES, relations_of};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use futures::{StreamExt, stream};
@@ -24,36 +24,48 @@ impl Session {
             user: self.user.clone(),
             database: self.database.clone(),
             now_us: (crate::core::now_ms() as i64).saturating_mul(1000),
+            settings: self.settings.all(&self.user),
+            prepared: self.prepared.clone(),
+            backend_pid: self.backend_pid,
         }
     }
 
-    pub(super) async fn run_select(&self, query: Option<Query>, params: Vec<Datum>) -> Result<Executed, SqlError> {
+    pub(super) async fn run_select(&mut self, query: Option<Query>, params: Vec<Datum>) -> Result<Executed, SqlError> {
         let query = query.ok_or_else(|| SqlError::internal("a query without a plan"))?;
         let desc = query.desc.clone();
-        let rows = self.stream(query, params).await?;
+        let (rows, hold) = self.stream(query, params).await?;
+        if self.status == TransactionStatus::Active && self.block.is_none() {
+            self.block = hold;
+        }
         Ok(done(Outcome::Rows { desc, rows, tag: "SELECT", count_in_tag: true }))
     }
 
-    /// All rows of a query, for INSERT.
-    pub(super) async fn collect(&self, query: Option<Query>, params: Vec<Datum>) -> Result<Vec<RecordBatch>, SqlError> {
-        let query = query.ok_or_else(|| SqlError::internal("an INSERT without a query"))?;
-        let mut rows = self.stream(query, params).await?;
+    /// All rows of a query, for INSERT, and the time they were read at.
+    pub(super) async fn collect(
+        &self,
+        query: Query,
+        params: Vec<Datum>,
+    ) -> Result<(Vec<RecordBatch>, Option<Arc<ReadHold>>), SqlError> {
+        let (mut rows, hold) = self.stream(query, params).await?;
         let mut out = vec![];
         while let Some(batch) = rows.next().await {
             out.push(batch?);
         }
-        Ok(out)
+        Ok((out, hold))
     }
 
-    async fn stream(&self, query: Query, params: Vec<Datum>) -> Result<RowStream, SqlError> {
+    async fn stream(&self, query: Query, params: Vec<Datum>) -> Result<(RowStream, Option<Arc<ReadHold>>), SqlError> {
         let plan = hw_sql::bind_params(query.plan, &params)?;
-        let tables = self.tables(&query.depends_on).await?;
+        let (tables, hold) = self.tables(&query.depends_on).await?;
         let rows = hw_query::execute(plan, tables, QueryOptions::default()).await?;
-        Ok(rows.map(|r| r.map_err(|e| hw_query::to_sql_error(&e))).boxed())
+        Ok((rows.map(|r| r.map_err(|e| hw_query::to_sql_error(&e))).boxed(), hold))
     }
 
-    /// Every relation of a query, at one time.
-    async fn tables(&self, ids: &[GlobalId]) -> Result<HashMap<GlobalId, QueryTable>, SqlError> {
+    /// Every relation of a query, at one time: in a transaction block that of its first read.
+    async fn tables(
+        &self,
+        ids: &[GlobalId],
+    ) -> Result<(HashMap<GlobalId, QueryTable>, Option<Arc<ReadHold>>), SqlError> {
         let catalog = self.handle.snapshot.load_full();
         let (system, user): (Vec<GlobalId>, Vec<GlobalId>) = ids.iter().partition(|id| catalog.is_system(**id));
         let mut out = HashMap::new();
@@ -63,19 +75,21 @@ impl Session {
             out.insert(id, self.system_table(&object).await?);
         }
         if user.is_empty() {
-            return Ok(out);
+            return Ok((out, None));
         }
-        let snapshot = self.handle.request(|reply| Command::Read { ids: user, reply }).await?;
+        let at = self.block.clone();
+        let snapshot = self.handle.request(|reply| Command::Read { ids: user, at, reply }).await?;
+        let as_of = snapshot.as_of.at;
         for (id, table) in snapshot.tables {
             let table = match table {
                 ReadTable::Arranged { desc, published, indexes } => {
-                    QueryTable::Snapshot { desc, published, indexes, as_of: snapshot.as_of }
+                    QueryTable::Snapshot { desc, published, indexes, as_of }
                 }
-                ReadTable::Source { object, desc, to } => self.source_table(&object, desc, to).await?,
+                ReadTable::Source { object, desc, from, to } => self.source_table(&object, desc, from, to).await?,
             };
             out.insert(id, table);
         }
-        Ok(out)
+        Ok((out, Some(snapshot.as_of)))
     }
 
     async fn system_table(&self, object: &Arc<Object>) -> Result<QueryTable, SqlError> {
@@ -96,6 +110,7 @@ impl Session {
         &self,
         object: &Arc<Object>,
         desc: RelationDesc,
+        mut from: BTreeMap<i32, i64>,
         to: Option<BTreeMap<i32, i64>>,
     ) -> Result<QueryTable, SqlError> {
         let catalog = self.handle.snapshot.load_full();
@@ -112,11 +127,13 @@ impl Session {
             Some(to) => to,
             None => {
                 let (asked, up) = (source.clone(), upstream.clone());
-                blocking(move || external::upstream_ends(&asked, &up)).await?
+                let marks = blocking(move || external::upstream_marks(&asked, &up)).await?;
+                for (partition, (low, _)) in &marks {
+                    from.entry(*partition).or_insert(*low);
+                }
+                marks.into_iter().map(|(p, (_, high))| (p, high)).collect()
             }
         };
-        let starts = external::start_positions(&source_desc.connector);
-        let from: BTreeMap<i32, i64> = to.keys().map(|p| (*p, starts.get(p).copied().unwrap_or(0))).collect();
         let mut wanted: Vec<Vec<usize>> =
             relations_of(&source, source_desc, &*catalog).iter().map(|_| vec![]).collect();
         if let Some(columns) = wanted.get_mut(output) {
@@ -124,26 +141,26 @@ impl Session {
         }
         let schema = desc.schema();
         let provider = Arc::new(move || {
-            let reader =
-                external::open_reader(&source, &upstream, &wanted, from.clone(), Some(to.clone()), READER_BUFFER_BYTES);
+            let reader = external::open_reader(
+                &source,
+                &upstream,
+                &wanted,
+                from.clone(),
+                Some(to.clone()),
+                BTreeMap::new(),
+                READER_BUFFER_BYTES,
+            );
             hw_query::stream_of(schema.clone(), read_all(reader, output))
         });
         Ok(QueryTable::Stream { desc, provider })
     }
 
-    pub(super) async fn run_subscribe(
-        &self,
-        id: GlobalId,
-        snapshot: bool,
-        progress: bool,
-        as_of: Option<u64>,
-        up_to: Option<u64>,
-    ) -> Result<Executed, SqlError> {
+    pub(super) async fn run_subscribe(&self, request: SubscribeRequest) -> Result<Executed, SqlError> {
+        let (id, progress, up_to) = (request.relation, request.progress, request.up_to);
         // A relation that is still filling is waited for, as a SELECT waits.
-        if as_of.is_none() {
-            self.handle.request(|reply| Command::Read { ids: vec![id], reply }).await?;
+        if request.as_of.is_none() {
+            self.handle.request(|reply| Command::Read { ids: vec![id], at: None, reply }).await?;
         }
-        let request = SubscribeRequest { relation: id, snapshot, as_of, up_to };
         let subscription = self.handle.request(|reply| Command::Subscribe { request, reply }).await?;
         let desc = subscribe_desc(&subscription.desc, progress);
         let ender = Ender { tx: self.handle.tx.clone(), id: subscription.id };
@@ -204,16 +221,19 @@ fn subscription_rows(
     up_to: Option<u64>,
     ender: Ender,
 ) -> RowStream {
+    let queued = s.queued_bytes;
     let state = (s.updates, s.as_of, ender, false);
     stream::unfold(state, move |(mut updates, mut seen, ender, over)| {
-        let desc = desc.clone();
+        let (desc, queued) = (desc.clone(), queued.clone());
         async move {
             if over {
                 return None;
             }
             loop {
                 match updates.recv().await {
-                    Some(SubscribeEvent::Changes { time, rows, diffs }) => {
+                    Some(event @ SubscribeEvent::Changes { .. }) => {
+                        queued.fetch_sub(event.bytes(), std::sync::atomic::Ordering::Relaxed);
+                        let SubscribeEvent::Changes { time, rows, diffs } = event else { continue };
                         seen = time;
                         let batch = change_rows(&desc, progress, time, &rows, diffs);
                         return Some((batch, (updates, seen, ender, false)));

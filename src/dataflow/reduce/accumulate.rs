@@ -227,11 +227,10 @@ fn numeric_result(sum: Numeric, n: i64, agg: &Aggregate) -> Result<Datum, SqlErr
 }
 
 fn float_result(sum: &FloatSum, n: i64, agg: &Aggregate) -> Result<Datum, SqlError> {
-    let value = sum.value();
-    let value = if agg.func == AggregateFunc::Avg { value / n as f64 } else { value };
-    Ok(match agg.ty {
-        SqlType::Float4 => Datum::Float4(Float(f64::from(value as f32))),
-        _ => Datum::Float8(Float(value)),
+    Ok(match (agg.func, agg.ty) {
+        (AggregateFunc::Avg, _) => Datum::Float8(Float(sum.mean(n)?)),
+        (_, SqlType::Float4) => Datum::Float4(Float(sum.narrow_sum()?.into())),
+        _ => Datum::Float8(Float(sum.sum()?)),
     })
 }
 

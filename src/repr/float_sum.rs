@@ -3,13 +3,15 @@
 //! The value is the sum of `limb * 2^(32 * index - 1074)`. A float adds its mantissa, shifted by less than 32 bits, to
 //! one limb, so a limb has room for 2^41 additions.
 
+use crate::error::{SqlError, SqlState};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Exponent of the lowest bit of the smallest subnormal.
 const MIN_EXP: i32 = -1074;
 
 /// A sum of `f64`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FloatSum {
     limbs: BTreeMap<u8, i128>,
     nans: i64,
@@ -57,6 +59,39 @@ impl FloatSum {
         if negative { -magnitude } else { magnitude }
     }
 
+    /// SQL's `sum` as double precision: 22003 where finite values have a sum that is not.
+    pub fn sum(&self) -> Result<f64, SqlError> {
+        let value = self.value();
+        let overflow = value.is_infinite() && self.plus_infinities <= 0 && self.minus_infinities <= 0;
+        if overflow { Err(too_large()) } else { Ok(value) }
+    }
+
+    /// SQL's `sum` as real.
+    pub fn narrow_sum(&self) -> Result<f32, SqlError> {
+        let value = self.sum()?;
+        let narrow = value as f32;
+        if narrow.is_infinite() && value.is_finite() { Err(too_large()) } else { Ok(narrow) }
+    }
+
+    /// SQL's `avg` of `n` values.
+    pub fn mean(&self, n: i64) -> Result<f64, SqlError> {
+        Ok(self.sum()? / n as f64)
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &FloatSum) {
+        for (index, limb) in &other.limbs {
+            let mine = self.limbs.entry(*index).or_insert(0);
+            *mine += limb;
+            if *mine == 0 {
+                self.limbs.remove(index);
+            }
+        }
+        self.nans += other.nans;
+        self.plus_infinities += other.plus_infinities;
+        self.minus_infinities += other.minus_infinities;
+    }
+
     /// Sign and base 2^32 digits of the magnitude, lowest first.
     fn digits(&self) -> (bool, Vec<u32>) {
         let length = self.limbs.keys().next_back().map_or(0, |i| usize::from(*i) + 1) + 4;
@@ -79,6 +114,10 @@ impl FloatSum {
     pub fn bytes(&self) -> usize {
         self.limbs.len() * 32
     }
+}
+
+fn too_large() -> SqlError {
+    SqlError::new(SqlState::OUT_OF_RANGE, "value out of range: overflow")
 }
 
 /// The float nearest to `sum(digit[i] * 2^(32 i)) * 2^MIN_EXP`.
@@ -142,6 +181,22 @@ mod tests {
         let mut sum = FloatSum::default();
         sum.add(f64::MAX, 2);
         assert_eq!(sum.value(), f64::INFINITY);
+    }
+
+    #[test]
+    fn parts_merge_and_overflow_is_an_error() {
+        let (mut a, mut b) = (FloatSum::default(), FloatSum::default());
+        a.add(1e308, 1);
+        b.add(1e308, 1);
+        b.add(0.5, 1);
+        a.merge(&b);
+        assert_eq!(a.sum().map_err(|e| e.code), Err(SqlState::OUT_OF_RANGE));
+        a.add(1e308, -2);
+        assert_eq!((a.sum().ok(), a.narrow_sum().ok(), a.mean(2).ok()), (Some(0.5), Some(0.5), Some(0.25)));
+        a.add(1e300, 1);
+        assert_eq!(a.narrow_sum().map_err(|e| e.code), Err(SqlState::OUT_OF_RANGE));
+        a.add(f64::INFINITY, 1);
+        assert_eq!(a.sum().ok(), Some(f64::INFINITY));
     }
 
     #[test]
