@@ -10,6 +10,7 @@
 
 pub mod builtin;
 pub mod change;
+mod facts;
 pub mod meta;
 pub mod scram;
 pub mod snapshot;

@@ -433,4 +433,11 @@ impl CatalogView for CatalogSnapshot {
     fn has_schema(&self, schema: &str) -> bool {
         self.schemas.contains_key(schema)
     }
+    fn facts(&self) -> hw_plan::ObjectFacts {
+        crate::facts::facts(self)
+    }
+    fn is_always_empty(&self, id: GlobalId) -> bool {
+        let rows = builtin::get(id).and_then(|o| builtin::rows_static(&o.schema, &o.name));
+        rows.is_some_and(|rows| rows.is_empty())
+    }
 }

@@ -4,6 +4,8 @@
 //! PostgreSQL has them for plain relations. Values that need other parts of the server (settings, live figures) are
 //! not here: [`catalog_rows`] answers `None` for those relations.
 
+mod people;
+
 use crate::DATABASE;
 use crate::builtin::{self, Builtin};
 use crate::snapshot::{CatalogSnapshot, PRIMARY_KEY_OIDS, SUPERUSER_OID};
@@ -41,6 +43,64 @@ const TYPES: &[(SqlType, &str, &str, bool, i64, &str)] = &[
     (SqlType::Jsonb, "jsonb", "U", false, 3807, "i"),
 ];
 
+/// Relations of things that Headwater does not have or does not list.
+const EMPTY: &[&str] = &[
+    "check_constraints",
+    "parameters",
+    "pg_aggregate",
+    "pg_attrdef",
+    "pg_auth_members",
+    "pg_cast",
+    "pg_conversion",
+    "pg_db_role_setting",
+    "pg_default_acl",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_inherits",
+    "pg_language",
+    "pg_largeobject_metadata",
+    "pg_opclass",
+    "pg_operator",
+    "pg_opfamily",
+    "pg_partitioned_table",
+    "pg_policies",
+    "pg_policy",
+    "pg_prepared_xacts",
+    "pg_proc",
+    "pg_publication",
+    "pg_publication_namespace",
+    "pg_publication_rel",
+    "pg_publication_tables",
+    "pg_range",
+    "pg_rewrite",
+    "pg_rules",
+    "pg_seclabel",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_shdepend",
+    "pg_shdescription",
+    "pg_statistic_ext",
+    "pg_subscription",
+    "pg_subscription_rel",
+    "pg_transform",
+    "pg_trigger",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_user_mapping",
+    "referential_constraints",
+    "routines",
+    "sequences",
+    "triggers",
+];
+
 /// The rows of a built-in relation that never change; `None` where they depend on the catalog or on the running server.
 pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
     let table = Filler::of(schema, name)?;
@@ -76,21 +136,7 @@ pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
         "pg_tablespace" => [(DEFAULT_TABLESPACE, "pg_default"), (1664, "pg_global")]
             .map(|(oid, name)| table.row(&[("oid", int8(oid)), ("spcname", text(name)), ("spcowner", owner_oid())]))
             .into(),
-        // Things that Headwater does not have, or (pg_proc) does not list.
-        "pg_attrdef"
-        | "pg_description"
-        | "pg_proc"
-        | "pg_inherits"
-        | "pg_policy"
-        | "pg_statistic_ext"
-        | "pg_publication"
-        | "pg_publication_rel"
-        | "pg_publication_namespace"
-        | "pg_trigger"
-        | "pg_rewrite"
-        | "pg_foreign_table"
-        | "pg_enum"
-        | "pg_range" => vec![],
+        name if EMPTY.contains(&name) => vec![],
         _ => return None,
     })
 }
@@ -116,6 +162,12 @@ pub fn catalog_rows(snapshot: &CatalogSnapshot, schema: &str, name: &str) -> Opt
         "pg_tables" => pg_tables_rows(snapshot, &table),
         "pg_views" => pg_views_rows(snapshot, &table),
         "pg_matviews" => pg_matviews_rows(snapshot, &table),
+        "pg_indexes" => people::index_rows(snapshot, &table),
+        "pg_user" => people::user_rows(snapshot, &table),
+        "views" => people::view_rows(snapshot, &table),
+        "table_constraints" => people::constraint_rows(snapshot, &table),
+        "key_column_usage" => people::key_rows(snapshot, &table, true),
+        "constraint_column_usage" => people::key_rows(snapshot, &table, false),
         "tables" => information_tables(snapshot, &table),
         "columns" => information_columns(snapshot, &table),
         "schemata" => information_schemata(snapshot, &table),
@@ -253,7 +305,7 @@ fn class_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
                 ("relkind", text(kind)),
                 ("relnatts", count16(natts)),
                 ("relispopulated", Datum::Bool(true)),
-                ("relreplident", text(if kind == "r" { "d" } else { "n" })),
+                ("relreplident", text(if matches!(kind, "r" | "m") { "d" } else { "n" })),
             ])
         };
         let indexed = !is_index && has_index(snapshot, &object);

@@ -83,6 +83,42 @@ impl Object {
     }
 }
 
+/// What PostgreSQL's catalog functions (`pg_get_viewdef` and the like) tell of objects, by OID.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Relations, indexes and the indexes behind primary keys: OID, schema and name.
+    pub relations: Vec<(u32, String, String)>,
+    /// Schemas: OID and name.
+    pub schemas: Vec<(u32, String)>,
+    /// Roles: OID and name.
+    pub roles: Vec<(u32, String)>,
+    /// Views: OID and query.
+    pub views: Vec<(u32, String)>,
+    /// Indexes.
+    pub indexes: Vec<IndexFacts>,
+    /// Constraints: OID and definition.
+    pub constraints: Vec<(u32, String)>,
+    /// Tables that a publication could hold.
+    pub publishable: Vec<u32>,
+}
+
+/// An index, the one behind a primary key included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexFacts {
+    /// OID.
+    pub oid: u32,
+    /// Schema of the index and of its relation.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Name of the relation.
+    pub on: String,
+    /// As a `CREATE INDEX`.
+    pub definition: String,
+    /// Its columns as they must be written.
+    pub columns: Vec<String>,
+}
+
 /// An immutable snapshot of the catalog, for name resolution. Names in system schemas (`headwater`, `pg_catalog`,
 /// `information_schema`) resolve here too, as tables that the coordinator fills at read time.
 pub trait CatalogView: Send + Sync {
@@ -94,6 +130,14 @@ pub trait CatalogView: Send + Sync {
     fn objects(&self) -> Vec<Arc<Object>>;
     /// True where the schema exists.
     fn has_schema(&self, schema: &str) -> bool;
+    /// What catalog functions tell of the objects; computed anew at each call.
+    fn facts(&self) -> ObjectFacts {
+        ObjectFacts::default()
+    }
+    /// True where the relation is a system relation that never has a row.
+    fn is_always_empty(&self, _id: GlobalId) -> bool {
+        false
+    }
     /// True where the id is a built-in system relation (OID below 16384).
     fn is_system(&self, id: GlobalId) -> bool {
         id.0 < 16384

@@ -12,7 +12,7 @@ pub mod source;
 pub mod statement;
 pub mod transform;
 
-pub use catalog::{CatalogView, Object, ObjectKind};
+pub use catalog::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind};
 pub use flow::{Aggregate, AggregateFunc, FlowPlan};
 pub use scalar::{Func, ScalarExpr};
 pub use source::{ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, SourceConnector, SourceDesc, StartAt};

@@ -176,6 +176,13 @@ pub enum Statement {
         /// Value, `None` to reset.
         value: Option<String>,
     },
+    /// `SELECT set_config(name, value, is_local)` as a statement of its own
+    SetConfig {
+        /// Setting, lower case.
+        name: String,
+        /// Value.
+        value: String,
+    },
     /// `SHOW name`
     Show {
         /// Setting, lower case.

@@ -8,6 +8,20 @@ pub(crate) fn external(e: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(e))
 }
 
+/// Line and column of what an error of planning is about, where DataFusion says it.
+pub(crate) fn place(error: &DataFusionError) -> Option<(u64, u64)> {
+    match error {
+        DataFusionError::Diagnostic(d, inner) => match d.span {
+            Some(span) if span.start.line > 0 => Some((span.start.line, span.start.column)),
+            _ => place(inner),
+        },
+        DataFusionError::Context(_, inner) => place(inner),
+        DataFusionError::Collection(all) => all.first().and_then(place),
+        DataFusionError::Shared(inner) => place(inner),
+        _ => None,
+    }
+}
+
 /// What a client sees of an error of planning.
 pub(crate) fn from_planner(error: DataFusionError) -> SqlError {
     match error {
@@ -56,7 +70,12 @@ fn from_schema(error: &SchemaError) -> SqlError {
 fn by_message(message: &str) -> SqlError {
     let text = message.trim_start_matches("Error during planning: ");
     if let Some(name) = text.split("Invalid function '").nth(1).and_then(|r| r.split('\'').next()) {
-        return undefined_function(name);
+        let (name, position) = crate::prepare::split_position(name);
+        let e = undefined_function(&format!("{name}()"));
+        return match position {
+            Some(position) => e.at(position),
+            None => e,
+        };
     }
     if text.contains("must appear in the GROUP BY clause or")
         || text.contains("could not be resolved from available columns")

@@ -1,6 +1,8 @@
 //! Functions that stand for operators and calls between `SqlToRel` and [`crate::retype`]: they take anything and
 //! guess a result type. They never run: retyping replaces every one of them.
 
+use crate::system::SystemFunction;
+use crate::typing::Reg;
 use arrow::datatypes::DataType;
 use datafusion_common::{Result as DfResult, exec_err};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -31,11 +33,24 @@ pub(crate) enum Lazy {
     Now(SqlType),
     /// `version()`, `current_user` and the like: text known at planning.
     Session(&'static str),
+    /// `current_setting(name [, missing_ok])`
+    Setting,
+    /// A cell of VALUES.
+    Cell,
+    /// A quoted literal.
+    Text(String),
+    /// A cast to regclass and the like.
+    RegCast(Reg),
+    /// `value = ANY (array)`
+    AnyEqual,
+    /// A function of the catalog.
+    System(SystemFunction),
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LazyUdf {
     pub kind: Lazy,
+    /// As the call names it, so that DataFusion gives it no alias; may carry a position.
     name: String,
     signature: Signature,
 }
@@ -50,6 +65,11 @@ pub(crate) fn lazy(kind: Lazy, name: &str) -> Arc<ScalarUDF> {
 pub(crate) fn lazy_of(udf: &ScalarUDF) -> Option<&Lazy> {
     let inner: &dyn Any = udf.inner().as_ref();
     inner.downcast_ref::<LazyUdf>().map(|l| &l.kind)
+}
+
+/// The position of a call, where it is known.
+pub(crate) fn position_of(udf: &ScalarUDF) -> Option<usize> {
+    crate::prepare::split_position(udf.name()).1
 }
 
 impl ScalarUDFImpl for LazyUdf {
@@ -91,7 +111,12 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::Cast(ty) | Lazy::Now(ty) => Some(*ty),
         Lazy::Number(_) => Some(SqlType::Numeric(None)),
         Lazy::Coalesce => types.into_iter().flatten().next(),
-        Lazy::Session(_) => Some(SqlType::Text),
+        Lazy::Session("pg_backend_pid") => Some(SqlType::Int4),
+        Lazy::Session(_) | Lazy::Setting | Lazy::Text(_) => Some(SqlType::Text),
+        Lazy::Cell => types.first().copied().flatten().filter(|t| *t == SqlType::Bool),
+        Lazy::RegCast(_) => Some(SqlType::Int8),
+        Lazy::AnyEqual => Some(SqlType::Bool),
+        Lazy::System(f) => Some(f.result),
     }
 }
 
@@ -115,13 +140,48 @@ impl ExprPlanner for OperatorPlanner {
                 return Err(crate::error::external(error));
             }
         };
-        let name = format!("hw_op:{}", expr.op);
+        let name = format!("{}{}", crate::prepare::OPERATOR, expr.op);
         let func = ScalarFunction::new_udf(lazy(kind, &name), vec![expr.left, expr.right]);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(func)))
     }
 }
 
-fn operator(op: &BinaryOperator) -> Option<Lazy> {
+/// What the operator with this sign stands for.
+pub(crate) fn operator_by_sign(sign: &str) -> Option<Lazy> {
+    use BinaryOperator as B;
+    const SIGNS: &[B] = &[
+        B::Plus,
+        B::Minus,
+        B::Multiply,
+        B::Divide,
+        B::Modulo,
+        B::Eq,
+        B::NotEq,
+        B::Lt,
+        B::LtEq,
+        B::Gt,
+        B::GtEq,
+        B::StringConcat,
+        B::PGRegexMatch,
+        B::PGRegexIMatch,
+        B::PGRegexNotMatch,
+        B::PGRegexNotIMatch,
+        B::PGLikeMatch,
+        B::PGILikeMatch,
+        B::PGNotLikeMatch,
+        B::PGNotILikeMatch,
+        B::Arrow,
+        B::LongArrow,
+        B::AtArrow,
+    ];
+    if let Some(inner) = sign.strip_prefix("OPERATOR(").and_then(|s| s.strip_suffix(')')) {
+        return operator(&B::PGCustomBinaryOperator(inner.split('.').map(str::to_string).collect()));
+    }
+    SIGNS.iter().find(|o| o.to_string() == sign).and_then(operator)
+}
+
+/// What an operator stands for.
+pub(crate) fn operator(op: &BinaryOperator) -> Option<Lazy> {
     use BinaryOperator as B;
     Some(match op {
         B::Plus => Lazy::Call(Func::Add),
@@ -149,7 +209,25 @@ fn operator(op: &BinaryOperator) -> Option<Lazy> {
         B::AtArrow => Lazy::Call(Func::JsonContains),
         B::PGCustomBinaryOperator(parts) => match parts.last().map(String::as_str) {
             Some("~") => Lazy::Call(Func::RegexMatch),
+            Some("~*") => Lazy::Call(Func::RegexIMatch),
+            Some("!~") => Lazy::NotCall(Func::RegexMatch),
+            Some("!~*") => Lazy::NotCall(Func::RegexIMatch),
+            Some("~~") => Lazy::Call(Func::Like),
+            Some("~~*") => Lazy::Call(Func::ILike),
+            Some("!~~") => Lazy::NotCall(Func::Like),
+            Some("!~~*") => Lazy::NotCall(Func::ILike),
             Some("=") => Lazy::Call(Func::Eq),
+            Some("<>" | "!=") => Lazy::Call(Func::Ne),
+            Some("<") => Lazy::Call(Func::Lt),
+            Some("<=") => Lazy::Call(Func::Le),
+            Some(">") => Lazy::Call(Func::Gt),
+            Some(">=") => Lazy::Call(Func::Ge),
+            Some("+") => Lazy::Call(Func::Add),
+            Some("-") => Lazy::Call(Func::Sub),
+            Some("*") => Lazy::Call(Func::Mul),
+            Some("/") => Lazy::Call(Func::Div),
+            Some("%") => Lazy::Call(Func::Mod),
+            Some("||") => Lazy::Call(Func::Concat),
             _ => return None,
         },
         _ => return None,

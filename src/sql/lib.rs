@@ -9,6 +9,8 @@
 //! decides what an expression means: operators and calls are typed here and run as `hw_scalar` functions.
 
 mod aggregate;
+mod collect;
+mod decorrelate;
 mod emit;
 mod error;
 mod lazy;
@@ -19,6 +21,7 @@ mod planner;
 mod prepare;
 mod retype;
 mod statement;
+mod system;
 mod types;
 mod typing;
 mod value;
@@ -29,8 +32,9 @@ pub use parse::{ParsedStatement, ast, parse};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, LogicalPlan};
-use hw_plan::{CatalogView, Statement};
+use hw_plan::{CatalogView, ScalarExpr, Statement};
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
+use std::collections::BTreeMap;
 
 /// What planning needs to know of the session.
 #[derive(Clone, Debug)]
@@ -43,6 +47,21 @@ pub struct SessionContextInfo {
     pub database: String,
     /// The statement's time, µs since 1970: what `now()` is.
     pub now_us: i64,
+    /// The session's settings, by their names in lower case: what `current_setting` tells.
+    pub settings: BTreeMap<String, String>,
+    /// Statements that PREPARE has named.
+    pub prepared: BTreeMap<String, PreparedSql>,
+    /// What `pg_backend_pid()` is.
+    pub backend_pid: i32,
+}
+
+/// A statement that PREPARE has named.
+#[derive(Clone, Debug)]
+pub struct PreparedSql {
+    /// Types of its parameters.
+    pub types: Vec<SqlType>,
+    /// Its text.
+    pub sql: String,
 }
 
 /// Parameter types a client declared; `None` and those behind the end are inferred.
@@ -78,19 +97,17 @@ pub fn plan(
     session: &SessionContextInfo,
     params: &ParamTypes,
 ) -> Result<Planned, SqlError> {
-    statement::plan_statement(&stmt.text, &stmt.ast, catalog, session, params).map_err(|mut e| {
-        if e.position.is_none() && e.code == SqlState::UNDEFINED_TABLE {
-            e.position = position_of_name(&stmt.text, &e.message);
+    let plan = |locate| statement::plan_statement(&stmt.text, &stmt.ast, catalog, session, params, locate);
+    plan(false).map_err(|mut e| {
+        // Once more, with positions in the tree, only to learn where the same error stands.
+        if e.position.is_none()
+            && let Err(again) = plan(true)
+            && (again.code, &again.message) == (e.code, &e.message)
+        {
+            e.position = again.position;
         }
         e
     })
-}
-
-/// Finds the quoted name of a message in the statement's text.
-fn position_of_name(text: &str, message: &str) -> Option<usize> {
-    let name = message.split('"').nth(1)?;
-    let at = text.to_ascii_lowercase().find(&name.to_ascii_lowercase())?;
-    Some(text.get(..at)?.chars().count() + 1)
 }
 
 /// The relation a scan reads.
@@ -119,6 +136,23 @@ pub fn bind_params(plan: LogicalPlan, params: &[Datum]) -> Result<LogicalPlan, S
     })
     .data()
     .map_err(error::from_planner)
+}
+
+/// Puts values in the place of parameters in the expressions of UPDATE and DELETE.
+pub fn bind_statement(statement: Statement, params: &[Datum]) -> Result<Statement, SqlError> {
+    let bind = |mut e: ScalarExpr| {
+        planner::bind_columns(&mut e, params)?;
+        Ok::<_, SqlError>(e)
+    };
+    Ok(match statement {
+        Statement::Update { table, filter, set } => Statement::Update {
+            table,
+            filter: filter.map(bind).transpose()?,
+            set: set.into_iter().map(|(c, e)| Ok((c, bind(e)?))).collect::<Result<_, SqlError>>()?,
+        },
+        Statement::Delete { table, filter } => Statement::Delete { table, filter: filter.map(bind).transpose()? },
+        other => other,
+    })
 }
 
 fn bound_value(

@@ -4,8 +4,12 @@ use crate::SessionContextInfo;
 use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
-use crate::prepare::{CAST, NOT_DISTINCT, NUMBER, prepare_query};
+use crate::prepare::{
+    ANY_EQUAL, AT, CAST, CELL, LITERAL, NOT_DISTINCT, NUMBER, OPERATOR, REG_CAST, prepare_query, split_position,
+};
 use crate::retype::retype_plan;
+use crate::system::{Facts, system_function};
+use crate::typing::Reg;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result as DfResult, TableReference};
@@ -15,8 +19,8 @@ use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use hw_plan::{CatalogView, Func, Object, ObjectKind};
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
 use sqlparser::ast::Query;
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Views over views deeper than this are refused.
@@ -37,6 +41,18 @@ pub(crate) struct Env<'a> {
     depth: Cell<usize>,
     /// For INSERT ... VALUES: the types of the columns that the values go to.
     pub values_types: RefCell<Vec<SqlType>>,
+    /// The statement's text, where positions in it are wanted; see [`Env::text`].
+    pub statement_text: Option<&'a str>,
+    /// True while a view's query is planned: its positions mean nothing to the statement that names the view.
+    in_view: Cell<bool>,
+    /// Plan only to find where an error stands (see [`crate::prepare`]).
+    pub locate: bool,
+    /// Where relations are named, by their names as written.
+    pub relation_positions: RefCell<HashMap<String, usize>>,
+    /// Quoted literals that became text because nothing gave them another type.
+    pub settled: RefCell<BTreeSet<String>>,
+    facts: OnceCell<Arc<Facts>>,
+    names: Cell<usize>,
 }
 
 impl<'a> Env<'a> {
@@ -56,7 +72,53 @@ impl<'a> Env<'a> {
             scanned: RefCell::default(),
             depth: Cell::new(0),
             values_types: RefCell::default(),
+            statement_text: None,
+            in_view: Cell::new(false),
+            locate: false,
+            relation_positions: RefCell::default(),
+            settled: RefCell::default(),
+            facts: OnceCell::new(),
+            names: Cell::new(0),
         }
+    }
+
+    /// The text that positions count in, where they mean something.
+    pub fn text(&self) -> Option<&'a str> {
+        self.statement_text.filter(|_| !self.in_view.get())
+    }
+
+    /// What catalog functions know.
+    pub fn facts(&self) -> Result<Arc<Facts>, SqlError> {
+        if self.stored {
+            return Err(SqlError::unsupported("a function of the system catalogs is not supported in a view"));
+        }
+        let facts = || Arc::new(Facts::new(self.catalog.facts(), &self.session.search_path));
+        Ok(Arc::clone(self.facts.get_or_init(facts)))
+    }
+
+    /// A name that no other part of the plan has.
+    pub fn fresh_name(&self, prefix: &str) -> String {
+        self.names.set(self.names.get() + 1);
+        format!("{prefix}_{}", self.names.get())
+    }
+
+    /// The value of a setting of the session.
+    pub fn setting(&self, name: &str) -> Result<Option<String>, SqlError> {
+        if self.stored {
+            return Err(SqlError::unsupported("current_setting is not supported in a view")
+                .hint("A view shows the same rows to every session."));
+        }
+        Ok(self.session.settings.get(name.to_ascii_lowercase().as_str()).cloned())
+    }
+
+    /// An error of DataFusion's planner, with its position in the text.
+    pub fn planner_error(&self, error: datafusion_common::DataFusionError) -> SqlError {
+        let place = crate::error::place(&error);
+        let mut error = from_planner(error);
+        if let (None, Some(text), Some((line, column))) = (error.position, self.text(), place) {
+            error.position = Some(crate::parse::char_position(text, sqlparser::tokenizer::Location { line, column }));
+        }
+        error
     }
 
     /// `now()` and its kin at the statement's time.
@@ -84,7 +146,10 @@ impl<'a> Env<'a> {
         Ok(match name {
             "current_user" => self.session.user.clone(),
             "current_database" => self.session.database.clone(),
-            "current_schema" => self.session.search_path.first().cloned().unwrap_or_else(|| "public".into()),
+            "current_schema" => {
+                let found = self.session.search_path.iter().find(|s| self.catalog.has_schema(s));
+                found.cloned().unwrap_or_default()
+            }
             _ => format!("PostgreSQL 16.0 (Headwater {})", env!("CARGO_PKG_VERSION")),
         })
     }
@@ -126,16 +191,15 @@ impl<'a> Env<'a> {
         self.parameters.borrow().iter().map(|p| p.unwrap_or(SqlType::Text)).collect()
     }
 
-    /// The object of that name.
+    /// The object of that name: without a schema, the first along `pg_catalog`, the search path and `headwater`.
     pub fn resolve(&self, schema: Option<&str>, name: &str) -> Option<Arc<Object>> {
-        if schema.is_none() {
-            for s in &self.session.search_path {
-                if let Some(found) = self.catalog.resolve(Some(s), name) {
-                    return Some(found);
-                }
-            }
+        if schema.is_some() {
+            return self.catalog.resolve(schema, name);
         }
-        self.catalog.resolve(schema, name)
+        let path = &self.session.search_path;
+        let implied = |s: &'static str| (!path.iter().any(|p| p == s)).then_some(s);
+        let all = implied("pg_catalog").into_iter().chain(path.iter().map(String::as_str)).chain(implied("headwater"));
+        all.into_iter().find_map(|s| self.catalog.resolve(Some(s), name))
     }
 }
 
@@ -191,7 +255,9 @@ impl ContextProvider for Context<'_, '_> {
         function(name)
     }
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        aggregate_by_name(name.strip_prefix("pg_catalog.").unwrap_or(name))
+        let name = split_position(name).0;
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        aggregate_by_name(name).or_else(|| crate::collect::collect_by_name(name))
     }
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
         None
@@ -223,6 +289,15 @@ impl ContextProvider for Context<'_, '_> {
 }
 
 impl Context<'_, '_> {
+    fn undefined(&self, schema: Option<&str>, table: &str) -> SqlError {
+        let e = undefined_relation(schema, table);
+        let full = schema.map_or_else(|| table.to_string(), |s| format!("{s}.{table}"));
+        match self.env.relation_positions.borrow().get(&full) {
+            Some(position) => e.at(*position),
+            None => e,
+        }
+    }
+
     fn source(&self, name: &TableReference) -> Result<RelationSource, SqlError> {
         let env = self.env;
         if let Some(database) = name.catalog()
@@ -231,7 +306,7 @@ impl Context<'_, '_> {
             return Err(SqlError::unsupported(format!("cross-database references are not implemented: {name}")));
         }
         let object =
-            env.resolve(name.schema(), name.table()).ok_or_else(|| undefined_relation(name.schema(), name.table()))?;
+            env.resolve(name.schema(), name.table()).ok_or_else(|| self.undefined(name.schema(), name.table()))?;
         let Some(desc) = object.desc() else {
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a relation", object.name))
                 .hint("A generator's outputs are relations of their own."));
@@ -251,7 +326,9 @@ impl Context<'_, '_> {
                 return Err(SqlError::unsupported("views nest too deeply"));
             }
             env.depth.set(env.depth.get() + 1);
+            let was_in_view = env.in_view.replace(true);
             let planned = crate::parse::parse_query(query).and_then(|q| plan_query(env, *q));
+            env.in_view.set(was_in_view);
             env.depth.set(env.depth.get() - 1);
             source.view = Some(rename(planned?, desc)?);
         }
@@ -271,16 +348,32 @@ fn rename(plan: LogicalPlan, desc: &RelationDesc) -> Result<LogicalPlan, SqlErro
     Ok(LogicalPlan::Projection(projection))
 }
 
-fn function(name: &str) -> Option<Arc<ScalarUDF>> {
+fn function(full: &str) -> Option<Arc<ScalarUDF>> {
+    let named = |kind| Some(lazy(kind, full));
+    let name = split_position(full).0;
     if let Some(ty) = name.strip_prefix(CAST) {
-        return crate::types::type_by_name(ty).map(|ty| lazy(Lazy::Cast(ty), name));
+        return crate::types::type_by_name(ty).and_then(|ty| named(Lazy::Cast(ty)));
+    }
+    if let Some(reg) = name.strip_prefix(REG_CAST) {
+        return Reg::by_name(reg).and_then(|r| named(Lazy::RegCast(r)));
     }
     if let Some(digits) = name.strip_prefix(NUMBER) {
-        return Some(lazy(Lazy::Number(digits.to_string()), name));
+        return named(Lazy::Number(digits.to_string()));
+    }
+    if let Some(text) = name.strip_prefix(LITERAL).and_then(|t| t.strip_prefix(':')) {
+        return named(Lazy::Text(text.to_string()));
+    }
+    if let Some(sign) = name.strip_prefix(OPERATOR).filter(|_| full.contains(AT)) {
+        return crate::lazy::operator_by_sign(sign).and_then(named);
     }
     let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+    if let Some(system) = system_function(name).filter(|_| name != ANY_EQUAL) {
+        return named(Lazy::System(system));
+    }
     let kind = match name {
         NOT_DISTINCT => Lazy::Call(Func::NotDistinct),
+        CELL => Lazy::Cell,
+        ANY_EQUAL => Lazy::AnyEqual,
         "coalesce" => Lazy::Coalesce,
         "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => {
             Lazy::Now(SqlType::TimestampTz)
@@ -289,42 +382,82 @@ fn function(name: &str) -> Option<Arc<ScalarUDF>> {
         "current_date" => Lazy::Now(SqlType::Date),
         "localtime" => Lazy::Now(SqlType::Time),
         "version" => Lazy::Session("version"),
-        "current_user" | "session_user" | "user" => Lazy::Session("current_user"),
+        "current_user" | "session_user" | "user" | "current_role" => Lazy::Session("current_user"),
         "current_database" | "current_catalog" => Lazy::Session("current_database"),
         "current_schema" => Lazy::Session("current_schema"),
+        "pg_backend_pid" => Lazy::Session("pg_backend_pid"),
+        "current_setting" => Lazy::Setting,
         _ => Lazy::Call(hw_scalar::function_by_name(name)?),
     };
-    Some(lazy(kind, name))
+    named(kind)
 }
 
 /// Plans a query, every expression with its final types; not yet optimised.
 pub(crate) fn plan_query(env: &Env, mut query: Query) -> Result<LogicalPlan, SqlError> {
-    prepare_query(&mut query)?;
-    let context = Context { env, config: ConfigOptions::default(), planners: vec![Arc::new(OperatorPlanner)] };
+    prepare_query(env, &mut query)?;
+    let context = Context { env, config: config(), planners: vec![Arc::new(OperatorPlanner)] };
     let planner = SqlToRel::new_with_options(&context, parser_options());
-    let plan =
-        planner.sql_statement_to_plan(sqlparser::ast::Statement::Query(Box::new(query))).map_err(from_planner)?;
+    let plan = planner
+        .sql_statement_to_plan(sqlparser::ast::Statement::Query(Box::new(query)))
+        .map_err(|e| env.planner_error(e))?;
     retype_plan(env, plan, &[])
+}
+
+/// The order of a subquery is kept: `ARRAY(SELECT ... ORDER BY ...)` needs it.
+fn config() -> ConfigOptions {
+    let mut config = ConfigOptions::default();
+    config.sql_parser.enable_subquery_sort_elimination = false;
+    config
+}
+
+/// Column positions from here on are parameters, in the expressions of UPDATE and DELETE.
+const PARAMETERS: usize = 1 << 24;
+
+/// Puts values in the place of parameters.
+pub(crate) fn bind_columns(expr: &mut hw_plan::ScalarExpr, params: &[Datum]) -> Result<(), SqlError> {
+    use hw_plan::ScalarExpr as E;
+    match expr {
+        E::Column(index, ty) if *index >= PARAMETERS => {
+            let value = params.get(*index - PARAMETERS).ok_or_else(|| {
+                SqlError::new(
+                    SqlState::UNDEFINED_PARAMETER,
+                    format!("there is no parameter ${}", *index - PARAMETERS + 1),
+                )
+            })?;
+            *expr = E::Literal(value.clone(), *ty);
+            Ok(())
+        }
+        E::Column(..) | E::Literal(..) => Ok(()),
+        E::Call { args, .. } | E::And(args) | E::Or(args) | E::Coalesce(args) => {
+            args.iter_mut().try_for_each(|a| bind_columns(a, params))
+        }
+        E::Cast { expr, .. } | E::Not(expr) | E::IsNull(expr) => bind_columns(expr, params),
+        E::Case { branches, otherwise } => {
+            for (condition, result) in branches {
+                bind_columns(condition, params)?;
+                bind_columns(result, params)?;
+            }
+            bind_columns(otherwise, params)
+        }
+    }
 }
 
 /// An expression over the columns of one table, cast to `ty` as an assignment; no subqueries.
 pub(crate) fn plan_expr(
     env: &Env,
     expr: &sqlparser::ast::Expr,
-    table: &Object,
+    table: &str,
     desc: &RelationDesc,
     ty: SqlType,
 ) -> Result<hw_plan::ScalarExpr, SqlError> {
     let mut expr = expr.clone();
-    crate::prepare::prepare_expr(&mut expr)?;
-    let context = Context { env, config: ConfigOptions::default(), planners: vec![Arc::new(OperatorPlanner)] };
+    crate::prepare::prepare_expr(env, &mut expr)?;
+    let context = Context { env, config: config(), planners: vec![Arc::new(OperatorPlanner)] };
     let planner = SqlToRel::new_with_options(&context, parser_options());
-    let schema = datafusion_common::DFSchema::try_from_qualified_schema(
-        TableReference::bare(table.name.clone()),
-        desc.schema().as_ref(),
-    )
-    .map_err(from_planner)?;
-    let planned = planner.sql_to_expr(expr, &schema, &mut PlannerContext::new()).map_err(from_planner)?;
+    let schema =
+        datafusion_common::DFSchema::try_from_qualified_schema(TableReference::bare(table), desc.schema().as_ref())
+            .map_err(from_planner)?;
+    let planned = planner.sql_to_expr(expr, &schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))?;
     let mut typer = crate::typing::Typer::new(env, &schema, &[]);
     let typed = typer.typed(&planned, crate::typing::Place::Value)?;
     let typed = typer.cast(typed, ty, hw_scalar::CastContext::Assignment)?;
@@ -332,9 +465,9 @@ pub(crate) fn plan_expr(
         .slots
         .iter()
         .map(|s| match s {
-            datafusion_expr::Expr::Placeholder(_) => {
-                Err(SqlError::unsupported("parameters in UPDATE and DELETE are not supported yet")
-                    .hint("Put the values into the statement."))
+            datafusion_expr::Expr::Placeholder(p) => {
+                let index = env.parameter_index(&p.id)?;
+                Ok(hw_plan::ScalarExpr::Column(PARAMETERS + index, env.parameter(&p.id)?.unwrap_or(SqlType::Text)))
             }
             datafusion_expr::Expr::ScalarSubquery(_)
             | datafusion_expr::Expr::Exists(_)

@@ -2,15 +2,22 @@
 //! typed literals, decimal literals, special function syntax) becomes a call that [`crate::lazy`] types later, and
 //! every item of a select list gets PostgreSQL's name.
 //!
-//! Promises: a name made unique has [`MARK`] and a number behind it; [`shown_name`] takes that off again.
+//! Promises: a name made unique has [`MARK`] and a number behind it; [`shown_name`] takes that off again. When
+//! [`Env::locate`] is set, operators, calls and quoted literals also carry their position in the text (behind
+//! [`AT`]), so that errors can name it; such a tree is planned only to find the position of an error.
 
-use crate::types::sql_type;
+mod arrays;
+mod names;
+
+use crate::planner::Env;
+use crate::types::{reg_type, sql_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    CastKind, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator,
-    SetQuantifier, TrimWhereField, Value, ValueWithSpan, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, Spanned, TrimWhereField, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
+use sqlparser::tokenizer::Location;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -19,24 +26,59 @@ const MARK: char = '\u{1}';
 
 /// Prefix of the function that a cast becomes.
 pub(crate) const CAST: &str = "hw_cast:";
+/// Prefix of the function that a cast to regclass and the like becomes.
+pub(crate) const REG_CAST: &str = "hw_reg:";
 /// Prefix of the function that a decimal literal becomes.
 pub(crate) const NUMBER: &str = "hw_number:";
+/// Prefix of the function that an operator becomes.
+pub(crate) const OPERATOR: &str = "hw_op:";
 /// `IS NOT DISTINCT FROM` as a function.
 pub(crate) const NOT_DISTINCT: &str = "hw_not_distinct";
+/// `value = ANY (array)`
+pub(crate) const ANY_EQUAL: &str = "hw_any_equal";
+/// A cell of VALUES: any type for now.
+pub(crate) const CELL: &str = "hw_cell";
+/// A quoted literal whose position is known.
+pub(crate) const LITERAL: &str = "hw_literal";
+/// Separates a function's name from its position.
+pub(crate) const AT: char = '\u{2}';
 
 /// The name a client sees.
 pub(crate) fn shown_name(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)
 }
 
+/// A function's name and the position of its call, where it is known.
+pub(crate) fn split_position(name: &str) -> (&str, Option<usize>) {
+    match name.rsplit_once(AT) {
+        Some((name, position)) => (name, position.parse().ok()),
+        None => (name, None),
+    }
+}
+
 /// Rewrites a query in place.
-pub(crate) fn prepare_query(query: &mut Query) -> Result<(), SqlError> {
-    finish(query.visit(&mut Preparer))
+pub(crate) fn prepare_query(env: &Env, query: &mut Query) -> Result<(), SqlError> {
+    let mut ctes = HashSet::new();
+    collect_ctes(query, &mut ctes);
+    finish(query.visit(&mut Preparer { env, ctes }))
 }
 
 /// Rewrites an expression in place.
-pub(crate) fn prepare_expr(expr: &mut Expr) -> Result<(), SqlError> {
-    finish(expr.visit(&mut Preparer))
+pub(crate) fn prepare_expr(env: &Env, expr: &mut Expr) -> Result<(), SqlError> {
+    finish(expr.visit(&mut Preparer { env, ctes: HashSet::new() }))
+}
+
+/// Names of all CTEs at any depth.
+fn collect_ctes(query: &mut Query, out: &mut HashSet<String>) {
+    struct Ctes<'a>(&'a mut HashSet<String>);
+    impl VisitorMut for Ctes<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            self.0.extend(query.with.iter().flat_map(|w| &w.cte_tables).map(|c| crate::parse::ast_fold(&c.alias.name)));
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Ctes(out));
 }
 
 fn finish(flow: ControlFlow<SqlError>) -> Result<(), SqlError> {
@@ -46,9 +88,12 @@ fn finish(flow: ControlFlow<SqlError>) -> Result<(), SqlError> {
     }
 }
 
-struct Preparer;
+struct Preparer<'a, 'b> {
+    env: &'a Env<'b>,
+    ctes: HashSet<String>,
+}
 
-impl VisitorMut for Preparer {
+impl VisitorMut for Preparer<'_, '_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
@@ -57,25 +102,102 @@ impl VisitorMut for Preparer {
                 SqlError::unsupported("FETCH FIRST, FOR UPDATE and |> are not supported").hint("Use LIMIT."),
             );
         }
-        match set_operation_all(&query.body) {
-            Some(e) => ControlFlow::Break(e),
-            None => ControlFlow::Continue(()),
+        let found = match set_operation_all(&query.body) {
+            Some(e) => Err(e),
+            None => wrap_cells(&mut query.body),
+        };
+        match found {
+            Err(e) => ControlFlow::Break(e),
+            Ok(()) => ControlFlow::Continue(()),
         }
     }
 
     // Before the expressions change, so that names come from what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        name_items(select);
+        names::name_items(select);
+        arrays::skip_uncomputed(self.env, &self.ctes, select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<SqlError> {
+        if let Some(position) = relation.0.first().and_then(|p| p.as_ident()).and_then(|i| self.at(i.span.start)) {
+            let parts: Vec<String> =
+                relation.0.iter().filter_map(|p| p.as_ident()).map(crate::parse::ast_fold).collect();
+            self.env.relation_positions.borrow_mut().entry(parts.join(".")).or_insert(position);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match arrays::rewrite_array(expr) {
+            Ok(Some(new)) => *expr = new,
+            Ok(None) => {}
+            Err(e) => return ControlFlow::Break(e),
+        }
+        if self.env.locate {
+            self.locate(expr);
+        }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        match rewrite(expr) {
+        match self.rewrite(expr) {
             Ok(Some(new)) => *expr = new,
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Preparer<'_, '_> {
+    /// One-based position of a place in the statement's text.
+    fn at(&self, location: Location) -> Option<usize> {
+        let text = self.env.text()?;
+        (location.line > 0).then(|| crate::parse::char_position(text, location))
+    }
+
+    /// Gives operators, calls and quoted literals their positions.
+    fn locate(&self, expr: &mut Expr) {
+        match expr {
+            Expr::BinaryOp { left, op, right } if crate::lazy::operator(op).is_some() => {
+                let Some(position) = self.operator_position(left, right, op) else { return };
+                let args = vec![take(left), take(right)];
+                *expr = call(format!("{OPERATOR}{op}{AT}{position}"), args);
+            }
+            Expr::Function(f) => {
+                let Some(ObjectNamePart::Identifier(first)) = f.name.0.first() else { return };
+                if first.value.starts_with("hw_") || first.value.eq_ignore_ascii_case("array") {
+                    return;
+                }
+                let Some(position) = self.at(first.span.start) else { return };
+                let name = f.name.0.iter().filter_map(|p| p.as_ident()).map(crate::parse::ast_fold);
+                let name = name.collect::<Vec<_>>().join(".");
+                f.name = identifier(format!("{name}{AT}{position}"));
+            }
+            Expr::Value(v) => {
+                if let Value::SingleQuotedString(s) | Value::EscapedStringLiteral(s) = &v.value
+                    && let Some(position) = self.at(v.span.start)
+                {
+                    *expr = call(format!("{LITERAL}:{s}{AT}{position}"), vec![]);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where the operator's sign stands between its operands.
+    fn operator_position(&self, left: &Expr, right: &Expr, op: &BinaryOperator) -> Option<usize> {
+        let text = self.env.text()?;
+        let (from, to) = (left.span().end, right.span().start);
+        if from.line == 0 || to.line == 0 {
+            return None;
+        }
+        let (from, to) = (crate::parse::byte_offset(text, from), crate::parse::byte_offset(text, to));
+        let between = text.get(from..to)?.to_ascii_lowercase();
+        let sign = op.to_string().to_ascii_lowercase();
+        let found = between.find(&sign).or_else(|| between.find("!=")).or_else(|| between.find("operator"))?;
+        Some(text.get(..from + found)?.chars().count() + 1)
     }
 }
 
@@ -91,91 +213,36 @@ fn set_operation_all(body: &SetExpr) -> Option<SqlError> {
     set_operation_all(left).or_else(|| set_operation_all(right))
 }
 
-fn name_items(select: &mut Select) {
-    let wildcard =
-        select.projection.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
-    let single = select.projection.len() == 1;
-    let mut seen: HashSet<String> = HashSet::new();
-    for (n, item) in select.projection.iter_mut().enumerate() {
-        let (expr, name) = match item {
-            SelectItem::UnnamedExpr(expr) => (expr.clone(), output_name(expr)),
-            SelectItem::ExprWithAlias { expr, alias } => (
-                expr.clone(),
-                if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() },
-            ),
-            _ => continue,
-        };
-        let is_column = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
-        let fresh = seen.insert(name.clone());
-        if fresh && is_column && (!wildcard || single) {
-            continue;
+/// Cells of VALUES become calls that any type fits; [`crate::retype`] finds the columns' types.
+fn wrap_cells(body: &mut SetExpr) -> Result<(), SqlError> {
+    match body {
+        SetExpr::SetOperation { left, right, .. } => {
+            wrap_cells(left)?;
+            wrap_cells(right)
         }
-        let unique = if fresh && (single || !wildcard) { name } else { format!("{name}{MARK}{n}") };
-        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
+        SetExpr::Values(values) => {
+            let arity = values.rows.first().map_or(0, |r| r.content.len());
+            if values.rows.iter().any(|r| r.content.len() != arity) {
+                return Err(SqlError::new(SqlState::SYNTAX, "VALUES lists must all be the same length"));
+            }
+            for cell in values.rows.iter_mut().flat_map(|r| &mut r.content) {
+                let is_null = matches!(cell, Expr::Value(v) if v.value == Value::Null);
+                if is_default(cell) {
+                    return Err(SqlError::new(SqlState::SYNTAX, "DEFAULT is not allowed in this context"));
+                }
+                if !is_null {
+                    *cell = call(CELL, vec![std::mem::replace(cell, text(""))]);
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }
 
-/// PostgreSQL's name of an unnamed select item.
-fn output_name(expr: &Expr) -> String {
-    figure_name(expr).unwrap_or_else(|| "?column?".into())
-}
-
-fn figure_name(expr: &Expr) -> Option<String> {
-    let fold = crate::parse::ast_fold;
-    match expr {
-        Expr::Identifier(i) => Some(fold(i)),
-        Expr::CompoundIdentifier(parts) => parts.last().map(fold),
-        Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(fold),
-        Expr::Nested(e) => figure_name(e),
-        Expr::Cast { expr, data_type, .. } => {
-            figure_name(expr).or_else(|| sql_type(data_type).ok().map(|t| internal_type_name(t).to_string()))
-        }
-        Expr::TypedString(t) => sql_type(&t.data_type).ok().map(|t| internal_type_name(t).to_string()),
-        Expr::Interval(_) => Some("interval".into()),
-        Expr::Case { else_result, .. } => {
-            else_result.as_ref().and_then(|e| figure_name(e)).or_else(|| Some("case".into()))
-        }
-        Expr::Extract { .. } => Some("extract".into()),
-        Expr::Substring { .. } => Some("substring".into()),
-        Expr::Position { .. } => Some("position".into()),
-        Expr::Ceil { .. } => Some("ceil".into()),
-        Expr::Floor { .. } => Some("floor".into()),
-        Expr::Trim { trim_where, .. } => Some(trim_function(trim_where).into()),
-        Expr::Exists { .. } => Some("exists".into()),
-        Expr::Subquery(q) => match q.body.as_ref() {
-            sqlparser::ast::SetExpr::Select(s) => match s.projection.first() {
-                Some(SelectItem::UnnamedExpr(e)) => figure_name(e),
-                Some(SelectItem::ExprWithAlias { alias, .. }) => Some(fold(alias)),
-                _ => None,
-            },
-            _ => None,
-        },
-        Expr::Value(v) if matches!(v.value, Value::Boolean(_)) => Some("bool".into()),
-        _ => None,
-    }
-}
-
-fn internal_type_name(ty: hw_repr::SqlType) -> &'static str {
-    use hw_repr::SqlType as T;
-    match ty {
-        T::Bool => "bool",
-        T::Int2 => "int2",
-        T::Int4 => "int4",
-        T::Int8 => "int8",
-        T::Float4 => "float4",
-        T::Float8 => "float8",
-        T::Numeric(_) => "numeric",
-        T::Text => "text",
-        T::Varchar(_) => "varchar",
-        T::Bytea => "bytea",
-        T::Date => "date",
-        T::Time => "time",
-        T::Timestamp => "timestamp",
-        T::TimestampTz => "timestamptz",
-        T::Interval => "interval",
-        T::Uuid => "uuid",
-        T::Jsonb => "jsonb",
-    }
+/// The word DEFAULT as a cell of VALUES.
+pub(crate) fn is_default(cell: &Expr) -> bool {
+    matches!(cell, Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
 }
 
 fn trim_function(side: &Option<TrimWhereField>) -> &'static str {
@@ -190,9 +257,17 @@ fn text(value: impl Into<String>) -> Expr {
     Expr::Value(ValueWithSpan::from(Value::SingleQuotedString(value.into())))
 }
 
+fn identifier(name: impl Into<String>) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name.into()))])
+}
+
+fn take(e: &mut Box<Expr>) -> Expr {
+    std::mem::replace(e.as_mut(), text(""))
+}
+
 fn call(name: impl Into<String>, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name.into()))]),
+        name: identifier(name),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
@@ -211,35 +286,103 @@ fn cast(expr: Expr, to: &str) -> Expr {
     call(format!("{CAST}{to}"), vec![expr])
 }
 
-fn rewrite(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
-    let take = |e: &mut Box<Expr>| std::mem::replace(e.as_mut(), text(""));
-    Ok(Some(match expr {
-        Expr::Value(v) => match &v.value {
-            Value::Number(digits, _) if digits.parse::<i64>().is_err() => {
-                call(format!("{NUMBER}{}", digits.replace('_', "")), vec![])
+impl Preparer<'_, '_> {
+    fn rewrite(&self, expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
+        Ok(Some(match expr {
+            Expr::Value(v) => match &v.value {
+                Value::Number(digits, _) if digits.parse::<i64>().is_err() => {
+                    call(format!("{NUMBER}{}", digits.replace('_', "")), vec![])
+                }
+                Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
+                    return Err(SqlError::unsupported("bit string literals are not supported"));
+                }
+                _ => return Ok(None),
+            },
+            Expr::Cast {
+                kind: CastKind::Cast | CastKind::DoubleColon,
+                expr,
+                data_type,
+                array: false,
+                format: None,
+            } => self.cast(take(expr), data_type)?,
+            Expr::Cast { .. } => {
+                return Err(SqlError::unsupported("this form of CAST is not supported").hint("Use CAST(x AS type)."));
             }
-            Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
-                return Err(SqlError::unsupported("bit string literals are not supported"));
+            Expr::TypedString(t) => {
+                let value = t.value.clone().into_string();
+                let value = value.ok_or_else(|| SqlError::new(SqlState::SYNTAX, "a typed literal needs a string"))?;
+                let literal = match self.at(t.value.span.start).filter(|_| self.env.locate) {
+                    Some(position) => call(format!("{LITERAL}:{value}{AT}{position}"), vec![]),
+                    None => text(value),
+                };
+                self.cast(literal, &t.data_type)?
             }
-            _ => return Ok(None),
-        },
-        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, array: false, format: None } => {
-            sql_type(data_type)?;
-            cast(take(expr), &data_type.to_string())
+            Expr::Interval(i) => interval(i)?,
+            Expr::Collate { expr, collation } => self.collate(expr, collation)?,
+            Expr::IsNotDistinctFrom(a, b) => call(NOT_DISTINCT, vec![take(a), take(b)]),
+            Expr::IsDistinctFrom(a, b) => Expr::UnaryOp {
+                op: sqlparser::ast::UnaryOperator::Not,
+                expr: Box::new(call(NOT_DISTINCT, vec![take(a), take(b)])),
+            },
+            Expr::AtTimeZone { .. } => {
+                return Err(SqlError::unsupported("AT TIME ZONE is not supported yet")
+                    .hint("Cast between timestamp and timestamptz; the session's zone is UTC."));
+            }
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }
+                if !matches!(right.as_ref(), Expr::Subquery(_) | Expr::Array(_)) =>
+            {
+                call(ANY_EQUAL, vec![take(left), take(right)])
+            }
+            Expr::Function(f) => {
+                count_star(f);
+                return Ok(None);
+            }
+            other => return Ok(special_call(other)),
+        }))
+    }
+
+    fn cast(&self, expr: Expr, ty: &DataType) -> Result<Expr, SqlError> {
+        if let Some(reg) = reg_type(ty) {
+            return Ok(call(format!("{REG_CAST}{reg}"), vec![expr]));
         }
-        Expr::Cast { .. } => {
-            return Err(SqlError::unsupported("this form of CAST is not supported").hint("Use CAST(x AS type)."));
+        if let Err(e) = sql_type(ty) {
+            let position = match ty {
+                DataType::Custom(name, _) => {
+                    name.0.first().and_then(|p| p.as_ident()).and_then(|i| self.at(i.span.start))
+                }
+                _ => None,
+            };
+            return Err(match position {
+                Some(position) => e.at(position),
+                None => e,
+            });
         }
-        Expr::TypedString(t) => {
-            sql_type(&t.data_type)?;
-            let value = t
-                .value
-                .clone()
-                .into_string()
-                .ok_or_else(|| SqlError::new(SqlState::SYNTAX, "a typed literal needs a string"))?;
-            cast(text(value), &t.data_type.to_string())
+        Ok(cast(expr, &ty.to_string()))
+    }
+
+    /// Text has one collation here: by bytes, which `C` is and which the database's default is.
+    fn collate(&self, expr: &mut Box<Expr>, collation: &ObjectName) -> Result<Expr, SqlError> {
+        let parts: Vec<&Ident> = collation.0.iter().filter_map(|p| p.as_ident()).collect();
+        let name = parts.last().map(|i| i.value.as_str()).unwrap_or_default();
+        let known = matches!(name, "default" | "C" | "POSIX" | "ucs_basic");
+        if !known || parts.len() > 2 || parts.len() == 2 && parts[0].value != "pg_catalog" {
+            let e = SqlError::new(
+                SqlState::UNDEFINED_OBJECT,
+                format!("collation \"{collation}\" for encoding \"UTF8\" does not exist"),
+            )
+            .hint("Text is compared by its bytes: use COLLATE \"C\", or none.");
+            return Err(match parts.first().and_then(|i| self.at(i.span.start)) {
+                Some(position) => e.at(position),
+                None => e,
+            });
         }
-        Expr::Interval(i) => interval(i)?,
+        Ok(Expr::Nested(Box::new(take(expr))))
+    }
+}
+
+/// The calls that have a syntax of their own.
+fn special_call(expr: &mut Expr) -> Option<Expr> {
+    Some(match expr {
         Expr::Extract { field, expr, .. } => {
             call("extract", vec![text(field.to_string().to_ascii_lowercase()), take(expr)])
         }
@@ -262,26 +405,16 @@ fn rewrite(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
         Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
             call("floor", vec![take(expr)])
         }
-        Expr::IsNotDistinctFrom(a, b) => call(NOT_DISTINCT, vec![take(a), take(b)]),
-        Expr::IsDistinctFrom(a, b) => Expr::UnaryOp {
-            op: sqlparser::ast::UnaryOperator::Not,
-            expr: Box::new(call(NOT_DISTINCT, vec![take(a), take(b)])),
-        },
-        Expr::AtTimeZone { .. } => {
-            return Err(SqlError::unsupported("AT TIME ZONE is not supported yet")
-                .hint("Cast between timestamp and timestamptz; the session's zone is UTC."));
-        }
-        Expr::Function(f) => {
-            count_star(f);
-            return Ok(None);
-        }
-        _ => return Ok(None),
-    }))
+        _ => return None,
+    })
 }
 
 /// `count(*)` counts a constant that is never NULL.
 fn count_star(f: &mut Function) {
-    let is_count = f.name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.value.eq_ignore_ascii_case("count"));
+    let is_count = f.name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| {
+        let name = split_position(&i.value).0;
+        name.eq_ignore_ascii_case("count") || name.eq_ignore_ascii_case("pg_catalog.count")
+    });
     if let FunctionArguments::List(list) = &mut f.args
         && is_count
         && matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)])
@@ -291,12 +424,24 @@ fn count_star(f: &mut Function) {
     }
 }
 
+/// The text of a quoted literal, located or not.
+fn quoted(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(s), .. }) => Some(s.clone()),
+        Expr::Function(f) => {
+            let name = f.name.0.first()?.as_ident()?;
+            Some(split_position(&name.value).0.strip_prefix(LITERAL)?.strip_prefix(':')?.to_string())
+        }
+        _ => None,
+    }
+}
+
 fn interval(i: &Interval) -> Result<Expr, SqlError> {
     if i.leading_precision.is_some() || i.last_field.is_some() || i.fractional_seconds_precision.is_some() {
         return Err(SqlError::unsupported("this form of interval literal is not supported")
             .hint("Write INTERVAL '1 day 2 hours'."));
     }
-    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(s), .. }) = i.value.as_ref() else {
+    let Some(s) = quoted(&i.value) else {
         return Err(SqlError::new(SqlState::SYNTAX, "an interval literal needs a string")
             .hint("Write INTERVAL '1 day', or multiply: n * INTERVAL '1 day'."));
     };

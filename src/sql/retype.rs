@@ -1,5 +1,6 @@
 //! Walks a plan from the leaves up and gives every expression its final types; column names stay.
 
+use crate::decorrelate::join_scalar_subqueries;
 use crate::error::from_planner;
 use crate::planner::{Env, RelationSource};
 use crate::typing::{Place, Typer, cast_columns, column_type};
@@ -29,14 +30,15 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
             Ok(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(input), s.alias).map_err(from_planner)?))
         }
         LogicalPlan::Projection(p) => {
-            let input = Arc::new(retype_plan(env, Arc::unwrap_or_clone(p.input), outer)?);
+            let input = retype_plan(env, Arc::unwrap_or_clone(p.input), outer)?;
             let expr = values(env, input.schema(), outer, p.expr)?;
-            Ok(LogicalPlan::Projection(Projection::try_new(expr, input).map_err(from_planner)?))
+            let (input, expr) = join_named(env, input, expr)?;
+            Ok(LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input)).map_err(from_planner)?))
         }
         LogicalPlan::Filter(f) => {
-            let input = Arc::new(retype_plan(env, Arc::unwrap_or_clone(f.input), outer)?);
+            let input = retype_plan(env, Arc::unwrap_or_clone(f.input), outer)?;
             let predicate = Typer::new(env, input.schema(), outer).condition(&f.predicate)?;
-            Ok(LogicalPlan::Filter(Filter::try_new(predicate, input).map_err(from_planner)?))
+            filter(env, input, predicate)
         }
         LogicalPlan::Join(j) => join(env, j, outer),
         LogicalPlan::Aggregate(a) => aggregate(env, a, outer),
@@ -57,6 +59,27 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         LogicalPlan::Unnest(_) => Err(SqlError::unsupported("unnest is not supported yet")),
         other => Err(SqlError::unsupported(format!("{} is not supported", other.display()))),
     }
+}
+
+/// Joins correlated scalar subqueries; the expressions keep their names.
+fn join_named(env: &Env, input: LogicalPlan, exprs: Vec<Expr>) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
+    let names = NamePreserver::new_for_projection();
+    let saved: Vec<_> = exprs.iter().map(|e| names.save(e)).collect();
+    let (input, exprs) = join_scalar_subqueries(env, input, exprs)?;
+    Ok((input, exprs.into_iter().zip(saved).map(|(e, name)| name.restore(e)).collect()))
+}
+
+fn filter(env: &Env, input: LogicalPlan, predicate: Expr) -> Result<LogicalPlan, SqlError> {
+    let columns = input.schema().columns();
+    let (joined, mut predicate) = join_scalar_subqueries(env, input, vec![predicate])?;
+    let predicate = predicate.pop().ok_or_else(|| SqlError::internal("a condition was lost"))?;
+    let wider = joined.schema().fields().len() > columns.len();
+    let plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(joined)).map_err(from_planner)?);
+    if !wider {
+        return Ok(plan);
+    }
+    let exprs = columns.into_iter().map(Expr::Column).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(from_planner)?))
 }
 
 fn table_scan(env: &Env, scan: TableScan) -> Result<LogicalPlan, SqlError> {

@@ -12,7 +12,7 @@ use crate::{ParamTypes, Planned, Query, SessionContextInfo};
 use datafusion_expr::LogicalPlan;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, Object, ObjectKind, Statement};
-use hw_repr::{Column, RelationDesc, SqlError, SqlState};
+use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
 use sqlparser::ast as sql;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(crate) struct Planning<'a> {
     pub catalog: &'a dyn CatalogView,
     pub session: &'a SessionContextInfo,
     pub params: &'a ParamTypes,
+    /// Plan only to find where an error stands.
+    pub locate: bool,
 }
 
 /// See [`crate::plan`].
@@ -30,8 +32,9 @@ pub(crate) fn plan_statement(
     catalog: &dyn CatalogView,
     session: &SessionContextInfo,
     params: &ParamTypes,
+    locate: bool,
 ) -> Result<Planned, SqlError> {
-    Planning { text, catalog, session, params }.plan(ast)
+    Planning { text, catalog, session, params, locate }.plan(ast)
 }
 
 fn plain(statement: Statement) -> Result<Planned, SqlError> {
@@ -78,11 +81,7 @@ impl<'a> Planning<'a> {
                 let types = types.iter().map(crate::types::sql_type).collect::<Result<_, _>>()?;
                 plain(Statement::Prepare { name: name.clone(), types, sql: sql.clone() })
             }
-            Ast::Execute { name, args } => {
-                let _ = (name, args);
-                Err(SqlError::unsupported("EXECUTE is not supported yet")
-                    .hint("Use the extended protocol of your driver."))
-            }
+            Ast::Execute { name, args } => self.execute(name, args),
             Ast::Deallocate(name) => plain(Statement::Deallocate { name: name.clone() }),
             Ast::Flush => plain(Statement::Flush),
         }
@@ -91,6 +90,7 @@ impl<'a> Planning<'a> {
     fn native(&self, statement: &sql::Statement) -> Result<Planned, SqlError> {
         match statement {
             sql::Statement::Query(q) if is_compact(q) => plain(Statement::Compact),
+            sql::Statement::Query(q) if set_config(q).is_some() => self.set_config(q),
             sql::Statement::Query(q) => self.select(q),
             sql::Statement::Insert(i) => self.insert(i),
             sql::Statement::Update(u) => self.update(u),
@@ -108,7 +108,7 @@ impl<'a> Planning<'a> {
     }
 
     fn select(&self, query: &sql::Query) -> Result<Planned, SqlError> {
-        let env = Env::new(self.catalog, self.session, false, &self.params.0);
+        let env = self.env(false);
         let plan = plan_query(&env, query.clone())?;
         let query = finish_query(&env, plan)?;
         Ok(Planned { statement: Statement::Select, query: Some(query), param_types: env.parameter_types() })
@@ -124,7 +124,7 @@ impl<'a> Planning<'a> {
             _ => return Err(SqlError::unsupported("EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
         };
         let stored = flow || matches!(inner, Ast::CreateView { .. });
-        let env = Env::new(self.catalog, self.session, stored, &self.params.0);
+        let env = self.env(stored);
         let plan = plan_query(&env, query.clone())?;
         let text = if flow {
             let plan = crate::optimize::optimize_view(plan)?;
@@ -133,6 +133,62 @@ impl<'a> Planning<'a> {
             finish_query(&env, plan)?.plan.display_indent().to_string()
         };
         show::text_rows("QUERY PLAN", text.lines().map(str::to_string), "EXPLAIN")
+    }
+
+    /// What queries of this statement are planned against.
+    fn env(&self, stored: bool) -> Env<'_> {
+        let mut env = Env::new(self.catalog, self.session, stored, &self.params.0);
+        env.statement_text = Some(self.text);
+        env.locate = self.locate;
+        env
+    }
+
+    /// EXECUTE: the named statement, planned with the arguments in the place of its parameters.
+    fn execute(&self, name: &str, args: &[sql::Expr]) -> Result<Planned, SqlError> {
+        let prepared = self.session.prepared.get(name).ok_or_else(|| {
+            SqlError::new(SqlState::new("26000"), format!("prepared statement \"{name}\" does not exist"))
+        })?;
+        let parsed = crate::parse(&prepared.sql)?;
+        let [inner] = parsed.as_slice() else { return Err(SqlError::internal("a prepared statement of several")) };
+        let declared = ParamTypes(prepared.types.iter().map(|t| Some(*t)).collect());
+        let planned = crate::plan(inner, self.catalog, self.session, &declared)?;
+        if planned.param_types.len() != args.len() {
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+            let (wanted, given) = (planned.param_types.len(), args.len());
+            return Err(SqlError::new(SqlState::SYNTAX, message)
+                .detail(format!("Expected {wanted} parameters but got {given}.")));
+        }
+        let env = self.env(false);
+        let empty = RelationDesc::new(vec![]);
+        let mut values = vec![];
+        for (arg, ty) in args.iter().zip(&planned.param_types) {
+            let value = crate::planner::plan_expr(&env, arg, "", &empty, *ty)?;
+            values.push(hw_scalar::eval_const(&value)?);
+        }
+        let query = match planned.query {
+            Some(q) => Some(Query { plan: crate::bind_params(q.plan, &values)?, ..q }),
+            None => None,
+        };
+        Ok(Planned { statement: crate::bind_statement(planned.statement, &values)?, query, param_types: vec![] })
+    }
+
+    /// `SELECT set_config(...)`: a statement that sets, as the SELECT list cannot.
+    fn set_config(&self, query: &sql::Query) -> Result<Planned, SqlError> {
+        let constant = |e: &sql::Expr| {
+            let env = self.env(false);
+            let value = crate::planner::plan_expr(&env, e, "", &RelationDesc::new(vec![]), SqlType::Text)?;
+            hw_scalar::eval_const(&value)
+        };
+        let args = set_config(query).unwrap_or_default();
+        let [name, value, _] = args.as_slice() else {
+            return Err(crate::error::undefined_function("set_config()"));
+        };
+        match (constant(name)?, constant(value)?) {
+            (Datum::Text(name), Datum::Text(value)) => {
+                plain(Statement::SetConfig { name: name.to_ascii_lowercase(), value })
+            }
+            _ => Err(SqlError::new(SqlState::new("22004"), "set_config needs a name and a value that are not NULL")),
+        }
     }
 
     /// An object by name, or 42P01/42704.
@@ -246,6 +302,29 @@ fn kind_of(kind: &ObjectKind) -> Option<DropKind> {
 fn is_compact(q: &sql::Query) -> bool {
     let text = q.to_string().to_ascii_lowercase();
     text.split_whitespace().collect::<String>() == "selectheadwater.compact()"
+}
+
+/// The arguments of `SELECT set_config(...)`, where the query is just that.
+fn set_config(q: &sql::Query) -> Option<Vec<sql::Expr>> {
+    let sql::SetExpr::Select(select) = q.body.as_ref() else { return None };
+    let [
+        sql::SelectItem::UnnamedExpr(sql::Expr::Function(f))
+        | sql::SelectItem::ExprWithAlias { expr: sql::Expr::Function(f), .. },
+    ] = select.projection.as_slice()
+    else {
+        return None;
+    };
+    let name = f.name.0.last().and_then(|p| p.as_ident())?;
+    let plain = select.from.is_empty() && select.selection.is_none() && q.with.is_none();
+    if !plain || !name.value.eq_ignore_ascii_case("set_config") {
+        return None;
+    }
+    let sql::FunctionArguments::List(list) = &f.args else { return None };
+    let args = list.args.iter().map(|a| match a {
+        sql::FunctionArg::Unnamed(sql::FunctionArgExpr::Expr(e)) => Some(e.clone()),
+        _ => None,
+    });
+    args.collect()
 }
 
 /// Optimises an ad-hoc query and describes it.

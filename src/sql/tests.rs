@@ -71,6 +71,9 @@ fn try_plan(sql: &str) -> Result<Planned, SqlError> {
         user: "headwater".into(),
         database: "headwater".into(),
         now_us: 1_700_000_000_000_000,
+        settings: Default::default(),
+        prepared: Default::default(),
+        backend_pid: 1,
     };
     let statements = parse(sql)?;
     assert_eq!(statements.len(), 1, "{sql}");

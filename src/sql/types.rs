@@ -29,11 +29,7 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Interval { fields: None, precision: None } => SqlType::Interval,
         DataType::Uuid => SqlType::Uuid,
         DataType::JSONB | DataType::JSON => SqlType::Jsonb,
-        DataType::Regclass => {
-            return Err(
-                SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead.")
-            );
-        }
+        DataType::Regclass => return Err(no_reg_column("regclass")),
         DataType::Custom(name, args) => return custom(&name.to_string(), args),
         other => {
             return Err(SqlError::unsupported(format!("type {} is not supported", other.to_string().to_lowercase())));
@@ -41,12 +37,30 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
     })
 }
 
+/// The types of PostgreSQL that print an OID as a name; here, only casts to them exist.
+const REG_TYPES: &[&str] = &["regclass", "regtype", "regnamespace", "regrole", "regproc", "regprocedure"];
+
+fn no_reg_column(name: &str) -> SqlError {
+    SqlError::unsupported(format!("type {name} is not supported here")).hint("Use bigint for OIDs, text for names.")
+}
+
+/// Which of the types that print an OID as a name it is.
+pub(crate) fn reg_type(ty: &DataType) -> Option<&'static str> {
+    let name = match ty {
+        DataType::Regclass => return Some("regclass"),
+        DataType::Custom(name, args) if args.is_empty() => name.to_string().to_ascii_lowercase(),
+        _ => return None,
+    };
+    let bare = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    REG_TYPES.iter().find(|r| **r == bare).copied()
+}
+
 fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
     let lower = name.to_ascii_lowercase();
     let bare = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
     Ok(match bare {
         "name" | "\"char\"" => SqlType::Text,
-        "oid" | "xid" | "regproc" | "regtype" => SqlType::Int8,
+        "oid" | "xid" => SqlType::Int8,
         "int2" => SqlType::Int2,
         "int4" => SqlType::Int4,
         "int8" => SqlType::Int8,
@@ -62,11 +76,7 @@ fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
         "uuid" => SqlType::Uuid,
         "bytea" => SqlType::Bytea,
         "interval" if args.is_empty() => SqlType::Interval,
-        "regclass" => {
-            return Err(
-                SqlError::unsupported("type regclass is not supported").hint("Compare pg_class.relname instead.")
-            );
-        }
+        reg if REG_TYPES.contains(&reg) => return Err(no_reg_column(reg)),
         _ => return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{bare}\" does not exist"))),
     })
 }

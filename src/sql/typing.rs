@@ -1,9 +1,11 @@
 //! Gives every expression PostgreSQL's types: a DataFusion expression as `SqlToRel` made it becomes one of ours over
 //! *slots*, the parts that only a plan can compute (columns, aggregates, subqueries, parameters).
 
+use crate::collect::Collect;
 use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
 use crate::retype::retype_plan;
+use crate::system::{Arg, SystemFunction, system_function};
 use crate::value::from_scalar_value;
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, InSubquery, Placeholder, WindowFunction};
@@ -18,11 +20,66 @@ use std::sync::Arc;
 pub(crate) struct Typed {
     pub expr: ScalarExpr,
     pub unknown: bool,
+    /// How a client sees it, where that is not the type's way.
+    pub kind: Kind,
+    /// Where it stands in the text, if it is a literal whose position is known.
+    pub position: Option<usize>,
+}
+
+/// Types of PostgreSQL that live only inside an expression here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// Its SQL type says it all.
+    Plain,
+    /// A bigint that is shown as the name of an object.
+    Reg(Reg),
+    /// A text that is a printed array.
+    Array,
+}
+
+/// PostgreSQL's types that print an OID as a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reg {
+    /// regclass
+    Class,
+    /// regtype
+    Type,
+    /// regnamespace
+    Namespace,
+    /// regrole
+    Role,
+    /// regproc
+    Proc,
+    /// regprocedure
+    Procedure,
+}
+
+impl Reg {
+    const ALL: [Reg; 6] = [Reg::Class, Reg::Type, Reg::Namespace, Reg::Role, Reg::Proc, Reg::Procedure];
+
+    fn name(self) -> &'static str {
+        match self {
+            Reg::Class => "regclass",
+            Reg::Type => "regtype",
+            Reg::Namespace => "regnamespace",
+            Reg::Role => "regrole",
+            Reg::Proc => "regproc",
+            Reg::Procedure => "regprocedure",
+        }
+    }
+
+    /// The type of that name.
+    pub fn by_name(name: &str) -> Option<Reg> {
+        Reg::ALL.into_iter().find(|r| r.name() == name)
+    }
 }
 
 impl Typed {
-    fn known(expr: ScalarExpr) -> Typed {
-        Typed { expr, unknown: false }
+    pub fn known(expr: ScalarExpr) -> Typed {
+        Typed { expr, unknown: false, kind: Kind::Plain, position: None }
+    }
+    fn untyped(expr: ScalarExpr) -> Typed {
+        Typed { unknown: true, ..Typed::known(expr) }
     }
     pub fn ty(&self) -> Option<SqlType> {
         if self.unknown { None } else { Some(self.expr.ty()) }
@@ -128,11 +185,11 @@ impl<'a> Typer<'a> {
             Expr::AggregateFunction(a) => self.aggregate(a),
             Expr::WindowFunction(w) => self.window(w),
             Expr::Exists(e) => {
+                if place == Place::Value {
+                    return self.exists_value(e);
+                }
                 let mut e = e.clone();
                 e.subquery = self.subquery(&e.subquery)?;
-                if place == Place::Value {
-                    return Err(unsupported("EXISTS in a select list").hint("Use it in WHERE."));
-                }
                 Ok(self.slot(Expr::Exists(e), SqlType::Bool))
             }
             Expr::InSubquery(i) => self.in_subquery(i, place),
@@ -184,9 +241,15 @@ impl<'a> Typer<'a> {
 
     /// The expression itself; what is still unknown becomes text.
     pub fn settle(&mut self, value: Typed) -> Result<ScalarExpr, SqlError> {
-        match value.unknown {
-            true => self.cast(value, SqlType::Text, CastContext::Implicit),
-            false => Ok(value.expr),
+        match (value.unknown, value.kind) {
+            (true, _) => {
+                if let ScalarExpr::Literal(Datum::Text(s), _) = &value.expr {
+                    self.env.settled.borrow_mut().insert(s.clone());
+                }
+                self.cast(value, SqlType::Text, CastContext::Implicit)
+            }
+            (false, Kind::Reg(_)) => Ok(self.shown(value)?.expr),
+            (false, _) => Ok(value.expr),
         }
     }
 
@@ -195,7 +258,11 @@ impl<'a> Typer<'a> {
         self.call_typed(func, args)
     }
 
-    fn call_typed(&mut self, func: Func, args: Vec<Typed>) -> Result<Typed, SqlError> {
+    fn call_typed(&mut self, func: Func, mut args: Vec<Typed>) -> Result<Typed, SqlError> {
+        if func == Func::Concat && args.iter().any(|a| a.kind == Kind::Array) {
+            return self.system("hw_array_concat", args);
+        }
+        self.name_literals(&mut args)?;
         let types: Vec<Option<SqlType>> = args.iter().map(Typed::ty).collect();
         let (wanted, ty) = resolve_call_with_unknown(func, &types)?;
         let args = args
@@ -213,10 +280,17 @@ impl<'a> Typer<'a> {
     /// `value` as `to`; an unknown literal is read by the type's input function.
     pub fn cast(&mut self, value: Typed, to: SqlType, context: CastContext) -> Result<ScalarExpr, SqlError> {
         let explicit = context == CastContext::Explicit;
+        if matches!(value.kind, Kind::Reg(_)) && matches!(to, SqlType::Text | SqlType::Varchar(_)) {
+            let shown = self.shown(value)?;
+            return cast_known(shown.expr, to, context);
+        }
         if value.unknown {
+            let position = value.position;
             return match value.expr {
                 ScalarExpr::Literal(Datum::Null, _) => Ok(ScalarExpr::Literal(Datum::Null, to)),
-                ScalarExpr::Literal(Datum::Text(s), _) => parse_literal(&s, to, explicit),
+                ScalarExpr::Literal(Datum::Text(s), _) => {
+                    parse_literal(&s, to, explicit).map_err(|e| located(e, position))
+                }
                 ScalarExpr::Column(slot, _) => self.bind_parameter(slot, to),
                 other => Err(SqlError::internal(format!("{other:?} of unknown type"))),
             };
@@ -249,16 +323,122 @@ impl<'a> Typer<'a> {
             None => {
                 let bare = Placeholder::new_with_field(p.id.clone(), None);
                 let slot = self.slot(Expr::Placeholder(bare), SqlType::Text);
-                Ok(Typed { expr: slot.expr, unknown: true })
+                Ok(Typed::untyped(slot.expr))
             }
         }
     }
 
     /// All of one type, as CASE, COALESCE and VALUES need it.
     pub fn unify(&mut self, what: &str, values: Vec<Typed>) -> Result<Vec<ScalarExpr>, SqlError> {
+        let values = values.into_iter().map(|v| self.shown(v)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
         let ty = common_type(what, &types)?;
         values.into_iter().map(|v| self.cast(v, ty, CastContext::Implicit)).collect()
+    }
+
+    /// A literal beside a regclass is one too.
+    fn name_literals(&mut self, args: &mut [Typed]) -> Result<(), SqlError> {
+        let reg = args.iter().find_map(|a| match a.kind {
+            Kind::Reg(reg) => Some(reg),
+            _ => None,
+        });
+        let Some(reg) = reg else { return Ok(()) };
+        for arg in args.iter_mut().filter(|a| a.unknown) {
+            *arg = self.reg_cast(reg, arg.clone())?;
+        }
+        Ok(())
+    }
+
+    /// An OID as the name a client sees.
+    fn shown(&mut self, value: Typed) -> Result<Typed, SqlError> {
+        match value.kind {
+            Kind::Reg(reg) => self.system(&format!("hw_out:{}", reg.name()), vec![value]),
+            _ => Ok(value),
+        }
+    }
+
+    /// `value::regclass` and the like.
+    fn reg_cast(&mut self, reg: Reg, value: Typed) -> Result<Typed, SqlError> {
+        match value.ty() {
+            None | Some(SqlType::Text | SqlType::Varchar(_)) => {
+                self.system(&format!("hw_in:{}", reg.name()), vec![value])
+            }
+            _ => {
+                let expr = self.cast(value, SqlType::Int8, CastContext::Implicit)?;
+                Ok(Typed { kind: Kind::Reg(reg), ..Typed::known(expr) })
+            }
+        }
+    }
+
+    /// A call of a catalog function.
+    fn system(&mut self, name: &str, args: Vec<Typed>) -> Result<Typed, SqlError> {
+        let function = system_function(name).ok_or_else(|| SqlError::internal(format!("no function {name}")))?;
+        self.call_system(function, args)
+    }
+
+    fn call_system(&mut self, function: SystemFunction, args: Vec<Typed>) -> Result<Typed, SqlError> {
+        let facts = self.env.facts()?;
+        let most = function.args.len();
+        if args.len() > most || args.len() + function.optional < most {
+            let types: Vec<String> =
+                args.iter().map(|a| a.ty().map_or_else(|| "unknown".into(), |t| t.to_string())).collect();
+            return Err(crate::error::undefined_function(&format!("{}({})", function.name, types.join(", "))));
+        }
+        let (mut exprs, mut types) = (vec![], vec![]);
+        for (arg, wanted) in args.into_iter().zip(function.args) {
+            let value = match wanted {
+                Arg::Of(SqlType::Text) if !arg.unknown => {
+                    let shown = self.shown(arg)?;
+                    cast_known(shown.expr, SqlType::Text, CastContext::Explicit)?
+                }
+                Arg::Of(SqlType::Int4) => self.cast(arg, SqlType::Int4, CastContext::Assignment)?,
+                Arg::Of(ty) => self.cast(arg, *ty, CastContext::Implicit)?,
+                Arg::Relation => self.reg_cast(Reg::Class, arg)?.expr,
+                Arg::Any => self.settle(arg)?,
+            };
+            types.push(value.ty());
+            exprs.push(crate::emit::emit(&value, &self.slots)?);
+        }
+        let udf = crate::system::system_udf(function, types, facts);
+        let call = Expr::ScalarFunction(datafusion_expr::expr::ScalarFunction::new_udf(udf, exprs));
+        Ok(Typed { kind: function.kind, ..self.slot(call, function.result) })
+    }
+
+    /// `value = ANY (array)`: over the printed forms, for types whose equal values print alike.
+    fn any_equal(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
+        if let Some(ty) = args.first().and_then(Typed::ty) {
+            use SqlType as T;
+            if !matches!(ty, T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Text | T::Varchar(_) | T::Uuid | T::Date) {
+                return Err(unsupported(&format!("= ANY (array) on type {ty}")).hint("Write IN (...)."));
+            }
+        }
+        self.system(crate::prepare::ANY_EQUAL, args)
+    }
+
+    fn setting(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
+        let literal = |t: Option<&Typed>| match t.map(|t| &t.expr) {
+            Some(ScalarExpr::Literal(d, _)) => Some(d.clone()),
+            _ => None,
+        };
+        let name = match (literal(args.first()), args.len()) {
+            (Some(Datum::Text(name)), 1 | 2) => name,
+            (Some(Datum::Null), 1 | 2) => return Ok(Typed::known(ScalarExpr::Literal(Datum::Null, SqlType::Text))),
+            (None, 1 | 2) => return Err(unsupported("current_setting of other than a literal")),
+            _ => return Err(crate::error::undefined_function("current_setting()")),
+        };
+        let missing_ok = match literal(args.get(1)) {
+            Some(Datum::Bool(b)) => b,
+            Some(Datum::Text(t)) => matches!(t.as_str(), "t" | "true" | "on"),
+            _ => false,
+        };
+        match self.env.setting(&name)? {
+            Some(value) => Ok(Typed::known(ScalarExpr::Literal(Datum::Text(value), SqlType::Text))),
+            None if missing_ok => Ok(Typed::known(ScalarExpr::Literal(Datum::Null, SqlType::Text))),
+            None => Err(SqlError::new(
+                SqlState::UNDEFINED_OBJECT,
+                format!("unrecognized configuration parameter \"{name}\""),
+            )),
+        }
     }
 
     fn case(&mut self, c: &datafusion_expr::Case, place: Place) -> Result<Typed, SqlError> {
@@ -273,7 +453,7 @@ impl<'a> Typer<'a> {
         }
         results.push(match &c.else_expr {
             Some(e) => self.typed(e, place)?,
-            None => Typed { expr: ScalarExpr::Literal(Datum::Null, SqlType::Text), unknown: true },
+            None => Typed::untyped(ScalarExpr::Literal(Datum::Null, SqlType::Text)),
         });
         let mut results = self.unify("CASE", results)?;
         let otherwise = Box::new(results.pop().ok_or_else(|| SqlError::internal("CASE without a result"))?);
@@ -305,9 +485,13 @@ impl<'a> Typer<'a> {
     }
 
     fn function(&mut self, f: &datafusion_expr::expr::ScalarFunction, place: Place) -> Result<Typed, SqlError> {
+        self.function_at(f, place).map_err(|e| located(e, crate::lazy::position_of(&f.func)))
+    }
+
+    fn function_at(&mut self, f: &datafusion_expr::expr::ScalarFunction, place: Place) -> Result<Typed, SqlError> {
         let kind = lazy_of(&f.func).cloned().ok_or_else(|| crate::error::undefined_function(f.name()))?;
         let args: Vec<&Expr> = f.args.iter().collect();
-        match kind {
+        match kind.clone() {
             Lazy::Call(func) => self.call(func, &args, place),
             Lazy::NotCall(func) => {
                 let call = self.call(func, &args, place)?;
@@ -330,9 +514,34 @@ impl<'a> Typer<'a> {
                 Ok(Typed::known(ScalarExpr::Coalesce(self.unify("COALESCE", values)?)))
             }
             Lazy::Now(ty) => Ok(Typed::known(ScalarExpr::Literal(self.env.now(ty)?, ty))),
+            Lazy::Session("pg_backend_pid") => {
+                self.env.session_text("pg_backend_pid()")?;
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Int4(self.env.session.backend_pid), SqlType::Int4)))
+            }
             Lazy::Session(name) => {
                 let text = self.env.session_text(name)?;
                 Ok(Typed::known(ScalarExpr::Literal(Datum::Text(text), SqlType::Text)))
+            }
+            Lazy::Cell => match args.as_slice() {
+                [one] => self.typed(one, place),
+                _ => Err(SqlError::internal("a cell of VALUES has one value")),
+            },
+            Lazy::Text(s) => {
+                let literal = Typed::untyped(ScalarExpr::Literal(Datum::Text(s), SqlType::Text));
+                Ok(Typed { position: crate::lazy::position_of(&f.func), ..literal })
+            }
+            Lazy::RegCast(reg) => {
+                let arg = args.first().ok_or_else(|| SqlError::internal("a cast of nothing"))?;
+                let value = self.typed(arg, place)?;
+                self.reg_cast(reg, value)
+            }
+            Lazy::AnyEqual | Lazy::Setting | Lazy::System(_) => {
+                let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
+                match kind {
+                    Lazy::AnyEqual => self.any_equal(args),
+                    Lazy::System(function) => self.call_system(function, args),
+                    _ => self.setting(args),
+                }
             }
         }
     }
@@ -358,6 +567,9 @@ impl<'a> Typer<'a> {
         if !a.params.order_by.is_empty() {
             return Err(unsupported("ORDER BY within an aggregate"));
         }
+        if let Some(collect) = crate::collect::collect_of(&a.func) {
+            return self.collect(a, collect);
+        }
         let mut args = vec![];
         let mut ty = None;
         for arg in &a.params.args {
@@ -379,6 +591,36 @@ impl<'a> Typer<'a> {
         Ok(self.slot(Expr::AggregateFunction(a), result))
     }
 
+    /// `string_agg` and the aggregate behind `ARRAY(SELECT ...)`.
+    fn collect(&mut self, mut a: AggregateFunction, collect: Collect) -> Result<Typed, SqlError> {
+        if self.env.stored {
+            return Err(unsupported(&format!("{} in a view", a.func.name())).hint("Read it in an ad-hoc SELECT."));
+        }
+        let wanted = if collect == Collect::String { 2 } else { 1 };
+        if a.params.args.len() != wanted {
+            return Err(crate::error::undefined_function(&format!("{}()", a.func.name())));
+        }
+        let mut args = vec![];
+        for arg in &a.params.args {
+            let mut inner = Typer::new(self.env, self.schema, self.outer);
+            let value = inner.typed(arg, Place::Value)?;
+            let value = match (collect, value.ty()) {
+                (Collect::String, Some(ty)) if !matches!(ty, SqlType::Text | SqlType::Varchar(_)) => {
+                    return Err(crate::error::undefined_function(&format!("string_agg({ty}, unknown)")));
+                }
+                (_, None) => inner.settle(value)?,
+                _ => inner.cast(value, SqlType::Text, CastContext::Explicit)?,
+            };
+            args.push(crate::emit::emit(&value, &inner.slots)?);
+        }
+        a.params.args = args;
+        a.params.filter = match a.params.filter {
+            Some(f) => Some(Box::new(self.condition(&f)?)),
+            None => None,
+        };
+        Ok(self.slot(Expr::AggregateFunction(a), SqlType::Text))
+    }
+
     fn window(&mut self, w: &WindowFunction) -> Result<Typed, SqlError> {
         let _ = w;
         Err(unsupported("a window function").hint("Aggregate in a subquery and join it."))
@@ -390,6 +632,16 @@ impl<'a> Typer<'a> {
         let plan = retype_plan(self.env, q.subquery.as_ref().clone(), &outer)?;
         let outer_ref_columns = plan.all_out_ref_exprs();
         Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: q.spans.clone() })
+    }
+
+    /// EXISTS outside a condition: whether the count of the rows is above zero.
+    fn exists_value(&mut self, e: &datafusion_expr::expr::Exists) -> Result<Typed, SqlError> {
+        let subquery = self.subquery(&e.subquery)?;
+        let counted = crate::decorrelate::count_rows(subquery)?;
+        let count = self.slot(Expr::ScalarSubquery(counted), SqlType::Int8);
+        let zero = Typed::known(ScalarExpr::Literal(Datum::Int8(0), SqlType::Int8));
+        let exists = self.call_typed(if e.negated { Func::Eq } else { Func::Gt }, vec![count, zero])?;
+        Ok(exists)
     }
 
     fn in_subquery(&mut self, i: &InSubquery, place: Place) -> Result<Typed, SqlError> {
@@ -422,9 +674,6 @@ impl<'a> Typer<'a> {
 
     fn scalar_subquery(&mut self, q: &Subquery) -> Result<Typed, SqlError> {
         let subquery = self.subquery(q)?;
-        if !subquery.outer_ref_columns.is_empty() && !is_global_aggregate(&subquery.subquery) {
-            return Err(unsupported("a correlated scalar subquery that is no aggregate").hint("Use a join."));
-        }
         let ty = match subquery.subquery.schema().fields().as_ref() {
             [field] => column_type(field.data_type(), field.name())?,
             _ => return Err(SqlError::new(SqlState::SYNTAX, "subquery must return only one column")),
@@ -433,8 +682,14 @@ impl<'a> Typer<'a> {
     }
 }
 
+/// The error with this position, where it has none yet.
+fn located(mut error: SqlError, position: Option<usize>) -> SqlError {
+    error.position = error.position.or(position);
+    error
+}
+
 /// True for an aggregate without GROUP BY under projections: always exactly one row.
-fn is_global_aggregate(plan: &LogicalPlan) -> bool {
+pub(crate) fn is_global_aggregate(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => is_global_aggregate(&p.input),
         LogicalPlan::SubqueryAlias(s) => is_global_aggregate(&s.input),
@@ -567,10 +822,8 @@ fn literal(value: &ScalarValue) -> Result<Typed, SqlError> {
             Ok(n) => known(Datum::Int4(n), SqlType::Int4),
             Err(_) => known(Datum::Int8(*n), SqlType::Int8),
         },
-        ScalarValue::Utf8(Some(s)) => {
-            Ok(Typed { expr: ScalarExpr::Literal(Datum::Text(s.clone()), SqlType::Text), unknown: true })
-        }
-        v if v.is_null() => Ok(Typed { expr: ScalarExpr::Literal(Datum::Null, SqlType::Text), unknown: true }),
+        ScalarValue::Utf8(Some(s)) => Ok(Typed::untyped(ScalarExpr::Literal(Datum::Text(s.clone()), SqlType::Text))),
+        v if v.is_null() => Ok(Typed::untyped(ScalarExpr::Literal(Datum::Null, SqlType::Text))),
         other => {
             let (datum, ty) = from_scalar_value(other)?;
             known(datum, ty)

@@ -100,6 +100,12 @@ impl Settings {
         Ok(self.values.get(name).cloned().unwrap_or_default())
     }
 
+    /// Every setting, by its name in lower case.
+    pub(crate) fn all(&self, user: &str) -> BTreeMap<String, String> {
+        let own = self.values.iter().map(|(n, v)| (n.to_string(), v.clone()));
+        own.chain([("session_authorization".to_string(), user.to_string())]).collect()
+    }
+
     pub(crate) fn show_desc(name: &str) -> RelationDesc {
         RelationDesc::new(vec![Column { name: canonical(name), ty: SqlType::Text, nullable: false }])
     }

@@ -275,7 +275,7 @@ impl Planning<'_> {
         query: &sql::Query,
     ) -> Result<Planned, SqlError> {
         let name = self.new_name(name)?;
-        let env = Env::new(self.catalog, self.session, true, &[]);
+        let env = self.env(true);
         let plan = plan_query(&env, query.clone())?;
         let mut desc = describe(&plan)?;
         if columns.len() > desc.arity() {

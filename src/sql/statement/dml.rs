@@ -29,6 +29,14 @@ impl Planning<'_> {
         }
     }
 
+    /// The error at the last part of this name.
+    fn at_name(&self, e: SqlError, name: &sql::ObjectName) -> SqlError {
+        match name.0.last().and_then(|p| p.as_ident()).map(|i| i.span.start).filter(|s| s.line > 0) {
+            Some(start) => e.at(crate::parse::char_position(self.text, start)),
+            None => e,
+        }
+    }
+
     pub(super) fn insert(&self, insert: &sql::Insert) -> Result<Planned, SqlError> {
         if insert.on.is_some() {
             return Err(SqlError::unsupported("ON CONFLICT is not supported yet"));
@@ -45,7 +53,7 @@ impl Planning<'_> {
             let ident = column.0.last().and_then(|p| p.as_ident());
             let folded = ident.map(crate::parse::ast_fold).unwrap_or_default();
             let found = desc.columns.iter().position(|c| c.name == folded);
-            let position = found.ok_or_else(|| undefined_column(&folded, &table.name))?;
+            let position = found.ok_or_else(|| self.at_name(undefined_column(&folded, &table.name), column))?;
             if targets.contains(&position) {
                 let message = format!("column \"{folded}\" specified more than once");
                 return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
@@ -55,7 +63,7 @@ impl Planning<'_> {
         let Some(source) = &insert.source else {
             return Err(SqlError::unsupported("DEFAULT VALUES is not supported yet"));
         };
-        let env = Env::new(self.catalog, self.session, false, &self.params.0);
+        let env = self.env(false);
         if matches!(source.body.as_ref(), sql::SetExpr::Values(_)) {
             *env.values_types.borrow_mut() = match targets.is_empty() {
                 true => desc.types(),
@@ -100,8 +108,8 @@ impl Planning<'_> {
         if update.from.is_some() || update.returning.is_some() || !update.table.joins.is_empty() {
             return Err(SqlError::unsupported("UPDATE with FROM or RETURNING is not supported yet"));
         }
-        let (table, desc) = self.single_table(&update.table.relation)?;
-        let env = Env::new(self.catalog, self.session, false, &self.params.0);
+        let (table, alias, desc) = self.single_table(&update.table.relation)?;
+        let env = self.env(false);
         let mut set: Vec<(usize, ScalarExpr)> = vec![];
         for assignment in &update.assignments {
             let sql::AssignmentTarget::ColumnName(name) = &assignment.target else {
@@ -110,17 +118,17 @@ impl Planning<'_> {
             let ident = name.0.last().and_then(|p| p.as_ident());
             let folded = ident.map(crate::parse::ast_fold).unwrap_or_default();
             let found = desc.columns.iter().position(|c| c.name == folded);
-            let column = found.ok_or_else(|| undefined_column(&folded, &table.name))?;
+            let column = found.ok_or_else(|| self.at_name(undefined_column(&folded, &table.name), name))?;
             if set.iter().any(|(c, _)| *c == column) {
                 let message = format!("multiple assignments to same column \"{folded}\"");
                 return Err(SqlError::new(SqlState::SYNTAX, message));
             }
             let ty = desc.columns[column].ty;
-            set.push((column, plan_expr(&env, &assignment.value, &table, &desc, ty)?));
+            set.push((column, plan_expr(&env, &assignment.value, &alias, &desc, ty)?));
         }
-        let filter = self.filter(&env, &update.selection, &table, &desc)?;
+        let filter = self.filter(&env, &update.selection, &alias, &desc)?;
         let statement = Statement::Update { table: table.id, filter, set };
-        self.without_parameters(&env, statement)
+        Self::with_parameters(&env, statement)
     }
 
     pub(super) fn delete(&self, delete: &sql::Delete) -> Result<Planned, SqlError> {
@@ -131,26 +139,29 @@ impl Planning<'_> {
         let [from] = from.as_slice() else {
             return Err(SqlError::unsupported("DELETE takes one table"));
         };
-        let (table, desc) = self.single_table(&from.relation)?;
-        let env = Env::new(self.catalog, self.session, false, &self.params.0);
-        let filter = self.filter(&env, &delete.selection, &table, &desc)?;
-        self.without_parameters(&env, Statement::Delete { table: table.id, filter })
+        let (table, alias, desc) = self.single_table(&from.relation)?;
+        let env = self.env(false);
+        let filter = self.filter(&env, &delete.selection, &alias, &desc)?;
+        Self::with_parameters(&env, Statement::Delete { table: table.id, filter })
     }
 
-    fn without_parameters(&self, env: &Env, statement: Statement) -> Result<Planned, SqlError> {
-        if !env.parameter_types().is_empty() {
-            return Err(SqlError::unsupported("parameters in UPDATE and DELETE are not supported yet")
-                .hint("Put the values into the statement."));
-        }
-        Ok(Planned { statement, query: None, param_types: vec![] })
+    fn with_parameters(env: &Env, statement: Statement) -> Result<Planned, SqlError> {
+        Ok(Planned { statement, query: None, param_types: env.parameter_types() })
     }
 
-    fn single_table(&self, factor: &sql::TableFactor) -> Result<(Arc<Object>, RelationDesc), SqlError> {
+    /// The table of UPDATE or DELETE, and the name it goes by in the statement.
+    fn single_table(&self, factor: &sql::TableFactor) -> Result<(Arc<Object>, String, RelationDesc), SqlError> {
         match factor {
-            sql::TableFactor::Table { name, alias: None, .. } => {
-                self.table(&crate::parse::own::name_in(self.text, name)?)
+            sql::TableFactor::Table { name, alias, args: None, .. } => {
+                let (table, desc) = self.table(&crate::parse::own::name_in(self.text, name)?)?;
+                let alias = match alias {
+                    Some(a) if a.columns.is_empty() => crate::parse::ast_fold(&a.name),
+                    Some(_) => return Err(SqlError::unsupported("column names behind a table's alias")),
+                    None => table.name.clone(),
+                };
+                Ok((table, alias, desc))
             }
-            _ => Err(SqlError::unsupported("UPDATE and DELETE take the name of one table, without an alias")),
+            _ => Err(SqlError::unsupported("UPDATE and DELETE take one table")),
         }
     }
 
@@ -158,7 +169,7 @@ impl Planning<'_> {
         &self,
         env: &Env,
         selection: &Option<sql::Expr>,
-        table: &Object,
+        table: &str,
         desc: &RelationDesc,
     ) -> Result<Option<ScalarExpr>, SqlError> {
         selection.as_ref().map(|e| plan_expr(env, e, table, desc, SqlType::Bool)).transpose()

@@ -1,0 +1,71 @@
+//! What PostgreSQL's catalog functions tell of the objects of a snapshot.
+
+use crate::builtin;
+use crate::snapshot::{CatalogSnapshot, PRIMARY_KEY_OIDS};
+use hw_plan::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind};
+use hw_repr::RelationDesc;
+
+/// An identifier as it must be written in a statement.
+fn quote(name: &str) -> String {
+    let plain =
+        name.chars().enumerate().all(|(i, c)| c.is_ascii_lowercase() || c == '_' || i > 0 && c.is_ascii_digit());
+    if plain && !name.is_empty() { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+fn columns(desc: &RelationDesc, positions: &[usize]) -> Vec<String> {
+    positions.iter().filter_map(|c| desc.columns.get(*c)).map(|c| quote(&c.name)).collect()
+}
+
+fn index(oid: u32, unique: bool, name: &str, on: &Object, columns: Vec<String>) -> IndexFacts {
+    let kind = if unique { "UNIQUE INDEX" } else { "INDEX" };
+    let relation = format!("{}.{}", quote(&on.schema), quote(&on.name));
+    let definition = format!("CREATE {kind} {} ON {relation} USING btree ({})", quote(name), columns.join(", "));
+    IndexFacts { oid, schema: on.schema.clone(), name: name.into(), on: on.name.clone(), definition, columns }
+}
+
+/// See [`CatalogView::facts`].
+pub(crate) fn facts(snapshot: &CatalogSnapshot) -> ObjectFacts {
+    let mut facts = ObjectFacts {
+        schemas: snapshot.schemas().map(|s| (s.oid, s.name.clone())).collect(),
+        roles: snapshot.roles().map(|r| (r.oid, r.name.clone())).collect(),
+        ..ObjectFacts::default()
+    };
+    for built_in in builtin::all() {
+        let object = &built_in.object;
+        facts.relations.push((object.id.0, object.schema.clone(), object.name.clone()));
+    }
+    for object in snapshot.objects() {
+        add(snapshot, &object, &mut facts);
+    }
+    facts
+}
+
+fn add(snapshot: &CatalogSnapshot, object: &Object, facts: &mut ObjectFacts) {
+    let id = object.id.0;
+    let relation = (id, object.schema.clone(), object.name.clone());
+    match &object.kind {
+        ObjectKind::Connection(_) => return,
+        ObjectKind::Source(_) if object.desc().is_none() => return,
+        ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } => facts.publishable.push(id),
+        ObjectKind::Table(desc) => {
+            facts.publishable.push(id);
+            if let Some(key) = desc.keys.first() {
+                let (oid, name) = (PRIMARY_KEY_OIDS + id, format!("{}_pkey", object.name));
+                let columns = columns(desc, key);
+                facts.relations.push((oid, object.schema.clone(), name.clone()));
+                facts.constraints.push((oid, format!("PRIMARY KEY ({})", columns.join(", "))));
+                facts.indexes.push(index(oid, true, &name, object, columns));
+            }
+        }
+        ObjectKind::View { query, .. } | ObjectKind::MaterializedView { query, .. } => {
+            facts.views.push((id, query.clone()));
+        }
+        ObjectKind::Index { on, columns: positions } => {
+            let Some(on) = snapshot.get(*on) else { return };
+            let Some(desc) = on.desc() else { return };
+            let columns = columns(desc, positions);
+            facts.indexes.push(index(id, false, &object.name, &on, columns));
+        }
+    }
+    facts.relations.push(relation);
+}

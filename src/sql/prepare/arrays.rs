@@ -1,0 +1,201 @@
+//! What clients ask of the system catalogs with arrays, which are no types here: `ARRAY(query)` becomes an aggregate
+//! that prints the array, and items of a SELECT that can never give a row are not computed.
+
+use super::{Env, call, text};
+use crate::collect::ARRAY_AGG;
+use hw_repr::SqlError;
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinOperator,
+    Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, Visitor,
+};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+/// An array from its printed form, flagged as one; NULL gives `{}`.
+pub(crate) const ARRAY_VALUE: &str = "hw_array";
+/// Every element of an array with a prefix.
+pub(crate) const ARRAY_PREFIX: &str = "hw_array_prefix";
+
+/// `ARRAY(SELECT ...)` as a scalar subquery.
+pub(super) fn rewrite_array(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
+    let Expr::Function(f) = expr else { return Ok(None) };
+    let is_array =
+        matches!(f.name.0.as_slice(), [p] if p.as_ident().is_some_and(|i| i.value.eq_ignore_ascii_case("array")));
+    let FunctionArguments::Subquery(query) = &f.args else { return Ok(None) };
+    if !is_array {
+        return Err(SqlError::unsupported("a query as a function's argument needs parentheses of its own"));
+    }
+    if let Some(new) = elements_with_prefix(query) {
+        return Ok(Some(new));
+    }
+    if let Some(aggregated) = aggregate_in_place(query) {
+        return Ok(Some(call(ARRAY_VALUE, vec![Expr::Subquery(aggregated)])));
+    }
+    let inner = query.to_string();
+    let outer = format!("SELECT \"{ARRAY_AGG}\"(hw_a.c) FROM ({inner}) AS hw_a (c)");
+    // Printed and parsed again: the tree of the outer SELECT has dozens of fields that say nothing here.
+    let mut outer = crate::parse::parse_query(&outer)?;
+    if let SetExpr::Select(select) = outer.body.as_mut()
+        && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|f| &mut f.relation)
+    {
+        *subquery = query.clone();
+    }
+    Ok(Some(call(ARRAY_VALUE, vec![Expr::Subquery(outer)])))
+}
+
+/// `SELECT e FROM ... WHERE ...` as a SELECT of the aggregate of e: the condition may then name outer columns.
+fn aggregate_in_place(query: &Query) -> Option<Box<Query>> {
+    let mut query = query.clone();
+    let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(e, _) if e.is_empty());
+    if !plain || !ungrouped || select.distinct.is_some() || select.having.is_some() {
+        return None;
+    }
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice()
+    else {
+        return None;
+    };
+    let mut finder = Finder::default();
+    let _ = item.visit(&mut finder);
+    if finder.aggregates {
+        return None;
+    }
+    select.projection = vec![SelectItem::UnnamedExpr(call(ARRAY_AGG, vec![item.clone()]))];
+    Some(Box::new(query))
+}
+
+/// `ARRAY(SELECT ['prefix' ||] x FROM unnest(array) x)`.
+fn elements_with_prefix(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [from] = select.from.as_slice() else { return None };
+    if query.with.is_some() || query.order_by.is_some() || query.limit_clause.is_some() {
+        return None;
+    }
+    if !from.joins.is_empty() || select.selection.is_some() || select.distinct.is_some() {
+        return None;
+    }
+    let (array, alias) = unnested(&from.relation)?;
+    let name = crate::parse::ast_fold(&alias.name);
+    let is_element = |e: &Expr| matches!(e, Expr::Identifier(i) if crate::parse::ast_fold(i) == name);
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice()
+    else {
+        return None;
+    };
+    let prefix = match item {
+        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } if is_element(right) => super::quoted(left)?,
+        e if is_element(e) => String::new(),
+        _ => return None,
+    };
+    Some(call(ARRAY_PREFIX, vec![array, text(prefix)]))
+}
+
+fn unnested(factor: &TableFactor) -> Option<(Expr, &TableAlias)> {
+    match factor {
+        TableFactor::UNNEST { array_exprs, alias: Some(alias), with_ordinality: false, .. } => {
+            match array_exprs.as_slice() {
+                [one] => Some((one.clone(), alias)),
+                _ => None,
+            }
+        }
+        TableFactor::Table { name, args: Some(args), alias: Some(alias), .. } => {
+            let last = name.0.last().and_then(|p| p.as_ident())?;
+            match args.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(one))] if last.value.eq_ignore_ascii_case("unnest") => {
+                    Some((one.clone(), alias))
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// A SELECT without aggregates that reads a relation which is always empty gives no row: those of its items that
+/// could not be planned (arrays, subqueries) are never computed and become NULL.
+pub(super) fn skip_uncomputed(env: &Env, ctes: &HashSet<String>, select: &mut Select) {
+    let no_groups =
+        matches!(&select.group_by, GroupByExpr::Expressions(e, _) if e.is_empty()) && select.having.is_none();
+    let empty = select.from.iter().any(|f| is_empty(env, ctes, f));
+    if !no_groups || !empty {
+        return;
+    }
+    let mut finder = Finder::default();
+    let _ = select.projection.visit(&mut finder);
+    if finder.aggregates {
+        return;
+    }
+    for item in &mut select.projection {
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
+        let mut finder = Finder::default();
+        let _ = expr.visit(&mut finder);
+        if finder.odd {
+            *expr = Expr::Value(ValueWithSpan::from(Value::Null));
+        }
+    }
+}
+
+fn is_empty(env: &Env, ctes: &HashSet<String>, from: &TableWithJoins) -> bool {
+    let relation = |f: &TableFactor| match f {
+        TableFactor::Table { name, args: None, .. } => {
+            let mut parts: Vec<String> =
+                name.0.iter().filter_map(|p| p.as_ident()).map(crate::parse::ast_fold).collect();
+            let last = parts.pop().unwrap_or_default();
+            let schema = parts.pop();
+            let shadowed = schema.is_none() && ctes.contains(&last);
+            !shadowed && env.resolve(schema.as_deref(), &last).is_some_and(|o| env.catalog.is_always_empty(o.id))
+        }
+        _ => false,
+    };
+    let keeps_left = |o: &JoinOperator| {
+        matches!(
+            o,
+            JoinOperator::Join(_)
+                | JoinOperator::Inner(_)
+                | JoinOperator::Left(_)
+                | JoinOperator::LeftOuter(_)
+                | JoinOperator::CrossJoin(_)
+        )
+    };
+    let inner =
+        |o: &JoinOperator| matches!(o, JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_));
+    from.joins.iter().all(|j| keeps_left(&j.join_operator))
+        && (relation(&from.relation) || from.joins.iter().any(|j| inner(&j.join_operator) && relation(&j.relation)))
+}
+
+/// Finds aggregates outside subqueries, and what cannot be planned.
+#[derive(Default)]
+struct Finder {
+    depth: usize,
+    aggregates: bool,
+    odd: bool,
+}
+
+impl Visitor for Finder {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        self.odd = true;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(Function { name, .. }) if self.depth == 0 => {
+                let name = name.0.last().and_then(|p| p.as_ident()).map(|i: &Ident| crate::parse::ast_fold(i));
+                let name = name.unwrap_or_default();
+                self.aggregates |= crate::aggregate::aggregate_by_name(&name).is_some()
+                    || crate::collect::collect_by_name(&name).is_some();
+            }
+            Expr::AnyOp { .. } | Expr::AllOp { .. } | Expr::CompoundFieldAccess { .. } => self.odd = true,
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,114 @@
+//! PostgreSQL's names of select items, made unique for DataFusion.
+
+use super::{MARK, trim_function};
+use crate::types::sql_type;
+use sqlparser::ast::{Expr, Ident, Select, SelectItem, SetExpr, Value};
+use std::collections::HashSet;
+
+/// Gives every item of a select list its name; a repeated one gets [`MARK`] and its position behind it.
+pub(super) fn name_items(select: &mut Select) {
+    let wildcard =
+        select.projection.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let single = select.projection.len() == 1;
+    let mut seen: HashSet<String> = HashSet::new();
+    for (n, item) in select.projection.iter_mut().enumerate() {
+        let (expr, name) = match item {
+            SelectItem::UnnamedExpr(expr) => (expr.clone(), output_name(expr)),
+            SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), crate::parse::ast_fold(alias)),
+            _ => continue,
+        };
+        let is_column = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+        let fresh = seen.insert(name.clone());
+        if fresh && is_column && (!wildcard || single) {
+            continue;
+        }
+        let unique = if fresh && (single || !wildcard) { name } else { format!("{name}{MARK}{n}") };
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
+    }
+}
+
+/// PostgreSQL's name of an unnamed select item.
+pub(super) fn output_name(expr: &Expr) -> String {
+    match figure(expr) {
+        Some((name, _)) => name,
+        None => "?column?".into(),
+    }
+}
+
+/// A name, and whether it is a weak one that an enclosing cast or CASE replaces by its own.
+fn figure(expr: &Expr) -> Option<(String, bool)> {
+    let fold = crate::parse::ast_fold;
+    let strong = |name: &str| Some((name.to_string(), false));
+    match expr {
+        Expr::Identifier(i) => Some((fold(i), false)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|p| (fold(p), false)),
+        Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(|i| (fold(i), false)),
+        Expr::Nested(e) | Expr::Collate { expr: e, .. } => figure(e),
+        Expr::Cast { expr, data_type, .. } => match figure(expr) {
+            Some((name, false)) => Some((name, false)),
+            _ => type_name(data_type).map(|t| (t, true)),
+        },
+        Expr::TypedString(t) => type_name(&t.data_type).map(|t| (t, true)),
+        Expr::Interval(_) => Some(("interval".into(), true)),
+        Expr::Case { else_result, .. } => match else_result.as_ref().and_then(|e| figure(e)) {
+            Some((name, false)) => Some((name, false)),
+            _ => Some(("case".into(), true)),
+        },
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::Trim { trim_where, .. } => strong(trim_function(trim_where)),
+        Expr::Exists { .. } => strong("exists"),
+        Expr::Subquery(q) => match q.body.as_ref() {
+            SetExpr::Select(s) => match s.projection.first() {
+                Some(SelectItem::UnnamedExpr(e)) => Some((output_name(e), false)),
+                Some(SelectItem::ExprWithAlias { alias, .. }) => Some((fold(alias), false)),
+                _ => None,
+            },
+            _ => None,
+        },
+        Expr::Value(v) if matches!(v.value, Value::Boolean(_)) => Some(("bool".into(), true)),
+        _ => None,
+    }
+}
+
+/// The name that a cast to this type gives its result.
+fn type_name(ty: &sqlparser::ast::DataType) -> Option<String> {
+    if let Some(reg) = crate::types::reg_type(ty) {
+        return Some(reg.to_string());
+    }
+    if let sqlparser::ast::DataType::Custom(name, _) = ty {
+        let last = name.0.last().and_then(|p| p.as_ident()).map(crate::parse::ast_fold)?;
+        if matches!(last.as_str(), "oid" | "name" | "char" | "xid") {
+            return Some(last);
+        }
+    }
+    sql_type(ty).ok().map(|t| internal_type_name(t).to_string())
+}
+
+fn internal_type_name(ty: hw_repr::SqlType) -> &'static str {
+    use hw_repr::SqlType as T;
+    match ty {
+        T::Bool => "bool",
+        T::Int2 => "int2",
+        T::Int4 => "int4",
+        T::Int8 => "int8",
+        T::Float4 => "float4",
+        T::Float8 => "float8",
+        T::Numeric(_) => "numeric",
+        T::Text => "text",
+        T::Varchar(_) => "varchar",
+        T::Bytea => "bytea",
+        T::Date => "date",
+        T::Time => "time",
+        T::Timestamp => "timestamp",
+        T::TimestampTz => "timestamptz",
+        T::Interval => "interval",
+        T::Uuid => "uuid",
+        T::Jsonb => "jsonb",
+    }
+}
