@@ -7,7 +7,7 @@ mod assemble;
 mod connector;
 mod reader;
 
-pub use connector::{KafkaConnector, TopicInfo};
+pub use connector::{KafkaConnector, TopicInfo, range_gone};
 pub use reader::{KafkaReader, read_range};
 
 use std::collections::BTreeMap;

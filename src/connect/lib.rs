@@ -18,6 +18,6 @@ pub mod queue;
 pub mod source;
 
 pub use json::JsonDecoder;
-pub use kafka::{KafkaConnector, KafkaReader, ReaderOptions, TopicInfo, read_range};
+pub use kafka::{KafkaConnector, KafkaReader, ReaderOptions, TopicInfo, range_gone, read_range};
 pub use nexmark::{NexmarkGenerator, NexmarkReader};
 pub use source::{DeadLetter, RangeDigest, SourceBatch, SourceReader, SourceState};

@@ -86,6 +86,11 @@ impl BatchQueue {
         self.lock().bytes + more >= self.max_bytes
     }
 
+    /// Bytes in the queue.
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// True without batches.
     pub fn is_empty(&self) -> bool {
         self.lock().ready.is_empty()

@@ -135,6 +135,10 @@ pub type Notify = Arc<dyn Fn() + Send + Sync>;
 pub trait SourceReader: Send + Sync {
     /// Takes decoded batches, oldest first per partition, until `max_bytes` are reached; at least one where there is one.
     fn try_take(&self, max_bytes: usize) -> Vec<SourceBatch>;
+    /// About how many decoded bytes wait to be taken; all there are where a reader cannot tell.
+    fn buffered(&self) -> usize {
+        usize::MAX
+    }
     /// Per partition, the position after everything taken so far.
     fn positions(&self) -> BTreeMap<i32, i64>;
     /// Per partition, the end of the upstream when it was last asked. Lag is the difference.

@@ -90,7 +90,8 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
         let early = phase_tx.clone();
         let loaded = move || drop(early.send(Phase::Catalog));
         let started =
-            tokio::task::spawn_blocking(move || recovery::recover(&config, shared, weak, notify, figures, loaded)).await;
+            tokio::task::spawn_blocking(move || recovery::recover(&config, shared, weak, notify, figures, loaded))
+                .await;
         let mut core: Core = match started {
             Ok(Ok(core)) => core,
             Ok(Err(e)) => return drop(phase_tx.send(Phase::Failed(e))),

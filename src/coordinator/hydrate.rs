@@ -1,30 +1,53 @@
 //! Filling a new dataflow with the history of its sources.
 //!
-//! A new dataflow gets readers of its own: they fetch [start, position(as_of)), then what was admitted meanwhile, and
-//! only then does the dataflow join the shared stream; only batches of the last, short stretch are held back for it.
+//! A new dataflow gets readers of its own: they fetch [start, position), then what was admitted meanwhile, as often as
+//! that is much, and only then does the dataflow join the shared stream; only batches of the last, short stretch are
+//! held back for it. What was logged when it was first read is compared with what the upstream gives now. A broker that
+//! is out of reach is waited for; a history that is gone or not the same fails the dataflow.
+//!
 //! History enters in steps at small times of its own below `as_of` (nothing reads it there), so that state builds
-//! up in bounded steps. Invariant: `advance` moves past `as_of` only when everything up to it has been sent.
+//! up in bounded steps; during recovery the last minute enters at the times it had. Invariant: `advance` moves past a
+//! time only when everything up to it has been sent.
 
 use crate::core::Core;
 use crate::external;
-use hw_connect::{SourceReader, SourceState};
+use crate::ranges::{Timeline, Verifier};
+use crate::source::{LiveSource, is_permanent, wake};
+use hw_connect::{SourceBatch, SourceReader, SourceState};
+use hw_plan::SourceConnector;
 use hw_repr::{GlobalId, SqlError, Timestamp, UpdateBatch};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+type Positions = BTreeMap<i32, i64>;
 
 const FEED_BUFFER_BYTES: usize = 32 << 20;
-const STEP_BYTES: usize = 16 << 20;
+/// Bytes of a step: small at first, so that something is soon on its way, then as much as is good for throughput.
+const STEP_BYTES_MIN: usize = 512 << 10;
+const STEP_BYTES_MAX: usize = 16 << 20;
+/// A step that is too small enters nevertheless when it is this old.
+const STEP_WAIT: Duration = Duration::from_millis(20);
 /// Steps that may be on their way through the dataflow.
-const STEPS_AHEAD: u64 = 3;
+const STEPS_AHEAD: usize = 3;
+/// Messages that may be missing when ticks begin to be held back.
+const LAST_STRETCH_MAX: i64 = 50_000;
+/// Between attempts to reach an upstream.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Feed {
     source: GlobalId,
     /// (relation, output) that the dataflow reads.
     relations: Vec<(GlobalId, usize)>,
     wanted: Vec<Vec<usize>>,
-    to: BTreeMap<i32, i64>,
+    /// What has been sent.
+    at: Positions,
+    to: Positions,
+    /// Ends that have to be reached before the dataflow is shown.
+    reach: Positions,
+    verifier: Verifier,
+    timeline: Timeline,
     reader: Option<Box<dyn SourceReader>>,
-    /// Set where no reader could be started: the history must not be taken for empty.
-    error: Option<SqlError>,
+    retry_at: Instant,
 }
 
 /// A dataflow that is still filling.
@@ -33,7 +56,13 @@ pub(crate) struct Hydration {
     /// History may enter below this, at `step`, where the dataflow has no imports; else everything enters at `target`.
     stepped: bool,
     step: Timestamp,
+    step_at: Instant,
+    step_bytes: usize,
     target: Timestamp,
+    /// Nobody will ask for what was before.
+    since: Timestamp,
+    /// Times that the dataflow has been advanced to and has not passed.
+    ahead: VecDeque<Timestamp>,
     closing: bool,
     held: Vec<(GlobalId, Vec<UpdateBatch>)>,
 }
@@ -44,6 +73,31 @@ impl Hydration {
         if self.closing {
             self.held.push((source, batches.to_vec()));
         }
+    }
+
+    /// Where the dataflow can advance to after a step; `None` where something may still come at its present time.
+    fn next_time(&mut self) -> Option<Timestamp> {
+        let next: Vec<Option<Timestamp>> = self.feeds.iter().flat_map(Feed::next_times).collect();
+        if next.iter().all(Option::is_some) {
+            return next.into_iter().flatten().min().filter(|t| self.ahead.back().is_none_or(|last| last < t));
+        }
+        if !self.stepped {
+            return None;
+        }
+        self.step += 1;
+        Some(self.step)
+    }
+
+    /// True where what waits is worth a step.
+    fn has_step(&self) -> bool {
+        let waiting: usize = self.feeds.iter().map(Feed::buffered).fold(0, usize::saturating_add);
+        let full = self.feeds.iter().any(|f| f.buffered() >= FEED_BUFFER_BYTES / 2);
+        let read = |f: &Feed| f.reader.as_ref().is_none_or(|r| r.state().0 == SourceState::Done);
+        waiting > 0
+            && (full
+                || self.feeds.iter().all(read)
+                || waiting >= self.step_bytes
+                || self.step_at.elapsed() >= STEP_WAIT)
     }
 }
 
@@ -76,15 +130,44 @@ impl Core {
             for (relation, output) in &read {
                 wanted[*output] = relations[relation].iter().copied().collect();
             }
-            let mut feed =
-                Feed { source: *id, relations: read, wanted, to: source.positions.clone(), reader: None, error: None };
-            feed.open(source, source.start());
-            feeds.push(feed);
+            feeds.push(Feed {
+                source: *id,
+                relations: read,
+                wanted,
+                at: source.starts.clone(),
+                to: source.positions.clone(),
+                reach: source.ends_to_reach(),
+                verifier: source.ranges.expected(&source.starts, &source.positions),
+                timeline: source.replay.clone(),
+                reader: None,
+                retry_at: Instant::now(),
+            });
         }
         if feeds.is_empty() {
             return None;
         }
-        Some(Hydration { feeds, stepped, step: 1, target: as_of, closing: false, held: vec![] })
+        Some(Hydration {
+            feeds,
+            stepped,
+            step: 1,
+            step_at: Instant::now(),
+            step_bytes: STEP_BYTES_MIN,
+            target: as_of,
+            since: as_of,
+            ahead: VecDeque::new(),
+            closing: false,
+            held: vec![],
+        })
+    }
+
+    /// Time until a filling dataflow wants attention by itself.
+    pub(crate) fn hydration_due(&self) -> Option<Duration> {
+        let filling = self.flows.values().filter(|f| f.failed.is_none()).filter_map(|f| f.hydration.as_ref());
+        let due = |h: &Hydration| {
+            let waits = h.feeds.iter().any(|f| f.buffered() > 0);
+            Duration::from_millis(if waits { 5 } else { 100 })
+        };
+        filling.map(due).min()
     }
 
     /// Moves every filling dataflow on.
@@ -100,6 +183,7 @@ impl Core {
                 Err(e) => {
                     tracing::error!(relation = %flow.object.name, error = %e, "filling from its sources failed");
                     flow.failed = Some(e);
+                    hydration.feeds.clear();
                     flow.hydration = Some(hydration);
                 }
             }
@@ -110,63 +194,103 @@ impl Core {
         if self.flows.get(&id).is_some_and(|f| f.failed.is_some()) {
             return Ok(Progress::Filling);
         }
-        while !h.stepped || h.step < self.engine.frontier(id) + STEPS_AHEAD {
-            let mut sent = false;
-            for feed in &h.feeds {
-                if let Some(e) = &feed.error {
-                    return Err(e.clone());
-                }
-                let Some(reader) = &feed.reader else { continue };
-                if let (SourceState::Failed, Some(e)) = reader.state() {
-                    return Err(e);
-                }
-                let time = if h.stepped { h.step } else { h.target };
-                for mut batch in reader.try_take(STEP_BYTES) {
-                    for letter in std::mem::take(&mut batch.dead) {
-                        if let Some(source) = self.sources.get_mut(&feed.source) {
-                            source.remember_dead(external::dead_letter_row(feed.source, letter));
-                        }
-                    }
-                    for (relation, output) in &feed.relations {
-                        let rows = batch.outputs[*output].clone();
-                        if rows.num_rows() > 0 {
-                            self.engine.send(id, *relation, vec![UpdateBatch::inserts(rows, time)])?;
-                            sent = true;
-                        }
-                    }
-                }
+        self.open_feeds(h)?;
+        loop {
+            let frontier = self.engine.frontier(id);
+            if h.stepped {
+                // Nobody reads between the steps: what they change can be joined as soon as they have passed.
+                self.engine.allow_compaction(id, frontier.min(h.since));
             }
-            if !sent {
+            while h.ahead.front().is_some_and(|t| *t <= frontier) {
+                h.ahead.pop_front();
+            }
+            if h.ahead.len() >= STEPS_AHEAD || !h.has_step() {
                 break;
             }
-            if h.stepped {
-                h.step += 1;
-                self.engine.advance(id, h.step);
-            }
+            self.send_step(id, h)?;
         }
-        if h.feeds.iter().any(|f| f.reader.as_ref().is_some_and(|r| !r.is_done())) {
+        if !h.feeds.iter().all(Feed::is_done) {
             return Ok(Progress::Filling);
         }
         self.next_stretch(id, h)
     }
 
-    /// Everything up to `target` has been sent: fetch what was admitted since, or join the shared stream.
-    fn next_stretch(&mut self, id: GlobalId, h: &mut Hydration) -> Result<Progress, SqlError> {
-        if !h.closing {
-            h.closing = true;
-            h.target = self.last_tick;
-            let mut gap = false;
-            for feed in &mut h.feeds {
-                let Some(source) = self.sources.get(&feed.source) else { continue };
-                let from = std::mem::replace(&mut feed.to, source.positions.clone());
-                feed.reader = None;
-                if from != feed.to {
-                    gap = true;
-                    let from = feed.to.keys().map(|p| (*p, from.get(p).copied().unwrap_or(0))).collect();
-                    feed.open(source, from);
+    /// Sees to it that every feed that has something to read has a reader.
+    fn open_feeds(&mut self, h: &mut Hydration) -> Result<(), SqlError> {
+        for feed in &mut h.feeds {
+            let Some(source) = self.sources.get(&feed.source) else { continue };
+            let given_up = feed.reader.as_ref().is_some_and(|r| r.state().0 == SourceState::Failed);
+            if given_up && let Some(reader) = feed.reader.take() {
+                feed.retry_at = Instant::now() + RETRY_INTERVAL;
+                match reader.state().1 {
+                    Some(e) if is_permanent(&e) => return Err(e),
+                    e => {
+                        tracing::warn!(source = %source.object.name, error = ?e, "filling goes on when the source answers")
+                    }
                 }
             }
-            if gap {
+            if feed.reader.is_none() && !feed.is_done() && feed.retry_at <= Instant::now() {
+                let reader = feed.open(source)?;
+                reader.set_notify(wake(&self.tx));
+                feed.reader = Some(reader);
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits enters the dataflow.
+    fn send_step(&mut self, id: GlobalId, h: &mut Hydration) -> Result<(), SqlError> {
+        let untimed = if h.stepped { h.step } else { h.target };
+        for feed in &mut h.feeds {
+            let taken = feed.reader.as_ref().map_or(vec![], |r| r.try_take(STEP_BYTES_MAX));
+            for mut batch in taken {
+                let Some(source) = self.sources.get_mut(&feed.source) else { continue };
+                feed.admit(source, &mut batch)?;
+                let time = feed.timeline.time_of(batch.partition, batch.to).unwrap_or(untimed);
+                for (relation, output) in &feed.relations {
+                    let rows = batch.outputs[*output].clone();
+                    if rows.num_rows() > 0 {
+                        self.engine.send(id, *relation, vec![UpdateBatch::inserts(rows, time)])?;
+                    }
+                }
+            }
+        }
+        h.step_at = Instant::now();
+        h.step_bytes = (h.step_bytes * 2).min(STEP_BYTES_MAX / 2);
+        if let Some(to) = h.next_time() {
+            h.ahead.push_back(to);
+            self.engine.advance(id, to);
+        }
+        Ok(())
+    }
+
+    /// Everything up to `to` has been sent: fetch what was admitted since, or join the shared stream.
+    fn next_stretch(&mut self, id: GlobalId, h: &mut Hydration) -> Result<Progress, SqlError> {
+        if !h.closing {
+            let (mut missing, mut reached) = (0, true);
+            for feed in &h.feeds {
+                let Some(source) = self.sources.get(&feed.source) else { continue };
+                if let Some(e) = source.failure() {
+                    return Err(e);
+                }
+                missing += source.positions.iter().map(|(p, at)| at - feed.at.get(p).unwrap_or(at)).sum::<i64>();
+                let passed = |(p, end): (&i32, &i64)| source.positions.get(p).is_some_and(|at| at >= end);
+                reached &= source.paused || feed.reach.iter().all(passed);
+            }
+            if !reached && missing == 0 {
+                return Ok(Progress::Filling);
+            }
+            let closing = reached && missing <= LAST_STRETCH_MAX;
+            if closing {
+                h.closing = true;
+                h.target = self.last_tick;
+            }
+            for feed in &mut h.feeds {
+                let Some(source) = self.sources.get(&feed.source) else { continue };
+                feed.go_on(source);
+            }
+            if missing > 0 || h.feeds.iter().any(|f| !f.is_done()) {
+                self.open_feeds(h)?;
                 return Ok(Progress::Filling);
             }
         }
@@ -179,15 +303,64 @@ impl Core {
 }
 
 impl Feed {
-    fn open(&mut self, source: &crate::source::LiveSource, from: BTreeMap<i32, i64>) {
-        let to = self.to.clone();
-        let from: BTreeMap<i32, i64> = to.keys().map(|p| (*p, from.get(p).copied().unwrap_or(0))).collect();
-        match external::open_reader(&source.object, &source.upstream, &self.wanted, from, Some(to), FEED_BUFFER_BYTES) {
-            Ok(reader) => self.reader = Some(reader),
-            Err(e) => {
-                self.reader = None;
-                self.error = Some(e);
-            }
+    fn buffered(&self) -> usize {
+        self.reader.as_ref().map_or(0, |r| r.buffered())
+    }
+
+    /// The times of what comes next, per partition that is not done; `None` for what has no time of its own.
+    fn next_times(&self) -> impl Iterator<Item = Option<Timestamp>> + '_ {
+        let left = self.to.iter().filter_map(|(p, to)| Some((*p, *self.at.get(p)?, *to))).filter(|(_, at, to)| at < to);
+        left.map(|(partition, at, _)| self.timeline.next_time(partition, at))
+    }
+
+    fn is_done(&self) -> bool {
+        self.to.iter().all(|(p, to)| self.at.get(p).is_some_and(|at| at >= to))
+    }
+
+    /// Moves on to where the source is now.
+    fn go_on(&mut self, source: &LiveSource) {
+        self.reader = None;
+        self.retry_at = Instant::now();
+        for (partition, start) in &source.starts {
+            self.at.entry(*partition).or_insert(*start);
         }
+        self.to = source.positions.clone();
+        self.verifier = source.ranges.expected(&self.at, &self.to);
+        self.timeline = Timeline::default();
+    }
+
+    /// Where batches have to end, in order.
+    fn cuts(&self, partition: i32) -> Vec<i64> {
+        let mut cuts: Vec<i64> = self.verifier.cuts(partition).chain(self.timeline.cuts(partition)).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        cuts
+    }
+
+    fn open(&self, source: &LiveSource) -> Result<Box<dyn SourceReader>, SqlError> {
+        external::open_reader(
+            &source.object,
+            &source.upstream,
+            &self.wanted,
+            self.at.clone(),
+            Some(self.to.clone()),
+            self.to.keys().map(|p| (*p, self.cuts(*p))).collect(),
+            FEED_BUFFER_BYTES,
+        )
+    }
+
+    /// Notes how far it has come; what is not as it was fails the source too.
+    fn admit(&mut self, source: &mut LiveSource, batch: &mut SourceBatch) -> Result<(), SqlError> {
+        if matches!(source.connector, SourceConnector::Kafka(_))
+            && let Err(e) = self.verifier.check(batch)
+        {
+            source.fail(e.clone());
+            return Err(e);
+        }
+        self.at.insert(batch.partition, batch.to);
+        for letter in std::mem::take(&mut batch.dead) {
+            source.remember_dead(external::dead_letter_row(self.source, letter));
+        }
+        Ok(())
     }
 }

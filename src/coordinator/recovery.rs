@@ -1,12 +1,13 @@
 //! Start-up: catalog, then the tick log, then the dataflows.
 //!
 //! The catalog catches up with the log; tables are filled from the writes in it at their own times; views over
-//! sources read the logged ranges again. Invariant: nothing is served before the last durable tick is reached.
+//! sources read the logged ranges again, those of the last minute at their own times too, so that every tick that a
+//! subscriber may come back for is there. Invariant: nothing is served before the last durable tick is reached.
 
 use crate::CoordinatorConfig;
 use crate::command::Command;
-use crate::core::{Core, Stats};
-use crate::ranges::{Ranges, digest};
+use crate::core::{Core, SUBSCRIBE_RESUME_MS, Stats};
+use crate::ranges::{Ranges, Timeline, digest};
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
@@ -33,19 +34,29 @@ struct Advance {
     /// What followed.
     ranges: Ranges,
     next: i64,
+    /// The position when the kept history begins, where it had one.
+    base: Option<i64>,
+    /// Ticks of the kept history and their positions.
+    ticks: VecDeque<(Timestamp, i64)>,
 }
 
 impl Advance {
-    fn take_in(known: &mut BTreeMap<(GlobalId, i32), Advance>, p: SourcePosition) {
-        match known.get_mut(&(p.source, p.partition)) {
-            Some(a) => {
-                a.ranges.push(p.partition, a.next, p.next, digest(&p));
-                a.next = p.next;
-            }
-            None => {
-                let a = Advance { first: p, ranges: Ranges::default(), next: p.next };
-                known.insert((p.source, p.partition), a);
-            }
+    fn take_in(known: &mut BTreeMap<(GlobalId, i32), Advance>, p: SourcePosition, time: Timestamp, kept: Timestamp) {
+        let advance = known.entry((p.source, p.partition)).or_insert_with(|| Advance {
+            first: p,
+            ranges: Ranges::default(),
+            next: p.next,
+            base: None,
+            ticks: VecDeque::new(),
+        });
+        if advance.next < p.next {
+            advance.ranges.push(p.partition, advance.next, p.next, digest(&p));
+            advance.next = p.next;
+        }
+        if time > kept {
+            advance.ticks.push_back((time, p.next));
+        } else {
+            advance.base = Some(p.next);
         }
     }
 }
@@ -66,7 +77,8 @@ pub(crate) fn recover(
     if let Some(warning) = &recovered.torn {
         tracing::warn!("{warning}");
     }
-    let replayed = replay_catalog(&log, &mut catalog)?;
+    let kept = recovered.last_time.saturating_sub(SUBSCRIBE_RESUME_MS);
+    let replayed = replay_catalog(&log, &mut catalog, kept)?;
     snapshot.store(catalog.snapshot());
     catalog_loaded();
     let engine = Engine::start(EngineConfig { workers: config.workers, discard_views: config.discard_views })?;
@@ -108,7 +120,7 @@ pub(crate) fn recover(
     };
     core.restore_sources(&replayed)?;
     core.restore_tables(&log)?;
-    core.restore_views()?;
+    core.restore_views(kept)?;
     core.log = Some(LogWriter::start(log)?);
     if let Some(password) = &config.initial_password
         && replayed.last == 0
@@ -120,7 +132,7 @@ pub(crate) fn recover(
     Ok(core)
 }
 
-fn replay_catalog(log: &TickLog, catalog: &mut Catalog) -> Result<Replayed, SqlError> {
+fn replay_catalog(log: &TickLog, catalog: &mut Catalog, kept: Timestamp) -> Result<Replayed, SqlError> {
     let mut out = Replayed::default();
     for record in log.replay() {
         let record = record?;
@@ -132,7 +144,7 @@ fn replay_catalog(log: &TickLog, catalog: &mut Catalog) -> Result<Replayed, SqlE
         }
         out.written.extend(record.tables.iter().map(|t| t.table));
         for position in record.positions {
-            Advance::take_in(&mut out.positions, position);
+            Advance::take_in(&mut out.positions, position, record.time, kept);
         }
         out.dead.extend(record.dead_letters);
     }
@@ -145,9 +157,10 @@ impl Core {
         for object in objects.iter().filter(|o| matches!(o.kind, ObjectKind::Source(_))) {
             self.add_source(object)?;
         }
-        for ((source, _), advance) in &replayed.positions {
+        for ((source, partition), advance) in &replayed.positions {
             if let Some(source) = self.sources.get_mut(source) {
                 source.restore(&advance.first, &advance.ranges, advance.next);
+                source.replay.restore(*partition, advance.base, &advance.ticks);
             }
         }
         for row in &replayed.dead {
@@ -181,15 +194,17 @@ impl Core {
         Ok(())
     }
 
-    /// Installs views and indexes in the order of their ids: what a view reads is older than the view.
-    fn restore_views(&mut self) -> Result<(), SqlError> {
+    /// Installs views and indexes, with their history since `kept`, in the order of their ids: what a view reads is
+    /// older than the view.
+    fn restore_views(&mut self, kept: Timestamp) -> Result<(), SqlError> {
         let mut objects: Vec<Arc<Object>> = self.snapshot.load().objects();
         objects.sort_by_key(|o| o.id);
         for object in objects {
             if matches!(object.kind, ObjectKind::MaterializedView { .. } | ObjectKind::Index { .. }) {
-                self.install(&object, self.last_tick)?;
+                self.install(&object, kept)?;
             }
         }
+        self.sources.values_mut().for_each(|s| s.replay = Timeline::default());
         Ok(())
     }
 

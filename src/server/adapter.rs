@@ -32,7 +32,7 @@ impl Backend for Coordinator {
     }
     // Until recovery has read the catalog, its roles look as if none had a password: wait for it.
     async fn scram_verifier(&self, user: &str) -> Result<AuthRule, SqlError> {
-        self.0.ready().await?;
+        self.0.catalog_loaded().await?;
         Ok(match self.0.scram_verifier(user) {
             hw_coordinator::AuthRule::Trust => AuthRule::Trust,
             hw_coordinator::AuthRule::Scram(v) => AuthRule::Scram(ScramVerifier {
@@ -45,7 +45,7 @@ impl Backend for Coordinator {
         })
     }
     async fn has_password(&self) -> Result<bool, SqlError> {
-        self.0.ready().await?;
+        self.0.catalog_loaded().await?;
         Ok(self.0.has_password())
     }
     fn session(&self, user: String, database: String, application_name: Option<String>) -> Box<dyn SessionBackend> {

@@ -3,7 +3,11 @@
 use clap::Parser;
 use hw_server::config::CommandLine;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+
+/// Time that threads are given to end by themselves.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,7 +24,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(hw_server::serve::main(line)) {
+    let result = runtime.block_on(hw_server::serve::main(line));
+    // Everything that had to be written is; a reader that waits for a broker is not waited for.
+    runtime.shutdown_timeout(EXIT_TIMEOUT);
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("headwater: {message}");

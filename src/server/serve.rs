@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Time that clients are given to take their last message.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Runs the command. The error is for the user; the process then exits with 1.
 pub async fn main(line: CommandLine) -> Result<(), String> {

@@ -1,12 +1,12 @@
 //! One tick as a record: what entered the dataflows at one instant, and its binary encoding.
 //!
-//! Layout, version 1. `u` is an unsigned LEB128 integer, `z` a zigzag LEB128 integer, `bytes` a `u` length and so
+//! Layout, version 2. `u` is an unsigned LEB128 integer, `z` a zigzag LEB128 integer, `bytes` a `u` length and so
 //! many bytes, `opt` a byte 0 or a byte 1 and the value; lists are a `u` count and their items:
 //! ```text
 //! version: 1 byte · time: u
 //! catalog: list of bytes
 //! tables: list of { table: u, rows: bytes (Arrow IPC stream of one batch), diffs: list of z, empty where all are +1 }
-//! positions: list of { source: u, partition: z, next: z, count: u, crc: u, read: 1 byte }
+//! positions: list of { source: u, partition: z, next: z, count: u, crc: u, bytes: u, read: 1 byte }
 //! dead_letters: list of { source: u, partition: z, offset: z, time_us: opt z, key: opt bytes, value: opt bytes,
 //!                         headers: opt bytes (jsonb text), reason: bytes (text) }
 //! ```
@@ -20,7 +20,7 @@ use hw_repr::{GlobalId, SqlError, SqlState};
 use std::io::Cursor;
 
 /// The version of the encoding.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 
 /// What entered at one tick.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -61,6 +61,8 @@ pub struct SourcePosition {
     pub count: u64,
     /// CRC32C of the range.
     pub crc: u32,
+    /// Bytes that `crc` covers.
+    pub bytes: u64,
     /// True where replay reads the range again upstream; false where its rows are in `tables`.
     pub read: bool,
 }
@@ -104,6 +106,7 @@ impl TickRecord {
             put_z(out, p.next);
             put_u(out, p.count);
             put_u(out, u64::from(p.crc));
+            put_u(out, p.bytes);
             out.push(u8::from(p.read));
         }
         put_u(out, self.dead_letters.len() as u64);
@@ -137,6 +140,7 @@ impl TickRecord {
                 next: i.z()?,
                 count: i.u()?,
                 crc: i.u32()?,
+                bytes: i.u()?,
                 read: i.bool()?,
             })
         })?;
@@ -318,8 +322,9 @@ mod tests {
         }
     }
     prop_compose! {
-        fn a_position()(source: u32, partition: i32, next: i64, count: u64, crc: u32, read: bool) -> SourcePosition {
-            SourcePosition { source: GlobalId(source), partition, next, count, crc, read }
+        fn a_position()(source: u32, partition: i32, next: i64, count: u64, crc: u32, bytes: u64, read: bool)
+            -> SourcePosition {
+            SourcePosition { source: GlobalId(source), partition, next, count, crc, bytes, read }
         }
     }
     prop_compose! {
@@ -368,7 +373,7 @@ mod tests {
         assert!(record.encode(&mut vec![]).is_err());
         let mut bytes = vec![];
         TickRecord::default().encode(&mut bytes).expect("encodes");
-        bytes[0] = 2;
-        assert!(TickRecord::decode(&bytes).expect_err("version").message.contains("version 2"));
+        bytes[0] = RECORD_VERSION + 1;
+        assert!(TickRecord::decode(&bytes).expect_err("version").message.contains("version 3"));
     }
 }

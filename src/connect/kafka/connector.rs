@@ -292,7 +292,7 @@ fn start_offsets(
 }
 
 /// 55000: `[from, low)` is no longer in the topic.
-pub(super) fn range_gone(topic: &str, partition: i32, from: i64, low: i64) -> SqlError {
+pub fn range_gone(topic: &str, partition: i32, from: i64, low: i64) -> SqlError {
     let message = format!("offsets {from} to {} of partition {partition} of topic \"{topic}\" are gone", low - 1);
     SqlError::new(SqlState::PREREQUISITE_STATE, message)
         .detail(format!("The oldest message that the topic still has is at offset {low}."))

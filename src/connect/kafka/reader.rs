@@ -42,6 +42,8 @@ struct Partition {
     until: Option<i64>,
     /// The end that was known before the fetch that the next end-of-partition event belongs to.
     probe: Option<i64>,
+    /// A message came since this was last looked at.
+    active: bool,
     last_message: Instant,
 }
 
@@ -59,6 +61,8 @@ struct Shared {
     queue: BatchQueue,
     partitions: Mutex<BTreeMap<i32, Partition>>,
     takers: AtomicUsize,
+    /// Bytes in open batches.
+    open_bytes: AtomicUsize,
     told: AtomicBool,
     stalled: AtomicBool,
     /// Partitions found while running, with their first position, and a flag that there are some.
@@ -104,6 +108,7 @@ impl KafkaReader {
             until,
             partitions: Mutex::default(),
             takers: AtomicUsize::new(0),
+            open_bytes: AtomicUsize::new(0),
             told: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             found: Mutex::default(),
@@ -142,6 +147,7 @@ fn reading_client(connection: &ConnectionDesc, options: &ReaderOptions) -> Resul
         ("fetch.error.backoff.ms", "100"),
         ("fetch.wait.max.ms", "250"),
         ("max.poll.interval.ms", "86400000"),
+        ("socket.nagle.disable", "true"),
     ];
     for (name, value) in defaults {
         if config.get(name).is_none() {
@@ -161,8 +167,12 @@ impl SourceReader for KafkaReader {
         for partition in partitions.values_mut() {
             shared.close(&mut partition.open);
         }
+        shared.open_bytes.store(0, Ordering::Relaxed);
         drop(partitions);
         shared.queue.take(max_bytes)
+    }
+    fn buffered(&self) -> usize {
+        self.shared.queue.bytes() + self.shared.open_bytes.load(Ordering::Relaxed)
     }
     fn positions(&self) -> BTreeMap<i32, i64> {
         self.shared.queue.positions()
@@ -353,7 +363,7 @@ impl Shared {
         cuts.retain(|cut| *cut > start && until.is_none_or(|until| *cut < until));
         cuts.extend(until);
         let open = Assembler::new(self.shape.clone(), partition, start);
-        let state = Partition { open, cuts, until, probe: end, last_message: Instant::now() };
+        let state = Partition { open, cuts, until, probe: end, active: false, last_message: Instant::now() };
         self.lock_partitions().insert(partition, state);
     }
 
@@ -362,8 +372,7 @@ impl Shared {
         if self.has_found.swap(false, Ordering::SeqCst) {
             self.adopt(client);
         }
-        let open_bytes: usize = self.lock_partitions().values().map(|p| p.open.bytes()).sum();
-        if self.queue.is_paused() || self.queue.is_full(open_bytes) {
+        if self.queue.is_paused() || self.queue.is_full(self.open_bytes.load(Ordering::Relaxed)) {
             self.tell();
             self.queue.wait(WAIT);
             return;
@@ -386,6 +395,7 @@ impl Shared {
             event = if left > 0 && failure.is_none() { client.poll(Duration::ZERO) } else { None };
         }
         let has_something = partitions.values().any(|p| !p.open.is_empty());
+        self.open_bytes.store(partitions.values().map(|p| p.open.bytes()).sum(), Ordering::Relaxed);
         drop(partitions);
         if let Some(e) = failure {
             self.complain(client, &e);
@@ -420,7 +430,7 @@ impl Shared {
             return;
         }
         p.open.push(message);
-        p.last_message = Instant::now();
+        p.active = true;
         self.pass_cuts(p, offset + 1);
         if p.open.bytes() >= self.options.batch_bytes || p.open.count() >= self.options.batch_rows {
             self.close(&mut p.open);
@@ -451,6 +461,9 @@ impl Shared {
         for (id, p) in self.lock_partitions().iter_mut() {
             let behind = ends.get(id).copied().filter(|end| *end > p.open.next());
             let Some(end) = behind else { continue };
+            if std::mem::take(&mut p.active) {
+                p.last_message = Instant::now();
+            }
             if p.is_done() || p.last_message.elapsed() < PROBE_AFTER {
                 continue;
             }

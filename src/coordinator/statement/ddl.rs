@@ -100,8 +100,8 @@ impl Session {
             };
             let upstream = external::upstream(desc, &*catalog)?;
             let asked = object.clone();
-            let ends = blocking(move || external::upstream_ends(&asked, &upstream)).await?;
-            self.handle.request(|reply| Command::Ends { source: object.id, ends, reply }).await?;
+            let marks = blocking(move || external::upstream_marks(&asked, &upstream)).await?;
+            self.handle.request(|reply| Command::Marks { source: object.id, marks, reply }).await?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ fn tick(time: u64) -> TickRecord {
             next: time as i64,
             count: 3,
             crc: 9,
+            bytes: 9,
             read: true,
         }],
         dead_letters: vec![DeadLetterRow {
