@@ -25,19 +25,12 @@ pub struct Feed {
     tick: u64,
     go: AtomicBool,
     notify: Mutex<Vec<Notify>>,
-    /// Ticks handed out.
-    pub given: AtomicUsize,
 }
 
 impl Feed {
     /// Closed until [`Feed::open`].
     pub fn new(ticks: Ticks, tick: u64) -> Arc<Feed> {
-        Arc::new(Feed { ticks, tick, go: AtomicBool::new(false), notify: Mutex::default(), given: AtomicUsize::new(0) })
-    }
-
-    /// Number of ticks.
-    pub fn len(&self) -> usize {
-        self.ticks.len()
+        Arc::new(Feed { ticks, tick, go: AtomicBool::new(false), notify: Mutex::default() })
     }
 
     /// Lets the readers read.
@@ -72,7 +65,6 @@ impl SourceReader for Reader {
             return vec![];
         }
         self.next.store(at + 1, Ordering::Release);
-        self.feed.given.fetch_max(at + 1, Ordering::AcqRel);
         let outputs = self.feed.ticks[at].to_vec();
         let count = outputs.iter().map(|o| o.num_rows() as u64).sum();
         vec![SourceBatch {

@@ -4,10 +4,9 @@ use crate::feed::{self, Feed};
 use crate::queries::{self, QUERIES};
 use crate::{limits, process};
 use clap::Args;
-use hw_coordinator::{CoordinatorConfig, CoordinatorHandle, Outcome, Session};
+use hw_coordinator::{CoordinatorConfig, Outcome, Session};
 use serde::{Deserialize, Serialize};
 use std::process::Command;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What to measure.
@@ -196,27 +195,16 @@ async fn run(one: &One, feed: &Feed) -> Result<Figures, String> {
     execute(&mut session, &format!("CREATE MATERIALIZED VIEW v AS {sql}")).await?;
     let clock = Clock::start();
     feed.open();
-    while feed.given.load(Ordering::Acquire) < feed.len() {
+    let want = (one.events.div_ceil(one.tick) * one.tick).to_string();
+    while execute(&mut session, "SELECT position FROM headwater.source_partitions").await?.concat() != want {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Strict serialisability: this read sees every tick that was closed before it, so it waits for the last ones.
     let rows = execute(&mut session, "SELECT count(*) FROM v").await?;
-    let wait = wait_for_lag(&mut session, one).await?;
     let operators = execute(&mut session, "SELECT * FROM headwater.operators").await?;
-    let figures = clock.stop(one, format!("{} rows {wait}", rows.concat()), operators);
-    handle_shutdown(handle).await;
-    Ok(figures)
-}
-
-/// The position of the source, to be sure that all was taken.
-async fn wait_for_lag(session: &mut Session, one: &One) -> Result<String, String> {
-    let position = execute(session, "SELECT position FROM headwater.source_partitions").await?.concat();
-    let want = one.events.div_ceil(one.tick) * one.tick;
-    if position == want.to_string() { Ok(String::new()) } else { Err(format!("read up to {position}, not {want}")) }
-}
-
-async fn handle_shutdown(handle: CoordinatorHandle) {
+    let figures = clock.stop(one, format!("{} rows", rows.concat()), operators);
     handle.shutdown().await;
+    Ok(figures)
 }
 
 /// Runs a statement; its rows as text, columns separated by a bar.

@@ -32,8 +32,8 @@ impl Counters {
 
 /// State that takes the changes of one time after the other. Both forms of state fit behind it.
 pub trait ClosedTick: 'static {
-    /// Takes some changes of the tick.
-    fn absorb(&mut self, batch: &UpdateBatch);
+    /// Takes some changes of the tick, of the input with this number.
+    fn absorb(&mut self, input: usize, batch: UpdateBatch);
     /// All changes of the tick at `time` were absorbed: the next part of the output's changes. After `None` the next
     /// tick begins.
     fn emit(&mut self, time: Timestamp) -> Option<Parcels>;
@@ -48,12 +48,24 @@ const EMIT_COST: usize = 8192;
 /// A time whose changes are being collected.
 struct Tick {
     capability: Capability<Timestamp>,
-    changes: VecDeque<UpdateBatch>,
+    changes: VecDeque<(usize, UpdateBatch)>,
 }
 
-/// Runs `state` on the closed times of a stream. With `first`, that time is handed over even without changes.
+/// Writes the number of an input on its batches.
+pub fn tag(stream: RowStream<'_>, input: usize) -> Stream<'_, u64, Parcels> {
+    stream.unary::<NoopBuilder<Parcels>, _, _, _>(Pipeline, "Tag", move |_, _| {
+        move |from, output| {
+            from.for_each(|cap, rows| {
+                let mut parcels = Parcels(rows.0.drain(..).map(|b| (input, b)).collect());
+                output.session_with_builder(&cap).give_container(&mut parcels);
+            })
+        }
+    })
+}
+
+/// Runs `state` on the closed times of a stream of batches with their input's number. With `first`, that time is handed over even without changes.
 pub fn closed_ticks<'s>(
-    stream: RowStream<'s>,
+    stream: Stream<'s, u64, Parcels>,
     name: &str,
     first: Option<Timestamp>,
     mut state: impl ClosedTick,
@@ -68,10 +80,10 @@ pub fn closed_ticks<'s>(
         }
         drop(capability);
         move |(input, frontier), output| {
-            input.for_each(|cap, rows| {
-                for batch in rows.0.drain(..).filter(|b| !b.is_empty()) {
+            input.for_each(|cap, parcels| {
+                for (from, batch) in parcels.0.drain(..).filter(|p| !p.1.is_empty()) {
                     let make = || Tick { capability: cap.delayed(&batch.time, 0), changes: VecDeque::new() };
-                    pending.entry(batch.time).or_insert_with(make).changes.push_back(batch);
+                    pending.entry(batch.time).or_insert_with(make).changes.push_back((from, batch));
                 }
             });
             let mut fuel = FUEL_ROWS;
@@ -81,14 +93,14 @@ pub fn closed_ticks<'s>(
                 let time = *entry.key();
                 let tick = entry.get_mut();
                 while fuel > 0
-                    && let Some(batch) = tick.changes.pop_front()
+                    && let Some((from, batch)) = tick.changes.pop_front()
                 {
                     let now = batch.len().min(fuel);
-                    state.absorb(&slice(&batch, 0, now));
                     fuel -= now;
                     if now < batch.len() {
-                        tick.changes.push_front(slice(&batch, now, batch.len() - now));
+                        tick.changes.push_front((from, slice(&batch, now, batch.len() - now)));
                     }
+                    state.absorb(from, slice(&batch, 0, now));
                 }
                 let mut done = false;
                 while fuel > 0 && !done {

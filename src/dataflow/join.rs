@@ -1,249 +1,68 @@
-//! Equi-join: a [`JoinTactic`] that merges the keys of a fresh batch with the other side's chunks.
+//! Inner equi-join in two forms, behind one function: hash state where nothing is ever retracted, traces otherwise.
 //!
-//! It gives up control about every [`YIELD_ROWS`] rows, inside a key too. The keys of both sides have the same types
-//! and are written by [`Layout::keyed`], so equality of bytes is SQL's; NULL keys were left out when arranging unless
-//! the key is null-safe.
+//! Both give (left columns, right columns) for every pair of rows with equal keys, at the later of the two times, and
+//! yield inside a key.
 
-use crate::arrange::arrange;
-use crate::chunk::RowChunk;
+mod hash;
+mod merge;
+mod rows;
+
+use crate::closed::{Counters, closed_ticks, tag};
+use crate::exchange::exchange;
 use crate::layout::Layout;
-use crate::types::{RowBatch, RowStream, Rows, batch_of, schema_of};
-use arrow::datatypes::SchemaRef;
-use differential_dataflow::operators::join::{Fresh, JoinTactic, join_with_tactic};
-use hw_repr::{SqlType, Timestamp, UpdateBatch};
-use std::collections::BTreeMap;
+use crate::stateless;
+use crate::types::{RowStream, RowTrace};
+use hash::HashJoin;
+use hw_repr::SqlType;
 use std::sync::Arc;
 
-/// Rows after which the operator yields.
-const YIELD_ROWS: usize = 8192;
+/// One input.
+pub struct Input<'s> {
+    /// Its changes.
+    pub stream: RowStream<'s>,
+    /// Types of its columns.
+    pub types: Vec<SqlType>,
+    /// Nothing is ever retracted from it.
+    pub append_only: bool,
+}
 
-/// Joins two collections; see [`hw_plan::FlowPlan::Join`]. `sizes` gets the traces for accounting.
+/// The columns that must be equal.
+pub struct On<'a> {
+    /// Pairs of positions, of the same type.
+    pub keys: &'a [(usize, usize)],
+    /// Per pair: NULL equals NULL.
+    pub null_safe: &'a [bool],
+}
+
+impl On<'_> {
+    /// Key columns of a side.
+    fn columns(&self, side: usize) -> Vec<usize> {
+        self.keys.iter().map(|k| if side == 0 { k.0 } else { k.1 }).collect()
+    }
+    /// Key columns of a side in which NULL matches nothing.
+    fn strict(&self, side: usize) -> Vec<usize> {
+        let safe = |i: usize| self.null_safe.get(i).copied().unwrap_or(false);
+        self.columns(side).into_iter().enumerate().filter(|(i, _)| !safe(*i)).map(|(_, c)| c).collect()
+    }
+}
+
+/// Joins two collections; see [`hw_plan::FlowPlan::Join`]. `counters` makes the counters of an operator.
 pub fn join<'s>(
-    left: (RowStream<'s>, &[SqlType]),
-    right: (RowStream<'s>, &[SqlType]),
-    on: &[(usize, usize)],
-    null_safe: &[bool],
-    mut register: impl FnMut(crate::types::RowTrace),
+    left: Input<'s>,
+    right: Input<'s>,
+    on: &On<'_>,
+    counters: impl FnOnce() -> Arc<Counters>,
+    account: impl FnMut(RowTrace),
 ) -> RowStream<'s> {
-    let keys = [on.iter().map(|k| k.0).collect::<Vec<_>>(), on.iter().map(|k| k.1).collect::<Vec<_>>()];
-    let strict = |keys: &[usize]| -> Vec<usize> {
-        let safe = |i: usize| null_safe.get(i).copied().unwrap_or(false);
-        keys.iter().enumerate().filter(|(i, _)| !safe(*i)).map(|(_, c)| *c).collect()
-    };
-    let layouts = [Layout::keyed(left.1, &keys[0]), Layout::keyed(right.1, &keys[1])];
-    let a = arrange(left.0, &layouts[0], &strict(&keys[0]), "ArrangeLeft");
-    let b = arrange(right.0, &layouts[1], &strict(&keys[1]), "ArrangeRight");
-    register(a.trace.clone());
-    register(b.trace.clone());
-    let types: Vec<SqlType> = left.1.iter().chain(right.1).copied().collect();
-    join_with_tactic(a, b, MergeJoin { shape: Arc::new(Shape { layouts, schema: schema_of(&types) }) })
-}
-
-/// How to decode both sides.
-struct Shape {
-    layouts: [Layout; 2],
-    schema: SchemaRef,
-}
-
-struct MergeJoin {
-    shape: Arc<Shape>,
-}
-
-impl JoinTactic<RowBatch, RowBatch, Rows> for MergeJoin {
-    fn prep(
-        &mut self,
-        in0: Vec<RowBatch>,
-        in1: Vec<RowBatch>,
-        fresh: Fresh,
-        _: Timestamp,
-    ) -> Box<dyn Iterator<Item = Rows>> {
-        let (fresh, other, fresh_is_left) = match fresh {
-            Fresh::Input0 => (in0, in1, true),
-            Fresh::Input1 => (in1, in0, false),
-        };
-        let chunks = fresh.iter().flat_map(|b| b.chunks.iter().cloned()).collect();
-        let at = vec![Position::default(); other.len()];
-        Box::new(Merge {
-            shape: self.shape.clone(),
-            fresh: chunks,
-            other,
-            at,
-            fresh_is_left,
-            chunk: 0,
-            lo: 0,
-            hi: 0,
-            batch: None,
-            inner: Position::default(),
-        })
+    let layouts = [Layout::keyed(&left.types, &on.columns(0)), Layout::keyed(&right.types, &on.columns(1))];
+    if !(left.append_only && right.append_only) {
+        return merge::join(left, right, layouts, [on.strict(0), on.strict(1)], account);
     }
-}
-
-/// A row of a list of chunks.
-#[derive(Clone, Copy, Default)]
-struct Position {
-    chunk: usize,
-    row: usize,
-}
-
-impl Position {
-    /// Moves forward to the first row whose bytes are not below `key`. True when there is one.
-    fn seek(&mut self, chunks: &[RowChunk], key: &[u8]) -> bool {
-        let last_below = |c: &RowChunk| c.body.row(c.hi - 1) < key;
-        if self.chunk < chunks.len() && last_below(&chunks[self.chunk]) {
-            self.chunk += gallop(chunks.len() - self.chunk, |i| last_below(&chunks[self.chunk + i]));
-            self.row = 0;
-        }
-        let Some(chunk) = chunks.get(self.chunk) else { return false };
-        let from = self.row.max(chunk.lo);
-        self.row = from + gallop(chunk.hi - from, |i| chunk.body.row(from + i) < key);
-        true
-    }
-    /// The next row. False at the end.
-    fn step(&mut self, chunks: &[RowChunk]) -> bool {
-        self.row += 1;
-        if self.row >= chunks[self.chunk].hi {
-            self.chunk += 1;
-            self.row = chunks.get(self.chunk).map_or(0, |c| c.lo);
-        }
-        self.chunk < chunks.len()
-    }
-}
-
-/// The first of `0..n` for which `below` is false, near the front.
-fn gallop(n: usize, below: impl Fn(usize) -> bool) -> usize {
-    let (mut lo, mut step) = (0, 1);
-    while lo + step <= n && below(lo + step - 1) {
-        lo += step;
-        step <<= 1;
-    }
-    let mut hi = (lo + step - 1).min(n);
-    while lo < hi {
-        let mid = lo + (hi - lo) / 2;
-        if below(mid) { lo = mid + 1 } else { hi = mid }
-    }
-    lo
-}
-
-/// Matches of one time.
-#[derive(Default)]
-struct Matches {
-    sides: [(Vec<u8>, Vec<u32>); 2],
-    diffs: Vec<i64>,
-}
-
-impl Matches {
-    fn push(&mut self, left: &[u8], right: &[u8], diff: i64) {
-        for (side, row) in self.sides.iter_mut().zip([left, right]) {
-            side.0.extend_from_slice(row);
-            side.1.push(side.0.len() as u32);
-        }
-        self.diffs.push(diff);
-    }
-    fn into_batch(self, time: Timestamp, shape: &Shape) -> UpdateBatch {
-        let mut columns = vec![];
-        for ((data, ends), layout) in self.sides.iter().zip(&shape.layouts) {
-            let mut start = 0;
-            let mut rows = ends.iter().map(|end| {
-                let row = &data[start..*end as usize];
-                start = *end as usize;
-                row
-            });
-            columns.extend(layout.decode(&mut rows).expect("invariant: an arrangement holds what its layout encoded"));
-        }
-        let count = self.diffs.len();
-        let rows = batch_of(&shape.schema, columns, count).expect("invariant: the schema is that of both sides");
-        let ones = self.diffs.iter().all(|d| *d == 1);
-        UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(self.diffs.into())), time }
-    }
-}
-
-struct Merge {
-    shape: Arc<Shape>,
-    fresh: Vec<RowChunk>,
-    other: Vec<RowBatch>,
-    at: Vec<Position>, // per other batch, the first row of the current key
-    fresh_is_left: bool,
-    chunk: usize,
-    lo: usize, // fresh rows of the current key
-    hi: usize,
-    batch: Option<usize>, // other batch, None: take the next key
-    inner: Position,
-}
-
-impl Merge {
-    /// Moves `lo..hi` to the next fresh key (or the part of it in this chunk).
-    fn next_key(&mut self) -> bool {
-        while let Some(chunk) = self.fresh.get(self.chunk) {
-            let at = self.hi.max(chunk.lo);
-            if at < chunk.hi {
-                let key = chunk.body.key(at);
-                self.lo = at;
-                self.hi = at + gallop(chunk.hi - at, |i| chunk.body.key(at + i) == key);
-                return true;
-            }
-            self.chunk += 1;
-            self.hi = 0;
-        }
-        false
-    }
-
-    /// Matches of the current key with the batches left; false when it yields before their end.
-    fn scan(&mut self, out: &mut BTreeMap<Timestamp, Matches>, made: &mut usize) -> bool {
-        let fresh = self.fresh[self.chunk].body.clone();
-        let key = fresh.key(self.lo);
-        while let Some(b) = self.batch.filter(|b| *b < self.other.len()) {
-            let chunks = &self.other[b].chunks[..];
-            while let Some(chunk) = chunks.get(self.inner.chunk).filter(|c| c.body.key(self.inner.row) == key) {
-                let (body, i) = (&chunk.body, self.inner.row);
-                for f in self.lo..self.hi {
-                    let (left, right) =
-                        if self.fresh_is_left { (fresh.row(f), body.row(i)) } else { (body.row(i), fresh.row(f)) };
-                    let time = fresh.times.get(f).max(body.times.get(i));
-                    out.entry(time).or_default().push(left, right, fresh.diffs.get(f) * body.diffs.get(i));
-                }
-                *made += self.hi - self.lo;
-                self.inner.step(chunks);
-                if *made >= YIELD_ROWS {
-                    return false;
-                }
-            }
-            self.batch = Some(b + 1);
-            self.start(b + 1, self.chunk, self.lo);
-        }
-        self.batch = None;
-        true
-    }
-
-    /// Finds the key of fresh row (chunk, row) in batch `b`.
-    fn start(&mut self, b: usize, chunk: usize, row: usize) {
-        if let Some(batch) = self.other.get(b) {
-            let key = self.fresh[chunk].body.key(row);
-            self.at[b].seek(&batch.chunks, key);
-            self.inner = self.at[b];
-        }
-    }
-}
-
-impl Iterator for Merge {
-    type Item = Rows;
-    fn next(&mut self) -> Option<Rows> {
-        let mut out: BTreeMap<Timestamp, Matches> = BTreeMap::new();
-        let mut made = 0;
-        while made < YIELD_ROWS {
-            if self.batch.is_none() {
-                if !self.next_key() {
-                    break;
-                }
-                self.batch = Some(0);
-                self.start(0, self.chunk, self.lo);
-            }
-            if !self.scan(&mut out, &mut made) {
-                break;
-            }
-        }
-        if out.is_empty() {
-            return None;
-        }
-        Some(Rows(out.into_iter().map(|(time, m)| m.into_batch(time, &self.shape)).collect()))
-    }
+    let scope = left.stream.scope();
+    let state = HashJoin::new([&left.types, &right.types], &layouts, [on.strict(0), on.strict(1)]);
+    let streams = [left.stream, right.stream];
+    let tagged =
+        streams.into_iter().zip(&layouts).enumerate().map(|(side, (s, layout))| tag(exchange(s, layout), side));
+    let both = timely::dataflow::operators::core::Concatenate::concatenate(&scope, tagged);
+    stateless::only_oks(closed_ticks(both, "HashJoin", None, state, counters()))
 }

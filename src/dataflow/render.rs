@@ -1,9 +1,10 @@
 //! FlowPlan to operators.
 
 use crate::arrange::{ImportToken, arrange, import, trace_size};
-use crate::closed::{ClosedTick, Counters, closed_ticks};
+use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
 use crate::exchange::{exchange, owner};
 use crate::flow::{FlowShared, OperatorCounters};
+use crate::join::{Input, On, join};
 use crate::layout::Layout;
 use crate::reduce::Reduce;
 use crate::stateless;
@@ -136,15 +137,7 @@ impl<'s> Render<'s> {
                 let made = stateless::mfp(inner.oks, mfp, types, stateless::describe(filter, project));
                 Pair { oks: made.oks, errs: stateless::union(self.scope, vec![inner.errs, made.errs]) }
             }
-            FlowPlan::Join { left, right, on, null_safe } => {
-                let (a, b) = (self.plan(left), self.plan(right));
-                let mut traces = vec![];
-                let oks = crate::join::join((a.oks, &left.types()), (b.oks, &right.types()), on, null_safe, |t| {
-                    traces.push(t)
-                });
-                traces.into_iter().for_each(|t| self.account("join", t));
-                Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
-            }
+            FlowPlan::Join { left, right, on, null_safe } => self.join(left, right, &On { keys: on, null_safe }),
             FlowPlan::Reduce { input, group, aggregates, .. } => self.reduce("reduce", input, group, aggregates),
             FlowPlan::Distinct { input } => {
                 let all: Vec<usize> = (0..input.types().len()).collect();
@@ -175,6 +168,21 @@ impl<'s> Render<'s> {
         Pair { oks: stateless::project(oks, columns), errs }
     }
 
+    fn join(&mut self, left: &FlowPlan, right: &FlowPlan, on: &On<'_>) -> Pair<'s> {
+        let (a, b) = (self.plan(left), self.plan(right));
+        let input = |plan: &FlowPlan, stream| Input {
+            stream,
+            types: plan.types(),
+            append_only: hw_plan::transform::describe(plan, &[]).append_only,
+        };
+        let mut traces = vec![];
+        let (shared, index) = (self.shared.clone(), self.scope.index());
+        let counters = || shared.register("join", index);
+        let oks = join(input(left, a.oks), input(right, b.oks), on, counters, |t| traces.push(t));
+        traces.into_iter().for_each(|t| self.account("join", t));
+        Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
+    }
+
     fn reduce(&mut self, name: &'static str, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
         let types = input.types();
         let append_only = hw_plan::transform::describe(input, &[]).append_only;
@@ -193,7 +201,7 @@ impl<'s> Render<'s> {
         state: impl ClosedTick,
     ) -> Pair<'s> {
         let counters = self.shared.register(name, self.scope.index());
-        let tagged = closed_ticks(exchange(input.oks, layout), name, first, state, counters);
+        let tagged = closed_ticks(tag(exchange(input.oks, layout), 0), name, first, state, counters);
         let made = stateless::split_pair(tagged);
         Pair { oks: made.oks, errs: stateless::union(self.scope, vec![input.errs, made.errs]) }
     }

@@ -22,6 +22,11 @@ pub fn split_pair(stream: timely::dataflow::Stream<'_, u64, Parcels>) -> Pair<'_
     Pair { oks: only(stream.clone(), OK, "Oks"), errs: only(stream, ERR, "Errs") }
 }
 
+/// Of a stream without errors.
+pub fn only_oks(stream: timely::dataflow::Stream<'_, u64, Parcels>) -> RowStream<'_> {
+    only(stream, OK, "Oks")
+}
+
 fn only<'s>(stream: timely::dataflow::Stream<'s, u64, Parcels>, tag: usize, name: &str) -> RowStream<'s> {
     stream.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, name, move |_, _| {
         move |input, output| {

@@ -74,6 +74,16 @@ impl Groups {
         }
     }
 
+    /// The slot of a key, where there is one.
+    pub fn find(&self, key: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        let same = |i: &u32| {
+            let place = self.places.get(*i as usize);
+            place.hash == hash && place.key.bytes() == key
+        };
+        self.parts[Self::part(hash)].find(hash, same).copied()
+    }
+
     /// Forgets the key of a slot, which may be given to another.
     pub fn remove(&mut self, slot: u32) {
         let place = std::mem::take(self.places.get_mut(slot as usize));
