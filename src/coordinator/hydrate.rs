@@ -197,10 +197,8 @@ impl Core {
         self.open_feeds(h)?;
         loop {
             let frontier = self.engine.frontier(id);
-            if h.stepped {
-                // Nobody reads between the steps: what they change can be joined as soon as they have passed.
-                self.engine.allow_compaction(id, frontier.min(h.since));
-            }
+            // Nobody reads between the steps: what they change can be joined as soon as they have passed.
+            self.engine.allow_compaction(id, frontier.min(h.since));
             while h.ahead.front().is_some_and(|t| *t <= frontier) {
                 h.ahead.pop_front();
             }
@@ -280,11 +278,10 @@ impl Core {
             if !reached && missing == 0 {
                 return Ok(Progress::Filling);
             }
-            let closing = reached && missing <= LAST_STRETCH_MAX;
-            if closing {
-                h.closing = true;
-                h.target = self.last_tick;
-            }
+            h.closing = reached && missing <= LAST_STRETCH_MAX;
+            h.target = self.last_tick;
+            // After the ticks of the kept history there is no room for steps below them.
+            h.stepped &= h.feeds.iter().all(|f| f.timeline.is_empty());
             for feed in &mut h.feeds {
                 let Some(source) = self.sources.get(&feed.source) else { continue };
                 feed.go_on(source);

@@ -78,6 +78,11 @@ impl Timeline {
         self.0.insert(partition, Ticks { base, ticks: ticks.clone() });
     }
 
+    /// True where nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Where batches have to end so that each belongs to one tick.
     pub(crate) fn cuts(&self, partition: i32) -> impl Iterator<Item = i64> + '_ {
         self.0.get(&partition).into_iter().flat_map(|t| t.base.into_iter().chain(t.ticks.iter().map(|(_, next)| *next)))
