@@ -13,7 +13,7 @@ CREATE TABLE pg_catalog.pg_operator (
   oprresult bigint NOT NULL,
   oprcom bigint NOT NULL,
   oprnegate bigint NOT NULL,
-  oprcode text NOT NULL,
+  oprcode bigint NOT NULL,
   oprrest text NOT NULL,
   oprjoin text NOT NULL
 );

@@ -327,10 +327,8 @@ fn canonical(value: &Datum) -> Datum {
         Datum::Float4(f) if f.0 == 0.0 => Datum::Float4(Float(0.0)),
         Datum::Float8(f) if f.0 == 0.0 => Datum::Float8(Float(0.0)),
         Datum::Float8(f) if f.0.is_nan() => Datum::Float8(Float(f64::NAN)),
-        Datum::Interval(i) => {
-            let micros = interval_micros(i);
-            Datum::Text(micros.to_string())
-        }
+        Datum::Interval(i) => Datum::Interval(i.justified()),
+        Datum::Jsonb(j) => Datum::Jsonb(crate::keys::plain_numbers(j)),
         other => other.clone(),
     }
 }

@@ -13,6 +13,8 @@ mod collect;
 mod decorrelate;
 mod emit;
 mod error;
+mod explain;
+mod keys;
 mod lazy;
 mod lower;
 mod optimize;

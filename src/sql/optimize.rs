@@ -4,15 +4,14 @@
 use crate::error::from_planner;
 use arrow::datatypes::DataType;
 use datafusion_common::Result as DfResult;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion_optimizer::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
-use hw_repr::{SqlError, SqlType};
+use hw_repr::SqlError;
 use hw_scalar::ScalarExprUdf;
 use std::any::Any;
 use std::sync::Arc;
@@ -56,7 +55,6 @@ pub(crate) fn optimize_view(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> 
 
 /// For an ad-hoc read.
 pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    check_keys(&plan)?;
     use datafusion_optimizer as o;
     let rules: Rules = vec![
         // The physical planner takes no DISTINCT.
@@ -73,42 +71,6 @@ pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError>
         Arc::new(o::optimize_projections::OptimizeProjections::new()),
     ];
     run(plan, rules)
-}
-
-/// DataFusion groups and sorts by bytes. Where equal values may differ in bytes (numerics print 1.0 and 1.00,
-/// intervals, jsonb), that would be a wrong answer.
-fn check_keys(plan: &LogicalPlan) -> Result<(), SqlError> {
-    let check = |ty: &DataType, what: &str, grouping: bool| match SqlType::from_arrow(ty) {
-        Some(ty @ (SqlType::Interval | SqlType::Jsonb)) => {
-            Err(SqlError::unsupported(format!("{what} type {ty} is not supported yet")).hint("Cast it to text."))
-        }
-        Some(ty @ SqlType::Numeric(None)) if grouping => {
-            Err(SqlError::unsupported(format!("{what} type {ty} is not supported yet in an ad-hoc read"))
-                .hint("Cast it to numeric(precision, scale), or maintain it in a materialized view."))
-        }
-        _ => Ok(()),
-    };
-    plan.apply_with_subqueries(|node| {
-        let found = match node {
-            LogicalPlan::Aggregate(a) => a
-                .schema
-                .fields()
-                .iter()
-                .take(a.group_expr.len())
-                .try_for_each(|f| check(f.data_type(), "GROUP BY on", true)),
-            LogicalPlan::Distinct(_) => {
-                node.schema().fields().iter().try_for_each(|f| check(f.data_type(), "DISTINCT on", true))
-            }
-            LogicalPlan::Sort(s) => s.expr.iter().try_for_each(|k| match k.expr.get_type(s.input.schema()) {
-                Ok(ty) => check(&ty, "ORDER BY on", false),
-                Err(e) => Err(from_planner(e)),
-            }),
-            _ => Ok(()),
-        };
-        found.map(|()| TreeNodeRecursion::Continue).map_err(crate::error::external)
-    })
-    .map(|_| ())
-    .map_err(from_planner)
 }
 
 fn run(plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan, SqlError> {

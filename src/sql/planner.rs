@@ -5,7 +5,8 @@ use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
-    ANY_EQUAL, AT, CAST, CELL, LITERAL, NOT_DISTINCT, NUMBER, OPERATOR, REG_CAST, prepare_query, split_position,
+    ANY_EQUAL, AT, CAST, CELL, LITERAL, NEGATIVE, NOT_DISTINCT, NUMBER, OPERATOR, REG_CAST, prepare_query,
+    split_position,
 };
 use crate::retype::retype_plan;
 use crate::system::{Facts, system_function};
@@ -39,8 +40,8 @@ pub(crate) struct Env<'a> {
     /// Relations that are read in the end.
     pub scanned: RefCell<BTreeSet<GlobalId>>,
     depth: Cell<usize>,
-    /// For INSERT ... VALUES: the types of the columns that the values go to.
-    pub values_types: RefCell<Vec<SqlType>>,
+    /// For INSERT ... VALUES: names and types of the columns that the values go to.
+    pub values_types: RefCell<Vec<(String, SqlType)>>,
     /// The statement's text, where positions in it are wanted; see [`Env::text`].
     pub statement_text: Option<&'a str>,
     /// True while a view's query is planned: its positions mean nothing to the statement that names the view.
@@ -372,6 +373,7 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
     }
     let kind = match name {
         NOT_DISTINCT => Lazy::Call(Func::NotDistinct),
+        NEGATIVE => Lazy::Call(Func::Neg),
         CELL => Lazy::Cell,
         ANY_EQUAL => Lazy::AnyEqual,
         "coalesce" => Lazy::Coalesce,
@@ -442,13 +444,23 @@ pub(crate) fn bind_columns(expr: &mut hw_plan::ScalarExpr, params: &[Datum]) -> 
     }
 }
 
+/// What an expression is for.
+pub(crate) enum Target<'a> {
+    /// The new value of a column of this name and type.
+    Column(&'a str, SqlType),
+    /// A value of this type.
+    Value(SqlType),
+    /// WHERE
+    Condition,
+}
+
 /// An expression over the columns of one table, cast to `ty` as an assignment; no subqueries.
 pub(crate) fn plan_expr(
     env: &Env,
     expr: &sqlparser::ast::Expr,
     table: &str,
     desc: &RelationDesc,
-    ty: SqlType,
+    target: Target,
 ) -> Result<hw_plan::ScalarExpr, SqlError> {
     let mut expr = expr.clone();
     crate::prepare::prepare_expr(env, &mut expr)?;
@@ -460,7 +472,14 @@ pub(crate) fn plan_expr(
     let planned = planner.sql_to_expr(expr, &schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))?;
     let mut typer = crate::typing::Typer::new(env, &schema, &[]);
     let typed = typer.typed(&planned, crate::typing::Place::Value)?;
-    let typed = typer.cast(typed, ty, hw_scalar::CastContext::Assignment)?;
+    let typed = match target {
+        Target::Column(name, ty) => typer.assign(typed, name, ty)?,
+        Target::Value(ty) => typer.cast(typed, ty, hw_scalar::CastContext::Assignment)?,
+        Target::Condition => {
+            let value = typer.boolean(&planned, crate::typing::Place::Value);
+            value?
+        }
+    };
     let columns = typer
         .slots
         .iter()

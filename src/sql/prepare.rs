@@ -32,6 +32,8 @@ pub(crate) const REG_CAST: &str = "hw_reg:";
 pub(crate) const NUMBER: &str = "hw_number:";
 /// Prefix of the function that an operator becomes.
 pub(crate) const OPERATOR: &str = "hw_op:";
+/// A minus sign before anything but an integer literal, as a function.
+pub(crate) const NEGATIVE: &str = "hw_negative";
 /// `IS NOT DISTINCT FROM` as a function.
 pub(crate) const NOT_DISTINCT: &str = "hw_not_distinct";
 /// `value = ANY (array)`
@@ -104,7 +106,7 @@ impl VisitorMut for Preparer<'_, '_> {
         }
         let found = match set_operation_all(&query.body) {
             Some(e) => Err(e),
-            None => wrap_cells(&mut query.body),
+            None => wrap_cells(self.env, &mut query.body),
         };
         match found {
             Err(e) => ControlFlow::Break(e),
@@ -129,7 +131,7 @@ impl VisitorMut for Preparer<'_, '_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        match arrays::rewrite_array(expr) {
+        match arrays::rewrite_array(self.env, &self.ctes, expr) {
             Ok(Some(new)) => *expr = new,
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
@@ -150,11 +152,15 @@ impl VisitorMut for Preparer<'_, '_> {
     }
 }
 
+fn position_in(env: &Env, location: Location) -> Option<usize> {
+    let text = env.text()?;
+    (location.line > 0).then(|| crate::parse::char_position(text, location))
+}
+
 impl Preparer<'_, '_> {
     /// One-based position of a place in the statement's text.
     fn at(&self, location: Location) -> Option<usize> {
-        let text = self.env.text()?;
-        (location.line > 0).then(|| crate::parse::char_position(text, location))
+        position_in(self.env, location)
     }
 
     /// Gives operators, calls and quoted literals their positions.
@@ -214,16 +220,21 @@ fn set_operation_all(body: &SetExpr) -> Option<SqlError> {
 }
 
 /// Cells of VALUES become calls that any type fits; [`crate::retype`] finds the columns' types.
-fn wrap_cells(body: &mut SetExpr) -> Result<(), SqlError> {
+fn wrap_cells(env: &Env, body: &mut SetExpr) -> Result<(), SqlError> {
     match body {
         SetExpr::SetOperation { left, right, .. } => {
-            wrap_cells(left)?;
-            wrap_cells(right)
+            wrap_cells(env, left)?;
+            wrap_cells(env, right)
         }
         SetExpr::Values(values) => {
             let arity = values.rows.first().map_or(0, |r| r.content.len());
-            if values.rows.iter().any(|r| r.content.len() != arity) {
-                return Err(SqlError::new(SqlState::SYNTAX, "VALUES lists must all be the same length"));
+            if let Some(row) = values.rows.iter().find(|r| r.content.len() != arity) {
+                let e = SqlError::new(SqlState::SYNTAX, "VALUES lists must all be the same length");
+                let start = row.content.first().map(|c| c.span().start);
+                return Err(match start.and_then(|s| position_in(env, s)) {
+                    Some(position) => e.at(position),
+                    None => e,
+                });
             }
             for cell in values.rows.iter_mut().flat_map(|r| &mut r.content) {
                 let is_null = matches!(cell, Expr::Value(v) if v.value == Value::Null);
@@ -282,6 +293,10 @@ fn call(name: impl Into<String>, args: Vec<Expr>) -> Expr {
     })
 }
 
+fn is_integer(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(v) if matches!(&v.value, Value::Number(digits, _) if digits.parse::<i64>().is_ok()))
+}
+
 fn cast(expr: Expr, to: &str) -> Expr {
     call(format!("{CAST}{to}"), vec![expr])
 }
@@ -317,6 +332,10 @@ impl Preparer<'_, '_> {
                 };
                 self.cast(literal, &t.data_type)?
             }
+            // DataFusion knows the sign of its own numeric types only.
+            Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } if !is_integer(expr) => {
+                call(NEGATIVE, vec![take(expr)])
+            }
             Expr::Interval(i) => interval(i)?,
             Expr::Collate { expr, collation } => self.collate(expr, collation)?,
             Expr::IsNotDistinctFrom(a, b) => call(NOT_DISTINCT, vec![take(a), take(b)]),
@@ -332,6 +351,9 @@ impl Preparer<'_, '_> {
                 if !matches!(right.as_ref(), Expr::Subquery(_) | Expr::Array(_)) =>
             {
                 call(ANY_EQUAL, vec![take(left), take(right)])
+            }
+            Expr::Identifier(i) if i.quote_style.is_none() && is_session_word(&i.value) => {
+                call(i.value.to_ascii_lowercase(), vec![])
             }
             Expr::Function(f) => {
                 count_star(f);
@@ -366,9 +388,10 @@ impl Preparer<'_, '_> {
         let name = parts.last().map(|i| i.value.as_str()).unwrap_or_default();
         let known = matches!(name, "default" | "C" | "POSIX" | "ucs_basic");
         if !known || parts.len() > 2 || parts.len() == 2 && parts[0].value != "pg_catalog" {
+            let shown: Vec<&str> = parts.iter().map(|i| i.value.as_str()).collect();
             let e = SqlError::new(
                 SqlState::UNDEFINED_OBJECT,
-                format!("collation \"{collation}\" for encoding \"UTF8\" does not exist"),
+                format!("collation \"{}\" for encoding \"UTF8\" does not exist", shown.join(".")),
             )
             .hint("Text is compared by its bytes: use COLLATE \"C\", or none.");
             return Err(match parts.first().and_then(|i| self.at(i.span.start)) {
@@ -378,6 +401,13 @@ impl Preparer<'_, '_> {
         }
         Ok(Expr::Nested(Box::new(take(expr))))
     }
+}
+
+/// Reserved words that are calls without parentheses.
+fn is_session_word(word: &str) -> bool {
+    ["current_schema", "current_catalog", "current_role", "current_user", "session_user"]
+        .iter()
+        .any(|w| word.eq_ignore_ascii_case(w))
 }
 
 /// The calls that have a syntax of their own.

@@ -46,7 +46,8 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         LogicalPlan::Limit(l) => limit(env, l, outer),
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let input = retype_plan(env, Arc::unwrap_or_clone(input), outer)?;
-            Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(input))))
+            let keyed = if env.stored { None } else { crate::keys::distinct(&input)? };
+            Ok(keyed.unwrap_or_else(|| LogicalPlan::Distinct(Distinct::All(Arc::new(input)))))
         }
         LogicalPlan::Distinct(Distinct::On(_)) => Err(SqlError::unsupported("DISTINCT ON is not supported yet")),
         LogicalPlan::Union(u) => union(env, u, outer),
@@ -134,13 +135,15 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         let r = rt.typed(&r, Place::Value)?;
         let (wanted, _) = hw_scalar::resolve_call(hw_plan::Func::Eq, &[l.expr.ty(), r.expr.ty()])?;
         let [lw, rw] = wanted.as_slice() else { return Err(SqlError::internal("= of other than two")) };
-        if !crate::emit::native_equality(*lw) {
-            return Err(SqlError::unsupported(format!("USING on columns of type {lw} is not supported"))
+        let keyed = crate::keys::needs_key(*lw);
+        if keyed && env.stored {
+            return Err(SqlError::unsupported(format!("USING on columns of type {lw} is not supported in a view"))
                 .hint("Write the condition with ON."));
         }
         let l = lt.cast(l, *lw, hw_scalar::CastContext::Implicit)?;
         let r = rt.cast(r, *rw, hw_scalar::CastContext::Implicit)?;
-        on.push((crate::emit::emit(&l, &lt.slots)?, crate::emit::emit(&r, &rt.slots)?));
+        let (l, r) = (crate::emit::emit(&l, &lt.slots)?, crate::emit::emit(&r, &rt.slots)?);
+        on.push(if keyed { (crate::keys::key_of(l, *lw), crate::keys::key_of(r, *rw)) } else { (l, r) });
     }
     let filter = match &j.filter {
         Some(f) => Some(Typer::new(env, &both, outer).condition(f)?),
@@ -168,7 +171,11 @@ fn aggregate(env: &Env, a: Aggregate, outer: &[DFSchemaRef]) -> Result<LogicalPl
     }
     let group = values(env, input.schema(), outer, a.group_expr)?;
     let aggregates = values(env, input.schema(), outer, a.aggr_expr)?;
-    Ok(LogicalPlan::Aggregate(Aggregate::try_new(input, group, aggregates).map_err(from_planner)?))
+    if env.stored {
+        // Maintained views group by SQL equality.
+        return Ok(LogicalPlan::Aggregate(Aggregate::try_new(input, group, aggregates).map_err(from_planner)?));
+    }
+    crate::keys::group(input, group, aggregates)
 }
 
 fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
@@ -178,7 +185,14 @@ fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         let mut typer = Typer::new(env, input.schema(), outer);
         let value = typer.typed(&key.expr, Place::Value)?;
         let value = typer.settle(value)?;
+        let ty = value.ty();
+        if ty == SqlType::Jsonb {
+            return Err(SqlError::unsupported("ORDER BY on type jsonb is not supported yet").hint("Cast it to text."));
+        }
         key.expr = crate::emit::emit(&value, &typer.slots)?;
+        if crate::keys::needs_key(ty) && !env.stored {
+            key.expr = crate::keys::key_of(key.expr, ty);
+        }
         expr.push(key);
     }
     Ok(LogicalPlan::Sort(Sort { expr, input, fetch: s.fetch }))
@@ -216,7 +230,7 @@ fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
         let mut types = vec![];
         for input in &inputs {
             let field = input.schema().field(column);
-            types.push(if is_null_column(input, column) {
+            types.push(if untyped_literal(env, input, column).is_some() {
                 None
             } else {
                 Some(column_type(field.data_type(), field.name())?)
@@ -226,19 +240,28 @@ fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
     }
     let inputs = inputs
         .into_iter()
-        .map(|i| Ok(Arc::new(name_columns(cast_columns(i, &wanted)?, &names)?)))
+        .map(|i| Ok(Arc::new(name_columns(cast_columns(env, i, &wanted)?, &names)?)))
         .collect::<Result<Vec<_>, SqlError>>()?;
     Ok(LogicalPlan::Union(Union::try_new(inputs).map_err(from_planner)?))
 }
 
-pub(crate) fn is_null_column(plan: &LogicalPlan, column: usize) -> bool {
-    match plan {
-        LogicalPlan::Projection(p) => match p.expr.get(column) {
-            Some(Expr::Alias(a)) => matches!(a.expr.as_ref(), Expr::Literal(v, _) if v.is_null()),
-            Some(Expr::Literal(v, _)) => v.is_null(),
-            _ => false,
-        },
-        _ => false,
+/// The NULL or the quoted literal that a column of a plan is, where nothing gave it a type but its being shown.
+pub(crate) fn untyped_literal(env: &Env, plan: &LogicalPlan, column: usize) -> Option<hw_repr::Datum> {
+    let expr = match plan {
+        LogicalPlan::Projection(p) => p.expr.get(column)?,
+        LogicalPlan::SubqueryAlias(_) => return None,
+        _ => return None,
+    };
+    let expr = match expr {
+        Expr::Alias(a) => a.expr.as_ref(),
+        other => other,
+    };
+    match expr {
+        Expr::Literal(v, _) if v.is_null() => Some(hw_repr::Datum::Null),
+        Expr::Literal(datafusion_common::ScalarValue::Utf8(Some(s)), _) if env.settled.borrow().contains(s) => {
+            Some(hw_repr::Datum::Text(s.clone()))
+        }
+        _ => None,
     }
 }
 
@@ -271,12 +294,9 @@ fn values_rows(env: &Env, v: Values, outer: &[DFSchemaRef]) -> Result<LogicalPla
             cells.push(typer.typed(cell, Place::Value)?);
         }
         // The rows of INSERT ... VALUES take the types of the table's columns, as in PostgreSQL.
-        let target = env.values_types.borrow().get(column).copied();
+        let target = env.values_types.borrow().get(column).cloned();
         columns.push(match target {
-            Some(ty) => cells
-                .into_iter()
-                .map(|c| typer.cast(c, ty, hw_scalar::CastContext::Assignment))
-                .collect::<Result<Vec<_>, _>>()?,
+            Some((name, ty)) => cells.into_iter().map(|c| typer.assign(c, &name, ty)).collect::<Result<Vec<_>, _>>()?,
             None => typer.unify("VALUES", cells)?,
         });
     }

@@ -5,7 +5,7 @@ mod dml;
 mod show;
 
 use crate::parse::ast::{Ast, DropKind, NameRef};
-use crate::planner::{Env, plan_query, undefined_relation};
+use crate::planner::{Env, Target, plan_query, undefined_relation};
 use crate::prepare::shown_name;
 use crate::typing::column_type;
 use crate::{ParamTypes, Planned, Query, SessionContextInfo};
@@ -130,7 +130,7 @@ impl<'a> Planning<'a> {
             let plan = crate::optimize::optimize_view(plan)?;
             hw_plan::explain::explain(&crate::lower(&plan, self.catalog)?)
         } else {
-            finish_query(&env, plan)?.plan.display_indent().to_string()
+            crate::explain::explain(&finish_query(&env, plan)?.plan)
         };
         show::text_rows("QUERY PLAN", text.lines().map(str::to_string), "EXPLAIN")
     }
@@ -162,7 +162,7 @@ impl<'a> Planning<'a> {
         let empty = RelationDesc::new(vec![]);
         let mut values = vec![];
         for (arg, ty) in args.iter().zip(&planned.param_types) {
-            let value = crate::planner::plan_expr(&env, arg, "", &empty, *ty)?;
+            let value = crate::planner::plan_expr(&env, arg, "", &empty, Target::Value(*ty))?;
             values.push(hw_scalar::eval_const(&value)?);
         }
         let query = match planned.query {
@@ -176,7 +176,8 @@ impl<'a> Planning<'a> {
     fn set_config(&self, query: &sql::Query) -> Result<Planned, SqlError> {
         let constant = |e: &sql::Expr| {
             let env = self.env(false);
-            let value = crate::planner::plan_expr(&env, e, "", &RelationDesc::new(vec![]), SqlType::Text)?;
+            let value =
+                crate::planner::plan_expr(&env, e, "", &RelationDesc::new(vec![]), Target::Value(SqlType::Text))?;
             hw_scalar::eval_const(&value)
         };
         let args = set_config(query).unwrap_or_default();

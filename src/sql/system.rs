@@ -85,6 +85,13 @@ pub(crate) struct SystemFunction {
     pub kind: Kind,
 }
 
+impl SystemFunction {
+    /// Computes one row.
+    pub fn evaluate(&self, facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+        (self.call)(facts, args)
+    }
+}
+
 impl PartialEq for SystemFunction {
     fn eq(&self, o: &Self) -> bool {
         self.name == o.name

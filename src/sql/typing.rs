@@ -328,6 +328,12 @@ impl<'a> Typer<'a> {
         }
     }
 
+    /// `value` as the new value of a column.
+    pub fn assign(&mut self, value: Typed, name: &str, to: SqlType) -> Result<ScalarExpr, SqlError> {
+        let from = value.ty();
+        self.cast(value, to, CastContext::Assignment).map_err(|e| assignment_error(e, name, from, to))
+    }
+
     /// All of one type, as CASE, COALESCE and VALUES need it.
     pub fn unify(&mut self, what: &str, values: Vec<Typed>) -> Result<Vec<ScalarExpr>, SqlError> {
         let values = values.into_iter().map(|v| self.shown(v)).collect::<Result<Vec<_>, _>>()?;
@@ -384,7 +390,7 @@ impl<'a> Typer<'a> {
                 args.iter().map(|a| a.ty().map_or_else(|| "unknown".into(), |t| t.to_string())).collect();
             return Err(crate::error::undefined_function(&format!("{}({})", function.name, types.join(", "))));
         }
-        let (mut exprs, mut types) = (vec![], vec![]);
+        let (mut exprs, mut types, mut constants) = (vec![], vec![], vec![]);
         for (arg, wanted) in args.into_iter().zip(function.args) {
             let value = match wanted {
                 Arg::Of(SqlType::Text) if !arg.unknown => {
@@ -398,6 +404,13 @@ impl<'a> Typer<'a> {
             };
             types.push(value.ty());
             exprs.push(crate::emit::emit(&value, &self.slots)?);
+            if let ScalarExpr::Literal(d, _) = value {
+                constants.push(d);
+            }
+        }
+        if constants.len() == exprs.len() {
+            let value = ScalarExpr::Literal(function.evaluate(&facts, &constants)?, function.result);
+            return Ok(Typed { kind: function.kind, ..Typed::known(value) });
         }
         let udf = crate::system::system_udf(function, types, facts);
         let call = Expr::ScalarFunction(datafusion_expr::expr::ScalarFunction::new_udf(udf, exprs));
@@ -533,7 +546,8 @@ impl<'a> Typer<'a> {
             Lazy::RegCast(reg) => {
                 let arg = args.first().ok_or_else(|| SqlError::internal("a cast of nothing"))?;
                 let value = self.typed(arg, place)?;
-                self.reg_cast(reg, value)
+                let position = value.position;
+                self.reg_cast(reg, value).map_err(|e| located(e, position))
             }
             Lazy::AnyEqual | Lazy::Setting | Lazy::System(_) => {
                 let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
@@ -662,12 +676,19 @@ impl<'a> Typer<'a> {
         let value = self.typed(&i.expr, Place::Value)?;
         let (wanted, _) = resolve_call_with_unknown(Func::Eq, &[value.ty(), Some(right_ty)])?;
         let ty = wanted.first().copied().unwrap_or(right_ty);
-        if !crate::emit::native_equality(ty) {
-            return Err(unsupported(&format!("IN (SELECT ...) on type {ty}")).hint("Use a join."));
-        }
         let left = self.cast(value, ty, CastContext::Implicit)?;
-        let left = crate::emit::emit(&left, &self.slots)?;
-        let plan = cast_columns(subquery.subquery.as_ref().clone(), &[ty])?;
+        let mut left = crate::emit::emit(&left, &self.slots)?;
+        let mut plan = cast_columns(self.env, subquery.subquery.as_ref().clone(), &[ty])?;
+        if crate::keys::needs_key(ty) {
+            if !subquery.outer_ref_columns.is_empty() || self.env.stored {
+                return Err(unsupported(&format!("IN (SELECT ...) on type {ty}")).hint("Use a join."));
+            }
+            left = crate::keys::key_of(left, ty);
+            let columns = plan.schema().columns().into_iter().map(Expr::Column);
+            let keys: Vec<Expr> = columns.map(|c| crate::keys::key_of(c, ty).alias("key")).collect();
+            let keys = datafusion_expr::Projection::try_new(keys, Arc::new(plan));
+            plan = LogicalPlan::Projection(keys.map_err(crate::error::from_planner)?);
+        }
         let subquery = Subquery { subquery: Arc::new(plan), ..subquery };
         Ok(self.slot(Expr::InSubquery(InSubquery::new(Box::new(left), subquery, i.negated)), SqlType::Bool))
     }
@@ -679,6 +700,25 @@ impl<'a> Typer<'a> {
             _ => return Err(SqlError::new(SqlState::SYNTAX, "subquery must return only one column")),
         };
         Ok(self.slot(Expr::ScalarSubquery(subquery), ty))
+    }
+}
+
+/// PostgreSQL's message for a value that a column does not take.
+pub(crate) fn assignment_error(e: SqlError, name: &str, from: Option<SqlType>, to: SqlType) -> SqlError {
+    match from {
+        Some(from) if e.code == SqlState::DATATYPE_MISMATCH => {
+            let (from, to) = (without_length(from), without_length(to));
+            SqlError { message: format!("column \"{name}\" is of type {to} but expression is of type {from}"), ..e }
+        }
+        _ => e,
+    }
+}
+
+fn without_length(ty: SqlType) -> SqlType {
+    match ty {
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        SqlType::Varchar(_) => SqlType::Varchar(None),
+        other => other,
     }
 }
 
@@ -699,27 +739,33 @@ pub(crate) fn is_global_aggregate(plan: &LogicalPlan) -> bool {
 }
 
 /// Casts the columns of a plan to `types`, keeping their names.
-pub(crate) fn cast_columns(plan: LogicalPlan, types: &[SqlType]) -> Result<LogicalPlan, SqlError> {
-    cast_columns_in(plan, types, CastContext::Implicit)
+pub(crate) fn cast_columns(env: &Env, plan: LogicalPlan, types: &[SqlType]) -> Result<LogicalPlan, SqlError> {
+    let wanted: Vec<(Option<&str>, SqlType)> = types.iter().map(|t| (None, *t)).collect();
+    cast_columns_in(env, plan, &wanted)
 }
 
-/// As [`cast_columns`], in another context.
+/// As [`cast_columns`]; a column with a name is assigned to the column of that name.
 pub(crate) fn cast_columns_in(
+    env: &Env,
     plan: LogicalPlan,
-    types: &[SqlType],
-    context: CastContext,
+    wanted: &[(Option<&str>, SqlType)],
 ) -> Result<LogicalPlan, SqlError> {
     let schema = Arc::clone(plan.schema());
     let mut exprs = vec![];
     let mut changed = false;
-    for ((column, field), to) in schema.columns().into_iter().zip(schema.fields()).zip(types) {
+    for ((column, field), (name, to)) in schema.columns().into_iter().zip(schema.fields()).zip(wanted) {
         let from = column_type(field.data_type(), field.name())?;
         let position = exprs.len();
         let column = Expr::Column(column);
-        if from != *to && crate::retype::is_null_column(&plan, position) {
+        if from != *to
+            && let Some(literal) = crate::retype::untyped_literal(env, &plan, position)
+        {
             changed = true;
-            let null = crate::value::to_scalar_value(&Datum::Null, *to)?;
-            exprs.push(Expr::Literal(null, None).alias(field.name()));
+            let value = match literal {
+                Datum::Text(s) => parse_literal(&s, *to, false)?,
+                other => ScalarExpr::Literal(other, *to),
+            };
+            exprs.push(crate::emit::emit(&value, &[])?.alias(field.name()));
             continue;
         }
         if from.arrow() == to.arrow() && matches!(to, SqlType::Varchar(None) | SqlType::Text) || from == *to {
@@ -728,7 +774,11 @@ pub(crate) fn cast_columns_in(
         }
         changed = true;
         let slots = [column];
-        let cast = cast_known(ScalarExpr::Column(0, from), *to, context)?;
+        let cast = match name {
+            Some(name) => cast_known(ScalarExpr::Column(0, from), *to, CastContext::Assignment)
+                .map_err(|e| assignment_error(e, name, Some(from), *to))?,
+            None => cast_known(ScalarExpr::Column(0, from), *to, CastContext::Implicit)?,
+        };
         exprs.push(crate::emit::emit(&cast, &slots)?.alias_qualified(None::<&str>, field.name()));
     }
     if !changed {

@@ -17,7 +17,7 @@ pub(crate) const ARRAY_VALUE: &str = "hw_array";
 pub(crate) const ARRAY_PREFIX: &str = "hw_array_prefix";
 
 /// `ARRAY(SELECT ...)` as a scalar subquery.
-pub(super) fn rewrite_array(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
+pub(super) fn rewrite_array(env: &Env, ctes: &HashSet<String>, expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
     let Expr::Function(f) = expr else { return Ok(None) };
     let is_array =
         matches!(f.name.0.as_slice(), [p] if p.as_ident().is_some_and(|i| i.value.eq_ignore_ascii_case("array")));
@@ -28,7 +28,7 @@ pub(super) fn rewrite_array(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
     if let Some(new) = elements_with_prefix(query) {
         return Ok(Some(new));
     }
-    if let Some(aggregated) = aggregate_in_place(query) {
+    if let Some(aggregated) = aggregate_in_place(env, ctes, query) {
         return Ok(Some(call(ARRAY_VALUE, vec![Expr::Subquery(aggregated)])));
     }
     let inner = query.to_string();
@@ -44,7 +44,7 @@ pub(super) fn rewrite_array(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
 }
 
 /// `SELECT e FROM ... WHERE ...` as a SELECT of the aggregate of e: the condition may then name outer columns.
-fn aggregate_in_place(query: &Query) -> Option<Box<Query>> {
+fn aggregate_in_place(env: &Env, ctes: &HashSet<String>, query: &Query) -> Option<Box<Query>> {
     let mut query = query.clone();
     let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
@@ -52,6 +52,7 @@ fn aggregate_in_place(query: &Query) -> Option<Box<Query>> {
     if !plain || !ungrouped || select.distinct.is_some() || select.having.is_some() {
         return None;
     }
+    skip_uncomputed(env, ctes, select);
     let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice()
     else {
         return None;

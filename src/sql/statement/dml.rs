@@ -3,13 +3,12 @@
 use super::{Planning, finish_query};
 use crate::Planned;
 use crate::parse::ast::NameRef;
-use crate::planner::{Env, plan_expr, plan_query};
+use crate::planner::{Env, Target, plan_expr, plan_query};
 use crate::typing::cast_columns_in;
 use datafusion_expr::logical_plan::Projection;
 use datafusion_expr::{Expr, LogicalPlan};
 use hw_plan::{Object, ObjectKind, ScalarExpr, Statement};
 use hw_repr::{RelationDesc, SqlError, SqlState, SqlType};
-use hw_scalar::CastContext;
 use sqlparser::ast as sql;
 use std::sync::Arc;
 
@@ -66,11 +65,19 @@ impl Planning<'_> {
         let env = self.env(false);
         if matches!(source.body.as_ref(), sql::SetExpr::Values(_)) {
             *env.values_types.borrow_mut() = match targets.is_empty() {
-                true => desc.types(),
-                false => targets.iter().map(|t| desc.columns[*t].ty).collect(),
+                true => desc.columns.iter().map(|c| (c.name.clone(), c.ty)).collect(),
+                false => targets.iter().map(|t| (desc.columns[*t].name.clone(), desc.columns[*t].ty)).collect(),
             };
         }
-        let plan = plan_query(&env, source.as_ref().clone())?;
+        let mut source = source.as_ref().clone();
+        if let sql::SetExpr::Values(values) = source.body.as_mut() {
+            // No column has a default yet: DEFAULT is NULL.
+            let cells = values.rows.iter_mut().flat_map(|r| &mut r.content);
+            for cell in cells.filter(|c| crate::prepare::is_default(c)) {
+                *cell = sql::Expr::Value(sql::Value::Null.into());
+            }
+        }
+        let plan = plan_query(&env, source)?;
         let width = plan.schema().fields().len();
         if targets.is_empty() {
             targets = (0..width.min(desc.arity())).collect();
@@ -83,8 +90,9 @@ impl Planning<'_> {
             };
             return Err(SqlError::new(SqlState::SYNTAX, format!("INSERT has more {which}")));
         }
-        let wanted: Vec<SqlType> = targets.iter().map(|t| desc.columns[*t].ty).collect();
-        let plan = cast_columns_in(plan, &wanted, CastContext::Assignment)?;
+        let wanted: Vec<(Option<&str>, SqlType)> =
+            targets.iter().map(|t| (Some(desc.columns[*t].name.as_str()), desc.columns[*t].ty)).collect();
+        let plan = cast_columns_in(&env, plan, &wanted)?;
         let columns = plan.schema().columns();
         let exprs = desc
             .columns
@@ -124,7 +132,7 @@ impl Planning<'_> {
                 return Err(SqlError::new(SqlState::SYNTAX, message));
             }
             let ty = desc.columns[column].ty;
-            set.push((column, plan_expr(&env, &assignment.value, &alias, &desc, ty)?));
+            set.push((column, plan_expr(&env, &assignment.value, &alias, &desc, Target::Column(&folded, ty))?));
         }
         let filter = self.filter(&env, &update.selection, &alias, &desc)?;
         let statement = Statement::Update { table: table.id, filter, set };
@@ -172,6 +180,6 @@ impl Planning<'_> {
         table: &str,
         desc: &RelationDesc,
     ) -> Result<Option<ScalarExpr>, SqlError> {
-        selection.as_ref().map(|e| plan_expr(env, e, table, desc, SqlType::Bool)).transpose()
+        selection.as_ref().map(|e| plan_expr(env, e, table, desc, Target::Condition)).transpose()
     }
 }

@@ -1,0 +1,204 @@
+//! Plans of ad-hoc reads as text: one operator a line, inputs indented below, expressions as a user writes them.
+
+use crate::planner::RelationSource;
+use crate::prepare::shown_name;
+use crate::value::from_scalar_value;
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::logical_plan::{Aggregate, Join, Limit, Sort, TableScan};
+use datafusion_expr::{Expr, LogicalPlan};
+use hw_plan::ScalarExpr;
+use hw_repr::{Datum, SqlType};
+use hw_scalar::ScalarExprUdf;
+use std::fmt::Write;
+
+/// The text of a plan, without a newline at its end.
+pub(crate) fn explain(plan: &LogicalPlan) -> String {
+    let mut out = String::new();
+    walk(plan, 0, &mut out);
+    out.truncate(out.trim_end().len());
+    out
+}
+
+fn walk(plan: &LogicalPlan, depth: usize, out: &mut String) {
+    let line = match plan {
+        // Only a name: the line would say nothing.
+        LogicalPlan::SubqueryAlias(s) => return walk(&s.input, depth, out),
+        LogicalPlan::Projection(p) => format!("Project {}", list(&p.expr)),
+        LogicalPlan::Filter(f) => format!("Filter {}", show(&f.predicate)),
+        LogicalPlan::Aggregate(a) => aggregate(a),
+        LogicalPlan::Sort(s) => sort(s),
+        LogicalPlan::Limit(l) => limit(l),
+        LogicalPlan::Join(j) => join(j),
+        LogicalPlan::TableScan(t) => scan(t),
+        LogicalPlan::Union(_) => "Union all".to_string(),
+        LogicalPlan::Distinct(_) => "Distinct".to_string(),
+        LogicalPlan::Values(v) => format!("Values {} rows", v.values.len()),
+        LogicalPlan::EmptyRelation(e) if e.produce_one_row => "One row".to_string(),
+        LogicalPlan::EmptyRelation(_) => "No rows".to_string(),
+        other => other.display().to_string(),
+    };
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{:1$}{line}", "", depth * 2);
+    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, out));
+}
+
+fn list(exprs: &[Expr]) -> String {
+    exprs.iter().map(named).collect::<Vec<_>>().join(", ")
+}
+
+fn aggregate(a: &Aggregate) -> String {
+    let mut parts = vec!["Aggregate".to_string()];
+    if !a.aggr_expr.is_empty() {
+        parts.push(list(&a.aggr_expr));
+    }
+    if !a.group_expr.is_empty() {
+        parts.push(format!("group by {}", list(&a.group_expr)));
+    }
+    parts.join(" ")
+}
+
+fn sort(s: &Sort) -> String {
+    let keys = s.expr.iter().map(|k| {
+        let direction = if k.asc { "" } else { " desc" };
+        let nulls = match (k.asc, k.nulls_first) {
+            (true, true) => " nulls first",
+            (false, false) => " nulls last",
+            _ => "",
+        };
+        format!("{}{direction}{nulls}", show(&k.expr))
+    });
+    let fetch = s.fetch.map_or_else(String::new, |n| format!(" first {n} rows"));
+    format!("Sort {}{fetch}", keys.collect::<Vec<_>>().join(", "))
+}
+
+fn limit(l: &Limit) -> String {
+    let part = |word: &str, e: &Option<Box<Expr>>| e.as_ref().map(|e| format!("{word} {}", show(e)));
+    let parts = [part("limit", &l.fetch), part("offset", &l.skip)];
+    format!("Take {}", parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
+}
+
+fn join(j: &Join) -> String {
+    let mut conditions: Vec<String> = j.on.iter().map(|(l, r)| format!("{} = {}", show(l), show(r))).collect();
+    conditions.extend(j.filter.as_ref().map(show));
+    let kind = j.join_type.to_string();
+    match conditions.is_empty() {
+        true => format!("Join {kind}"),
+        false => format!("Join {kind} on {}", conditions.join(" and ")),
+    }
+}
+
+fn scan(t: &TableScan) -> String {
+    let name = match t.source.downcast_ref::<RelationSource>() {
+        Some(source) => source.name.clone(),
+        None => t.table_name.to_string(),
+    };
+    let columns: Vec<&str> = t.projected_schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let filters = match t.filters.is_empty() {
+        true => String::new(),
+        false => format!(" seek {}", t.filters.iter().map(show).collect::<Vec<_>>().join(" and ")),
+    };
+    format!("Scan {name} ({}){filters}", columns.join(", "))
+}
+
+/// An item with its name, where it has one of its own.
+fn named(e: &Expr) -> String {
+    match e {
+        Expr::Alias(a) => {
+            let (inner, name) = (show(&a.expr), shown_name(&a.name));
+            if inner == name || inner.ends_with(&format!(".{name}")) { inner } else { format!("{inner} as {name}") }
+        }
+        other => show(other),
+    }
+}
+
+fn column(name: &str) -> String {
+    shown_name(name).to_string()
+}
+
+fn show(e: &Expr) -> String {
+    match e {
+        Expr::Alias(a) => show(&a.expr),
+        Expr::Column(c) => match &c.relation {
+            Some(r) if !r.table().starts_with("hw_") => format!("{}.{}", r.table(), column(&c.name)),
+            _ => column(&c.name),
+        },
+        Expr::OuterReferenceColumn(_, c) => format!("outer {}", column(&c.name)),
+        Expr::Literal(value, _) => match from_scalar_value(value) {
+            Ok((datum, ty)) => literal(&datum, ty),
+            Err(_) => value.to_string(),
+        },
+        Expr::BinaryExpr(b) => {
+            format!("({} {} {})", show(&b.left), b.op.to_string().to_lowercase(), show(&b.right))
+        }
+        Expr::Not(e) => format!("not {}", show(e)),
+        Expr::IsNull(e) => format!("({} is null)", show(e)),
+        Expr::IsNotNull(e) => format!("({} is not null)", show(e)),
+        Expr::InList(l) => {
+            let not = if l.negated { "not " } else { "" };
+            format!("({} {not}in ({}))", show(&l.expr), l.list.iter().map(show).collect::<Vec<_>>().join(", "))
+        }
+        Expr::Placeholder(p) => p.id.clone(),
+        Expr::AggregateFunction(a) => call_of_aggregate(a),
+        Expr::ScalarFunction(f) => {
+            let args: Vec<String> = f.args.iter().map(show).collect();
+            match ScalarExprUdf::expr(&f.func) {
+                Some(inner) => scalar(inner, &args),
+                None => format!("{}({})", f.name(), args.join(", ")),
+            }
+        }
+        Expr::ScalarSubquery(_) => "(subquery)".to_string(),
+        Expr::Exists(_) => "exists (subquery)".to_string(),
+        Expr::InSubquery(i) => format!("{} in (subquery)", show(&i.expr)),
+        other => other.to_string(),
+    }
+}
+
+fn call_of_aggregate(a: &AggregateFunction) -> String {
+    let constant = |e: &Expr| matches!(e, Expr::Literal(v, _) if !v.is_null());
+    let args = match a.params.args.as_slice() {
+        [one] if a.func.name() == "count" && constant(one) => "*".to_string(),
+        args => args.iter().map(show).collect::<Vec<_>>().join(", "),
+    };
+    let distinct = if a.params.distinct { "distinct " } else { "" };
+    let filter = a.params.filter.as_ref().map_or_else(String::new, |f| format!(" filter (where {})", show(f)));
+    format!("{}({distinct}{args}){filter}", a.func.name())
+}
+
+/// One of our expressions, its columns replaced by the texts of the arguments.
+fn scalar(e: &ScalarExpr, args: &[String]) -> String {
+    let all = |list: &[ScalarExpr], with: &str| list.iter().map(|a| scalar(a, args)).collect::<Vec<_>>().join(with);
+    match e {
+        ScalarExpr::Column(i, _) => args.get(*i).cloned().unwrap_or_else(|| format!("#{i}")),
+        ScalarExpr::Literal(d, ty) => literal(d, *ty),
+        ScalarExpr::Call { func, args: operands, .. } => match operands.as_slice() {
+            [a, b] if is_sign(func.name()) => format!("({} {} {})", scalar(a, args), func.name(), scalar(b, args)),
+            [a] if func.name() == "neg" => format!("(-{})", scalar(a, args)),
+            _ => format!("{}({})", func.name(), all(operands, ", ")),
+        },
+        ScalarExpr::Cast { expr, to, .. } => format!("{}::{to}", scalar(expr, args)),
+        ScalarExpr::And(list) => format!("({})", all(list, " and ")),
+        ScalarExpr::Or(list) => format!("({})", all(list, " or ")),
+        ScalarExpr::Not(e) => format!("not {}", scalar(e, args)),
+        ScalarExpr::IsNull(e) => format!("({} is null)", scalar(e, args)),
+        ScalarExpr::Case { branches, otherwise } => {
+            let whens: String =
+                branches.iter().map(|(c, r)| format!("when {} then {} ", scalar(c, args), scalar(r, args))).collect();
+            format!("case {whens}else {} end", scalar(otherwise, args))
+        }
+        ScalarExpr::Coalesce(list) => format!("coalesce({})", all(list, ", ")),
+    }
+}
+
+fn is_sign(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_alphabetic()) || matches!(name, "like" | "ilike" | "is not distinct from")
+}
+
+fn literal(d: &Datum, ty: SqlType) -> String {
+    let Some(text) = d.to_text() else { return "null".to_string() };
+    match ty {
+        SqlType::Bool => if text == "t" { "true" } else { "false" }.to_string(),
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_) => text,
+        SqlType::Text | SqlType::Varchar(_) => format!("'{}'", text.replace('\'', "''")),
+        other => format!("'{}'::{other}", text.replace('\'', "''")),
+    }
+}

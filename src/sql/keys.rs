@@ -1,0 +1,183 @@
+//! Keys of ad-hoc grouping, DISTINCT, sorting and joins for types whose equal values differ in bytes: 1.0 and 1.00,
+//! `1 day` and `24:00:00`, -0.0 and 0.0, `{"a": 1}` and `{"a": 1.0}`. DataFusion compares bytes; so it gets the bytes of
+//! a key, and the value itself travels beside it.
+
+use crate::error::{external, from_planner};
+use crate::typing::column_type;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
+use arrow::datatypes::DataType;
+use datafusion_common::{DFSchema, Result as DfResult};
+use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion_expr::logical_plan::{Aggregate, Projection};
+use datafusion_expr::{
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use hw_repr::encoding::RowCodec;
+use hw_repr::{SqlError, SqlType};
+use std::sync::Arc;
+
+/// True where equal values of this type may differ in bytes.
+pub(crate) fn needs_key(ty: SqlType) -> bool {
+    matches!(ty, SqlType::Numeric(None) | SqlType::Interval | SqlType::Jsonb | SqlType::Float4 | SqlType::Float8)
+}
+
+/// The key of a value: equal for equal values and, but for jsonb, in their order. NULL of NULL.
+pub(crate) fn key_of(expr: Expr, ty: SqlType) -> Expr {
+    let signature = Signature::exact(vec![ty.arrow()], Volatility::Immutable);
+    let udf = Arc::new(ScalarUDF::new_from_impl(Key { ty, signature }));
+    Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![expr]))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    ty: SqlType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Key {
+    fn name(&self) -> &str {
+        "key"
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Binary)
+    }
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let arrays = args.args.into_iter().map(|a| a.into_array(rows)).collect::<DfResult<Vec<ArrayRef>>>()?;
+        let [array] = arrays.as_slice() else {
+            return Err(external(SqlError::internal("a key has one argument")));
+        };
+        let mut out = BinaryBuilder::with_capacity(array.len(), array.len() * 16);
+        let mut bytes = vec![];
+        if self.ty == SqlType::Jsonb {
+            for value in array.as_string::<i64>() {
+                match value {
+                    Some(text) => out.append_value(plain_numbers(text)),
+                    None => out.append_null(),
+                }
+            }
+            return Ok(ColumnarValue::Array(Arc::new(out.finish())));
+        }
+        let codec = RowCodec::key(&[self.ty]);
+        let mut encoder = codec.row_encoder(&arrays);
+        for row in 0..array.len() {
+            if array.is_null(row) {
+                out.append_null();
+                continue;
+            }
+            bytes.clear();
+            encoder.encode(row, &mut bytes);
+            out.append_value(&bytes);
+        }
+        Ok(ColumnarValue::Array(Arc::new(out.finish())))
+    }
+}
+
+/// Canonical jsonb text with every number in its shortest form: 1.50 as 1.5, 1.0 as 1.
+pub(crate) fn plain_numbers(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    let (mut in_string, mut escaped) = (false, false);
+    while let Some(c) = rest.chars().next() {
+        if !in_string && (c == '-' || c.is_ascii_digit()) {
+            let end = rest.find(|c: char| !matches!(c, '-' | '+' | '.' | '0'..='9')).unwrap_or(rest.len());
+            let number = &rest[..end];
+            out.push_str(match number.contains('.') {
+                true => number.trim_end_matches('0').trim_end_matches('.'),
+                false => number,
+            });
+            rest = &rest[end..];
+            continue;
+        }
+        match c {
+            '"' if !escaped => in_string = !in_string,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+        out.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
+fn type_of(expr: &Expr, schema: &DFSchema) -> Result<SqlType, SqlError> {
+    let ty = expr.get_type(schema).map_err(from_planner)?;
+    column_type(&ty, "key")
+}
+
+/// An aggregate whose groups are those of SQL equality; the first value of a group stands for it.
+pub(crate) fn group(
+    input: Arc<LogicalPlan>,
+    groups: Vec<Expr>,
+    aggregates: Vec<Expr>,
+) -> Result<LogicalPlan, SqlError> {
+    let types = groups.iter().map(|g| type_of(g, input.schema())).collect::<Result<Vec<_>, _>>()?;
+    if !types.iter().any(|t| needs_key(*t)) {
+        let plan = Aggregate::try_new(input, groups, aggregates).map_err(from_planner)?;
+        return Ok(LogicalPlan::Aggregate(plan));
+    }
+    let shape = Aggregate::try_new(Arc::clone(&input), groups.clone(), aggregates.clone()).map_err(from_planner)?;
+    let (mut keys, mut all) = (vec![], aggregates);
+    let plain = all.len();
+    for (i, (expr, ty)) in groups.into_iter().zip(types).enumerate() {
+        let expr = expr.unalias();
+        if needs_key(ty) {
+            let value =
+                AggregateFunction::new_udf(crate::collect::any_value(), vec![expr.clone()], false, None, vec![], None);
+            all.push(Expr::AggregateFunction(value).alias(format!("hw_value_{i}")));
+            keys.push(key_of(expr, ty).alias(format!("hw_key_{i}")));
+        } else {
+            keys.push(expr.alias(format!("hw_key_{i}")));
+        }
+    }
+    let groups = keys.len();
+    let plan = Aggregate::try_new(input, keys, all).map_err(from_planner)?;
+    let columns = plan.schema.columns();
+    let mut values = groups + plain;
+    let mut exprs = vec![];
+    for (i, (qualifier, field)) in shape.schema.iter().enumerate() {
+        let replaced = i < groups && plan.schema.field(i).data_type() != field.data_type();
+        let at = if replaced {
+            values += 1;
+            values - 1
+        } else {
+            i
+        };
+        exprs.push(Expr::Column(columns[at].clone()).alias_qualified(qualifier.cloned(), field.name()));
+    }
+    let plan = Arc::new(LogicalPlan::Aggregate(plan));
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, plan).map_err(from_planner)?))
+}
+
+/// DISTINCT by SQL equality; `None` where bytes will do.
+pub(crate) fn distinct(input: &LogicalPlan) -> Result<Option<LogicalPlan>, SqlError> {
+    let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    for column in &columns {
+        if needs_key(type_of(column, input.schema())?) {
+            return group(Arc::new(input.clone()), columns, vec![]).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_numbers;
+
+    #[test]
+    fn numbers_of_jsonb_lose_their_trailing_zeros_and_strings_do_not() {
+        for (json, plain) in [
+            ("1.0", "1"),
+            ("[1.50, -0.00, 100, 1.0]", "[1.5, -0, 100, 1]"),
+            (r#"{"1.0": "2.0", "a\"1.0": 3.0}"#, r#"{"1.0": "2.0", "a\"1.0": 3}"#),
+            (r#""a\\", 1.0"#, r#""a\\", 1"#),
+            ("null", "null"),
+        ] {
+            assert_eq!(plain_numbers(json), plain);
+        }
+    }
+}
