@@ -406,9 +406,13 @@ fn validate_identifier(name: &str) -> Result<(), SqlError> {
     if name.is_empty() {
         return Err(error(SqlState::SYNTAX, "zero-length delimited identifier".into()));
     }
-    if name.contains('\0') || name.len() > NAME_BYTES_MAX {
-        return Err(error(SqlState::INVALID_NAME, format!("invalid name {name:?}"))
-            .detail(format!("A name has at most {NAME_BYTES_MAX} bytes and no NUL.")));
+    if name.contains('\0') {
+        return Err(error(SqlState::INVALID_NAME, "a name must not contain NUL".into()));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        let begin: String = name.chars().take(40).collect();
+        return Err(error(SqlState::new("42622"), format!("the name \"{begin}...\" is too long"))
+            .detail(format!("It has {} bytes; a name has at most {NAME_BYTES_MAX}.", name.len())));
     }
     Ok(())
 }

@@ -40,6 +40,12 @@ struct Running {
     up_to: Option<Timestamp>,
 }
 
+/// For a relation that has no dataflow: a plain view, a system relation.
+pub(crate) fn not_maintained(name: &str) -> SqlError {
+    SqlError::unsupported(format!("SUBSCRIBE to \"{name}\" is not supported: nothing maintains it"))
+        .hint("Subscribe to a table or to a materialized view over it.")
+}
+
 /// All running subscriptions.
 #[derive(Default)]
 pub(crate) struct Subscriptions {
@@ -92,11 +98,7 @@ impl Core {
             .get(id)
             .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the relation does not exist"))?;
         let Some(flow) = self.flows.get(&id) else {
-            return Err(SqlError::unsupported(format!(
-                "SUBSCRIBE to \"{}\" is not supported: nothing maintains it",
-                object.name
-            ))
-            .hint("Subscribe to a table or to a materialized view over it."));
+            return Err(not_maintained(&object.name));
         };
         if let Some(e) = &flow.failed {
             return Err(e.clone());

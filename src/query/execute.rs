@@ -3,6 +3,7 @@
 use crate::error::to_sql_error;
 use crate::provider::QueryTable;
 use crate::rewrite::bind_tables;
+use crate::stoppable::{StopFlag, make_stoppable, run_apart};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -34,7 +35,7 @@ impl Default for QueryOptions {
 
 /// Runs `plan`, whose scans are named `hw_<oid>` and found in `tables`. The plan is already optimised and its
 /// parameters are bound. Errors inside the stream are DataFusion's; [`to_sql_error`] turns them into ours.
-/// Must be polled inside a tokio runtime.
+/// The rows are computed on threads of their own; dropping the stream ends that.
 pub async fn execute(
     plan: LogicalPlan,
     tables: HashMap<GlobalId, QueryTable>,
@@ -44,7 +45,10 @@ pub async fn execute(
     let state = session(&opts)?;
     let physical =
         DefaultPhysicalPlanner::default().create_physical_plan(&plan, &state).await.map_err(|e| to_sql_error(&e))?;
-    execute_stream(physical, Arc::new(TaskContext::from(&state))).map_err(|e| to_sql_error(&e))
+    let stop = StopFlag::default();
+    let physical = make_stoppable(physical, &stop)?;
+    let rows = execute_stream(physical, Arc::new(TaskContext::from(&state))).map_err(|e| to_sql_error(&e))?;
+    run_apart(rows, stop)
 }
 
 /// A state with the default physical optimizer rules and no functions: those are already in the plan.

@@ -14,6 +14,7 @@ mod provider;
 mod rewrite;
 mod seek;
 mod snapshot;
+mod stoppable;
 
 pub use datafusion::execution::SendableRecordBatchStream;
 pub use error::to_sql_error;

@@ -3,11 +3,12 @@
 use crate::error::{to_sql_error, wrap};
 use crate::provider::{Provider, QueryTable};
 use crate::seek::{Equalities, collect_equalities};
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Expr, LogicalPlan, SubqueryAlias, TableScan};
-use hw_repr::{GlobalId, SqlError};
+use datafusion::logical_expr::{EmptyRelation, Expr, Limit, LogicalPlan, SubqueryAlias, TableScan};
+use hw_repr::{GlobalId, SqlError, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -41,10 +42,37 @@ pub(crate) fn bind_tables(
                 Some(bound) => Ok(Transformed::yes(LogicalPlan::TableScan(bound))),
                 None => Ok(Transformed::no(LogicalPlan::TableScan(scan))),
             },
+            LogicalPlan::Limit(limit) => checked_limit(limit).map_err(wrap),
             other => Ok(Transformed::no(other)),
         }
     };
     plan.transform_down_with_subqueries(bind).map(|t| t.data).map_err(|e| to_sql_error(&e))
+}
+
+/// LIMIT and OFFSET as PostgreSQL has them, now that parameters have values: NULL is none, less than zero an error. No
+/// plan may be made for `LIMIT 0` of sorted rows.
+fn checked_limit(limit: Limit) -> Result<Transformed<LogicalPlan>, SqlError> {
+    let rows = |e: &Option<Box<Expr>>, code: &str, word: &str| match e.as_deref() {
+        None => Ok(None),
+        Some(Expr::Literal(ScalarValue::Int64(n), _)) => match n {
+            Some(n) if *n < 0 => Err(SqlError::new(SqlState::new(code), format!("{word} must not be negative"))),
+            other => Ok(*other),
+        },
+        Some(Expr::Literal(value, _)) if value.is_null() => Ok(None),
+        Some(other) => Err(SqlError::unsupported(format!("{word} {other} is not supported yet"))),
+    };
+    let fetch = rows(&limit.fetch, "2201W", "LIMIT")?;
+    let skip = rows(&limit.skip, "2201X", "OFFSET")?.filter(|n| *n > 0);
+    if fetch == Some(0) {
+        let schema = Arc::clone(limit.input.schema());
+        return Ok(Transformed::yes(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema })));
+    }
+    if fetch.is_none() && skip.is_none() {
+        return Ok(Transformed::yes(Arc::unwrap_or_clone(limit.input)));
+    }
+    let literal = |n: i64| Box::new(Expr::Literal(ScalarValue::Int64(Some(n)), None));
+    let limit = Limit { skip: skip.map(literal), fetch: fetch.map(literal), input: limit.input };
+    Ok(Transformed::yes(LogicalPlan::Limit(limit)))
 }
 
 /// Binds the scan directly below a filter, which may let it seek; `None` where no scan is directly below.

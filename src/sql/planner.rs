@@ -5,7 +5,7 @@ use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
-    ANY_EQUAL, AT, CAST, CELL, LITERAL, NEGATIVE, NOT_DISTINCT, NUMBER, OPERATOR, REG_CAST, prepare_query,
+    ANY_EQUAL, AT, CAST, CELL, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, OPERATOR, REG_CAST, prepare_query,
     split_position,
 };
 use crate::retype::retype_plan;
@@ -39,7 +39,7 @@ pub(crate) struct Env<'a> {
     pub named: RefCell<BTreeSet<GlobalId>>,
     /// Relations that are read in the end.
     pub scanned: RefCell<BTreeSet<GlobalId>>,
-    depth: Cell<usize>,
+    pub depth: Cell<usize>,
     /// For INSERT ... VALUES: names and types of the columns that the values go to.
     pub values_types: RefCell<Vec<(String, SqlType)>>,
     /// The statement's text, where positions in it are wanted; see [`Env::text`].
@@ -48,6 +48,12 @@ pub(crate) struct Env<'a> {
     in_view: Cell<bool>,
     /// Plan only to find where an error stands (see [`crate::prepare`]).
     pub locate: bool,
+    /// Where columns are named first, by their names as written.
+    pub column_positions: RefCell<HashMap<String, usize>>,
+    /// The aliases of relations.
+    pub aliases: RefCell<HashMap<String, String>>,
+    /// Where the condition of a WHERE starts.
+    pub condition_position: Cell<Option<usize>>,
     /// Where relations are named, by their names as written.
     pub relation_positions: RefCell<HashMap<String, usize>>,
     /// Quoted literals that became text because nothing gave them another type.
@@ -76,6 +82,9 @@ impl<'a> Env<'a> {
             statement_text: None,
             in_view: Cell::new(false),
             locate: false,
+            column_positions: RefCell::default(),
+            aliases: RefCell::default(),
+            condition_position: Cell::new(None),
             relation_positions: RefCell::default(),
             settled: RefCell::default(),
             facts: OnceCell::new(),
@@ -118,6 +127,28 @@ impl<'a> Env<'a> {
         let mut error = from_planner(error);
         if let (None, Some(text), Some((line, column))) = (error.position, self.text(), place) {
             error.position = Some(crate::parse::char_position(text, sqlparser::tokenizer::Location { line, column }));
+        }
+        self.complete(error)
+    }
+
+    /// What the names of the statement add to an error.
+    fn complete(&self, mut error: SqlError) -> SqlError {
+        let named = |lead: &str, tail: &str| {
+            let name = error.message.strip_prefix(lead)?.strip_suffix(tail)?;
+            Some(name.trim_matches('"').to_string())
+        };
+        if let Some(table) = named("missing FROM-clause entry for table \"", "\"") {
+            let columns = self.column_positions.borrow();
+            let first = columns.iter().filter(|(n, _)| n.split('.').next() == Some(table.as_str())).map(|(_, p)| *p);
+            error.position = first.min().or(error.position);
+            if let Some(alias) = self.aliases.borrow().get(&table) {
+                error.message = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+                error = error.hint(format!("Perhaps you meant to reference the table alias \"{alias}\"."));
+            }
+        } else if let Some(column) = named("column ", " does not exist").filter(|_| error.position.is_none()) {
+            error.position = self.column_positions.borrow().get(&column).copied();
+        } else if error.message.starts_with("argument of WHERE must be") {
+            error.position = error.position.or(self.condition_position.get());
         }
         error
     }
@@ -218,6 +249,8 @@ pub(crate) struct RelationSource {
     schema: SchemaRef,
     /// The plan of a view.
     pub view: Option<LogicalPlan>,
+    /// The relations that a view's plan scans.
+    pub reads: BTreeSet<GlobalId>,
 }
 
 impl TableSource for RelationSource {
@@ -236,8 +269,13 @@ impl TableSource for RelationSource {
 /// A source for a relation that is read as it is.
 pub(crate) fn relation_source(object: &Object, desc: &RelationDesc) -> RelationSource {
     let schema = desc.schema();
-    RelationSource { id: object.id, name: object.name.clone(), schema, view: None }
+    RelationSource { id: object.id, name: object.name.clone(), schema, view: None, reads: BTreeSet::new() }
 }
+
+/// Calls that DataFusion's planner has a meaning of its own for, or that are refused by it.
+const RESERVED: &[&str] =
+    &["unnest", "grouping", "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead",
+      "first_value", "last_value", "nth_value"];
 
 struct Context<'a, 'b> {
     env: &'b Env<'a>,
@@ -253,7 +291,13 @@ impl ContextProvider for Context<'_, '_> {
         &self.planners
     }
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        function(name)
+        function(name).or_else(|| {
+            let bare = split_position(name).0;
+            let bare = bare.strip_prefix("pg_catalog.").unwrap_or(bare);
+            // An unknown one, too, is typed first: the message names the types of its arguments.
+            let aggregate = aggregate_by_name(bare).is_some() || crate::collect::collect_by_name(bare).is_some();
+            (!aggregate && !RESERVED.contains(&bare)).then(|| lazy(Lazy::Unknown(bare.to_string()), name))
+        })
     }
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         let name = split_position(name).0;
@@ -318,9 +362,6 @@ impl Context<'_, '_> {
                 object.name
             )));
         }
-        if env.depth.get() == 0 {
-            env.named.borrow_mut().insert(object.id);
-        }
         let mut source = relation_source(&object, desc);
         if let ObjectKind::View { query, .. } = &object.kind {
             if env.depth.get() >= VIEW_DEPTH_MAX {
@@ -328,8 +369,11 @@ impl Context<'_, '_> {
             }
             env.depth.set(env.depth.get() + 1);
             let was_in_view = env.in_view.replace(true);
+            // What the view reads counts only where a scan of the view stays in the plan: a CTE may hide its name.
+            let scanned = env.scanned.take();
             let planned = crate::parse::parse_query(query).and_then(|q| plan_query(env, *q));
             env.in_view.set(was_in_view);
+            source.reads = env.scanned.replace(scanned);
             env.depth.set(env.depth.get() - 1);
             source.view = Some(rename(planned?, desc)?);
         }
@@ -374,6 +418,7 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
     let kind = match name {
         NOT_DISTINCT => Lazy::Call(Func::NotDistinct),
         NEGATIVE => Lazy::Call(Func::Neg),
+        NOT => Lazy::Not,
         CELL => Lazy::Cell,
         ANY_EQUAL => Lazy::AnyEqual,
         "coalesce" => Lazy::Coalesce,

@@ -15,7 +15,8 @@ use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TrimWhereField, Value, ValueWithSpan, VisitMut, VisitorMut,
+    SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::HashSet;
@@ -34,6 +35,8 @@ pub(crate) const NUMBER: &str = "hw_number:";
 pub(crate) const OPERATOR: &str = "hw_op:";
 /// A minus sign before anything but an integer literal, as a function.
 pub(crate) const NEGATIVE: &str = "hw_negative";
+/// NOT as a function.
+pub(crate) const NOT: &str = "hw_not";
 /// `IS NOT DISTINCT FROM` as a function.
 pub(crate) const NOT_DISTINCT: &str = "hw_not_distinct";
 /// `value = ANY (array)`
@@ -116,6 +119,9 @@ impl VisitorMut for Preparer<'_, '_> {
 
     // Before the expressions change, so that names come from what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        if let Err(e) = self.note_relations(select) {
+            return ControlFlow::Break(e);
+        }
         names::name_items(select);
         arrays::skip_uncomputed(self.env, &self.ctes, select);
         ControlFlow::Continue(())
@@ -136,6 +142,7 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
         }
+        self.note_column(expr);
         if self.env.locate {
             self.locate(expr);
         }
@@ -163,6 +170,56 @@ impl Preparer<'_, '_> {
         position_in(self.env, location)
     }
 
+    /// Remembers where a column is named first.
+    fn note_column(&self, expr: &Expr) {
+        let parts = match expr {
+            Expr::Identifier(one) => std::slice::from_ref(one),
+            Expr::CompoundIdentifier(parts) => parts.as_slice(),
+            _ => return,
+        };
+        let Some(position) = parts.first().and_then(|i| self.at(i.span.start)) else { return };
+        let name: Vec<String> = parts.iter().map(crate::parse::ast_fold).collect();
+        self.env.column_positions.borrow_mut().entry(name.join(".")).or_insert(position);
+    }
+
+    /// Remembers the aliases of a FROM clause and refuses a name that is given twice.
+    fn note_relations(&self, select: &Select) -> Result<(), SqlError> {
+        let mut seen: HashSet<String> = HashSet::new();
+        let factors = select.from.iter().flat_map(|f| {
+            std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation))
+        });
+        for factor in factors {
+            let (written, alias) = match factor {
+                TableFactor::Table { name, alias, args: None, .. } => {
+                    let parts: Vec<String> =
+                        name.0.iter().filter_map(|p| p.as_ident()).map(crate::parse::ast_fold).collect();
+                    (parts, alias)
+                }
+                TableFactor::Derived { alias, .. } => (vec![], alias),
+                _ => continue,
+            };
+            let name = match (alias, written.last()) {
+                (Some(alias), last) => {
+                    let alias = crate::parse::ast_fold(&alias.name);
+                    if let Some(last) = last {
+                        self.env.aliases.borrow_mut().insert(last.clone(), alias.clone());
+                    }
+                    alias
+                }
+                (None, Some(_)) => written.join("."),
+                (None, None) => continue,
+            };
+            if !seen.insert(name.clone()) {
+                let message = format!("table name \"{name}\" specified more than once");
+                return Err(SqlError::new(SqlState::new("42712"), message));
+            }
+        }
+        if let Some(position) = select.selection.as_ref().and_then(|e| self.at(e.span().start)) {
+            self.env.condition_position.set(Some(position));
+        }
+        Ok(())
+    }
+
     /// Gives operators, calls and quoted literals their positions.
     fn locate(&self, expr: &mut Expr) {
         match expr {
@@ -170,6 +227,18 @@ impl Preparer<'_, '_> {
                 let Some(position) = self.operator_position(left, right, op) else { return };
                 let args = vec![take(left), take(right)];
                 *expr = call(format!("{OPERATOR}{op}{AT}{position}"), args);
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } => {
+                let Some(text) = self.env.text() else { return };
+                let start = operand.span().start;
+                if start.line == 0 || matches!(operand.as_ref(), Expr::Value(_)) {
+                    return;
+                }
+                let before = &text[..crate::parse::byte_offset(text, start)];
+                if let Some(at) = before.rfind('-') {
+                    let position = before[..at].chars().count() + 1;
+                    *expr = call(format!("{NEGATIVE}{AT}{position}"), vec![take(operand)]);
+                }
             }
             Expr::Function(f) => {
                 let Some(ObjectNamePart::Identifier(first)) = f.name.0.first() else { return };
@@ -339,9 +408,10 @@ impl Preparer<'_, '_> {
             Expr::Interval(i) => interval(i)?,
             Expr::Collate { expr, collation } => self.collate(expr, collation)?,
             Expr::IsNotDistinctFrom(a, b) => call(NOT_DISTINCT, vec![take(a), take(b)]),
-            Expr::IsDistinctFrom(a, b) => Expr::UnaryOp {
-                op: sqlparser::ast::UnaryOperator::Not,
-                expr: Box::new(call(NOT_DISTINCT, vec![take(a), take(b)])),
+            Expr::IsDistinctFrom(a, b) => call(NOT, vec![call(NOT_DISTINCT, vec![take(a), take(b)])]),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => match self.at(expr.span().start) {
+                Some(position) if self.env.locate => call(format!("{NOT}{AT}{position}"), vec![take(expr)]),
+                _ => call(NOT, vec![take(expr)]),
             },
             Expr::AtTimeZone { .. } => {
                 return Err(SqlError::unsupported("AT TIME ZONE is not supported yet")

@@ -1,11 +1,21 @@
 //! A relation followed through SUBSCRIBE: its contents at every tick, and a check of what the stream promises.
 
 use crate::Server;
-use crate::rows::{Bag, Refusal, Row};
+use crate::rows::{Bag, Refusal, Row, rows};
 use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryStream};
+
+/// The contents of `name` at an earlier time, as SUBSCRIBE gives them.
+pub async fn contents_at(client: &Client, name: &str, time: u64) -> Result<Bag, Refusal> {
+    let mut out = Bag::new();
+    for row in rows(client, &format!("SUBSCRIBE {name} AS OF {time} UP TO {}", time + 1)).await? {
+        let diff = row.get(1).and_then(|d| d.as_deref()).and_then(|d| d.parse::<i64>().ok()).unwrap_or(0);
+        *out.entry(row[2..].to_vec()).or_default() += diff;
+    }
+    Ok(out)
+}
 
 /// A running `SUBSCRIBE ... WITH (PROGRESS)`.
 pub struct Follower {
@@ -16,8 +26,12 @@ pub struct Follower {
     /// Changes of times that are not complete yet.
     pending: BTreeMap<u64, Bag>,
     upper: u64,
+    /// Time of the first row, or the first time that was complete.
+    first: Option<u64>,
     /// Contents after each tick that changed something, where they are recorded.
     transcript: Option<BTreeMap<u64, Bag>>,
+    /// Every change with its time, where they are recorded.
+    changes: Option<Vec<(u64, Row)>>,
 }
 
 /// How a subscription is ended, or what it does not keep to.
@@ -40,14 +54,8 @@ impl From<tokio_postgres::Error> for FollowError {
 impl Follower {
     /// Follows `name` from now on, snapshot included.
     pub async fn start(server: &Server, name: &str) -> Result<Follower, FollowError> {
-        Follower::start_as_of(server, name, None).await
-    }
-
-    /// Follows `name` from `as_of` on.
-    pub async fn start_as_of(server: &Server, name: &str, as_of: Option<u64>) -> Result<Follower, FollowError> {
         let client = server.connect().await?;
-        let as_of = as_of.map(|t| format!(" AS OF {t}")).unwrap_or_default();
-        let sql = format!("SUBSCRIBE {name} WITH (PROGRESS){as_of}");
+        let sql = format!("SUBSCRIBE {name} WITH (PROGRESS)");
         let stream = Box::pin(client.simple_query_raw(&sql).await?);
         Ok(Follower {
             name: name.to_string(),
@@ -56,13 +64,30 @@ impl Follower {
             contents: Bag::new(),
             pending: BTreeMap::new(),
             upper: 0,
+            first: None,
             transcript: None,
+            changes: None,
         })
     }
 
     /// Keeps the contents after each tick from here on.
     pub fn record(&mut self) {
         self.transcript = Some(BTreeMap::new());
+    }
+
+    /// The time of the snapshot, once it is complete.
+    pub fn first_time(&self) -> Option<u64> {
+        self.first
+    }
+
+    /// Keeps every inserted row with its tick from here on.
+    pub fn record_changes(&mut self) {
+        self.changes = Some(vec![]);
+    }
+
+    /// The rows inserted since [`Follower::record_changes`].
+    pub fn changes(&self) -> &[(u64, Row)] {
+        self.changes.as_deref().unwrap_or_default()
     }
 
     /// What was recorded: contents at each tick that changed something, up to [`Follower::upper`].
@@ -150,9 +175,13 @@ impl Follower {
     }
 
     fn complete(&mut self, upper: u64) -> Result<(), FollowError> {
+        self.first.get_or_insert_with(|| self.pending.keys().next().copied().unwrap_or(upper - 1));
         let later = self.pending.split_off(&upper);
         for (time, changes) in std::mem::replace(&mut self.pending, later) {
             for (row, diff) in changes {
+                if let Some(all) = &mut self.changes {
+                    all.extend((0..diff).map(|_| (time, row.clone())));
+                }
                 let count = self.contents.get(&row).copied().unwrap_or(0) + diff;
                 if count < 0 {
                     return Err(self.broken(&format!("a row is there {count} times at {time}: {row:?}")));

@@ -4,15 +4,17 @@
 //! directories, and is killed when its handle is dropped.
 
 mod follow;
+pub mod history;
 mod kafka;
 pub mod oracle;
 pub mod process;
 mod random;
+pub mod raw;
 pub mod rows;
 mod server;
 mod slt;
 
-pub use follow::{FollowError, Follower};
+pub use follow::{FollowError, Follower, contents_at};
 pub use kafka::KafkaBroker;
 pub use random::{Random, scaled, seed};
 pub use server::{Server, binary};

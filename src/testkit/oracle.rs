@@ -146,7 +146,14 @@ impl<'a> Oracle<'a> {
         let create = format!("CREATE SCHEMA {}", self.schema);
         run(&self.clients[0], &create).await.map_err(|e| self.failed(&create, &e))?;
         for sql in &definitions.setup {
-            run(&self.clients[0], sql).await.map_err(|e| self.failed(sql, &e))?;
+            match run(&self.clients[0], sql).await {
+                Ok(_) => {}
+                Err(e) if definitions.lenient && e.answered() => {
+                    self.summary.refused.push(format!("{e}: {sql}"));
+                    continue;
+                }
+                Err(e) => return Err(self.failed(sql, &e)),
+            }
             if let Some(table) = Table::read(&self.clients[0], sql).await.map_err(|e| self.failed(sql, &e))? {
                 self.tables.push(table);
             }
@@ -155,7 +162,7 @@ impl<'a> Oracle<'a> {
         for view in &definitions.views {
             match run(&self.clients[0], &view.create()).await {
                 Ok(_) => views.push(view.clone()),
-                Err(e) if view.optional && e.answered() && !e.code.starts_with("XX") => {
+                Err(e) if (view.optional || definitions.lenient) && e.answered() && !e.code.starts_with("XX") => {
                     self.summary.refused.push(format!("{e}: {}", view.query));
                 }
                 Err(e) => failed.push(format!("{}: {e}", view.create())),

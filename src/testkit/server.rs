@@ -30,16 +30,24 @@ pub struct Server {
     pub http_addr: SocketAddr,
     child: Child,
     args: Vec<String>,
-    data: tempfile::TempDir,
+    data: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Server {
     /// Starts one on free ports, with these further arguments, and waits until it is ready.
     pub fn start(args: &[&str]) -> Result<Server, HarnessError> {
         let data = tempfile::tempdir().map_err(HarnessError::wrap("temporary directory"))?;
+        let mut server = Server::start_in(data.path(), args)?;
+        server._temporary = Some(data);
+        Ok(server)
+    }
+
+    /// The same on a data directory that stays.
+    pub fn start_in(data: &Path, args: &[&str]) -> Result<Server, HarnessError> {
         let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
-        let (child, pg_addr, http_addr) = spawn(&args, data.path())?;
-        Ok(Server { pg_addr, http_addr, child, args, data })
+        let (child, pg_addr, http_addr) = spawn(&args, data)?;
+        Ok(Server { pg_addr, http_addr, child, args, data: data.to_path_buf(), _temporary: None })
     }
 
     /// Kills it as `kill -9` does.
@@ -50,11 +58,16 @@ impl Server {
 
     /// Starts it again on the same data directory, after [`Server::kill`].
     pub fn restart(&mut self) -> Result<(), HarnessError> {
-        let (child, pg_addr, http_addr) = spawn(&self.args, self.data.path())?;
+        let (child, pg_addr, http_addr) = spawn(&self.args, &self.data)?;
         self.child = child;
         self.pg_addr = pg_addr;
         self.http_addr = http_addr;
         Ok(())
+    }
+
+    /// True while its process runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Its process.
@@ -64,7 +77,7 @@ impl Server {
 
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
-        self.data.path()
+        &self.data
     }
 
     /// A connection; its traffic runs on the current tokio runtime.
