@@ -3,6 +3,7 @@
 //! Every measurement runs in a process of its own, so that CPU time and memory are its alone, and beside the same work
 //! done by a program written for nothing else ([`limits`]): each figure is also a ratio within one run.
 
+mod decode;
 mod feed;
 mod limits;
 mod nexmark;
@@ -25,6 +26,8 @@ struct Line {
 enum What {
     /// Nexmark events, made before the clock starts, into views, one process a query.
     Nexmark(nexmark::Options),
+    /// JSON of 1 KB to columns.
+    Decode(decode::Options),
     /// One measurement of `nexmark`, as a line of JSON.
     #[command(hide = true)]
     NexmarkOne(nexmark::One),
@@ -33,6 +36,7 @@ enum What {
 fn main() -> ExitCode {
     let done = match Line::parse().what {
         What::Nexmark(options) => nexmark::all(&options),
+        What::Decode(options) => decode::all(&options),
         What::NexmarkOne(one) => nexmark::one(&one),
     };
     match done {

@@ -10,7 +10,7 @@ use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::chunk::{ChunkBatcher, ChunkBuilder};
 use hw_repr::{ChunkBody, SqlError, Timestamp, UpdateBatch};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::container::NoopBuilder;
@@ -39,16 +39,16 @@ pub fn arrange<'s>(stream: RowStream<'s>, layout: &Layout, drop_null: &[usize], 
     arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(chunks, Pipeline, name)
 }
 
-/// Changes grouped by time, as columns.
+/// Changes grouped by what `time` makes of their times, as columns.
 pub fn batches_by_time(
     layout: &Layout,
     chunks: &[RowChunk],
-    at_least: Timestamp,
+    time: impl Fn(Timestamp) -> Timestamp,
 ) -> Result<Vec<UpdateBatch>, SqlError> {
     let mut times: BTreeMap<Timestamp, (Vec<&[u8]>, Vec<i64>)> = BTreeMap::new();
     for chunk in chunks {
         for i in chunk.range() {
-            let slot = times.entry(chunk.body.times.get(i).max(at_least)).or_default();
+            let slot = times.entry(time(chunk.body.times.get(i))).or_default();
             slot.0.push(chunk.body.row(i));
             slot.1.push(chunk.body.diffs.get(i));
         }
@@ -127,7 +127,10 @@ pub enum Followed<'a> {
     Upper(Timestamp),
 }
 
-/// The collection behind a served arrangement as of `as_of`: what was before appears at `as_of`.
+/// The collection behind a served arrangement as of `as_of`.
+///
+/// What was before comes in slices, at small times of their own, each closed before the next: so the dataflow that is
+/// filled works in bounded steps and lets others run between them. What it shows below `as_of` means nothing.
 pub fn import<'s>(
     scope: Scope<'s, u64>,
     trace: &mut RowTrace,
@@ -136,11 +139,95 @@ pub fn import<'s>(
     name: &str,
 ) -> (RowStream<'s>, ImportToken) {
     let layout = layout.clone();
-    follow(scope, trace, as_of, name, move |seen| match seen {
-        Followed::Batch(batch) => batches_by_time(&layout, &batch.chunks, as_of)
-            .expect("invariant: an arrangement holds what its layout encoded"),
-        Followed::Upper(_) => vec![],
-    })
+    let mut token = None;
+    let token_ref = &mut token;
+    let stream = source::<_, NoopBuilder<Rows>, _, _>(scope, name, move |capability, info| {
+        let held = Rc::new(RefCell::new(Some(capability)));
+        let activator = scope.activator_for(Rc::clone(&info.address));
+        let queue = trace.new_listener(scope.activator_for(Rc::clone(&info.address)));
+        *token_ref = Some(ImportToken { capability: Rc::clone(&held), activator: scope.activator_for(info.address) });
+        let mut import = Import { layout, as_of, waiting: VecDeque::new() };
+        move |output| {
+            let mut held = held.borrow_mut();
+            import.waiting.extend(queue.1.borrow_mut().drain(..).map(Seen::from));
+            let Some(capability) = held.as_mut() else { return import.waiting.clear() };
+            let mut rows = Rows(import.slice(*capability.time()));
+            if !rows.0.is_empty() {
+                output.session_with_builder(&*capability).give_container(&mut rows);
+                let next = (*capability.time() + 1).min(as_of.max(*capability.time()));
+                capability.downgrade(&next);
+            }
+            match import.passed() {
+                Some(upper) if upper == Timestamp::MAX => *held = None,
+                Some(upper) if upper >= as_of && upper > *capability.time() => capability.downgrade(&upper),
+                _ => {}
+            }
+            if !import.waiting.is_empty() {
+                activator.activate();
+            }
+        }
+    });
+    (stream, token.expect("invariant: the source is built before it is returned"))
+}
+
+/// Rows of an import between two yields.
+const SLICE_ROWS: usize = 16_384;
+
+/// What a listener heard.
+enum Seen {
+    /// A batch, and how many of its chunks are done.
+    Batch(RowBatch, usize),
+    /// No change below this time will follow.
+    Upper(Timestamp),
+}
+
+impl From<TraceReplayInstruction<RowSpine>> for Seen {
+    fn from(instruction: TraceReplayInstruction<RowSpine>) -> Seen {
+        match instruction {
+            TraceReplayInstruction::Batch(batch, _) => Seen::Batch(batch, 0),
+            TraceReplayInstruction::Frontier(f) => Seen::Upper(f.elements().first().copied().unwrap_or(Timestamp::MAX)),
+        }
+    }
+}
+
+/// What an import has still to hand out, in order.
+struct Import {
+    layout: Layout,
+    as_of: Timestamp,
+    waiting: VecDeque<Seen>,
+}
+
+impl Import {
+    /// The next changes: what lies before `as_of` at the time `now`.
+    fn slice(&mut self, now: Timestamp) -> Vec<UpdateBatch> {
+        let mut chunks: Vec<RowChunk> = vec![];
+        let mut rows = 0;
+        while rows < SLICE_ROWS
+            && let Some(Seen::Batch(batch, done)) = self.waiting.front_mut()
+        {
+            match batch.chunks.get(*done) {
+                Some(chunk) => {
+                    rows += chunk.range().len();
+                    chunks.push(chunk.clone());
+                    *done += 1;
+                }
+                None => drop(self.waiting.pop_front()),
+            }
+        }
+        let as_of = self.as_of;
+        let time = |t: Timestamp| if t < as_of { now.min(as_of) } else { t };
+        batches_by_time(&self.layout, &chunks, time).expect("invariant: an arrangement holds what its layout encoded")
+    }
+
+    /// The bound behind which everything was handed out, where it is known by now.
+    fn passed(&mut self) -> Option<Timestamp> {
+        let mut upper = None;
+        while let Some(Seen::Upper(u)) = self.waiting.front() {
+            upper = Some(*u);
+            self.waiting.pop_front();
+        }
+        upper
+    }
 }
 
 /// Rows and bytes of a trace.

@@ -6,10 +6,9 @@ use crate::render::validate;
 use crate::subscribe::{SubscribeSink, Subscription, SubscriptionId};
 use crate::worker::{Command, Link, run};
 use crossbeam_channel::{Sender, unbounded};
-use differential_dataflow::trace::ExertionLogic;
 use hw_repr::{GlobalId, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp, UpdateBatch};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::thread::Thread;
 use timely::WorkerConfig;
@@ -17,8 +16,6 @@ use timely::communication::{Config as Communication, WorkerGuards};
 
 /// Rows above which one batch is sliced over the workers.
 const SLICE_ROWS: usize = 1024;
-/// Updates worth of merging a step while compacting.
-const COMPACT_EFFORT: usize = 1 << 20;
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -64,7 +61,6 @@ pub struct Engine {
     guards: Mutex<Option<WorkerGuards<()>>>,
     flows: Mutex<Flows>,
     waker: Arc<RwLock<Option<Waker>>>,
-    compacting: Arc<AtomicBool>,
     next_subscription: AtomicU64,
 }
 
@@ -80,14 +76,24 @@ impl Drop for AbortOnPanic {
     }
 }
 
+/// Switches this process's transparent huge pages off. Merging arrangements frees and takes buffers of some MiB all the
+/// time, and with pages of 2 MiB the kernel clears whole ones for a part of a buffer: twice the CPU and a fifth more
+/// memory on a join with wide rows (docs/adr/0005-pages.md).
+fn prefer_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(e) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(error = %e, "transparent huge pages stay as they are");
+    }
+}
+
 impl Engine {
     /// Starts the workers.
     pub fn start(config: EngineConfig) -> Result<Engine, SqlError> {
+        prefer_small_pages();
         if !(1..=256).contains(&config.workers) {
             return Err(SqlError::new(SqlState::INVALID_PARAMETER, "the number of workers must be between 1 and 256"));
         }
         let waker: Arc<RwLock<Option<Waker>>> = Arc::default();
-        let compacting = Arc::new(AtomicBool::new(false));
         let (mut senders, mut links) = (vec![], vec![]);
         for _ in 0..config.workers {
             let (to, commands) = unbounded();
@@ -100,15 +106,13 @@ impl Engine {
             });
             senders.push(to);
             let discard_views = config.discard_views;
-            links.push(Mutex::new(Some(Link { commands, wake, compacting: compacting.clone(), discard_views })));
+            links.push(Mutex::new(Some(Link { commands, wake, discard_views })));
         }
         let (up, started) = unbounded();
         let up = Mutex::new(up);
-        let mut worker_config = WorkerConfig::default();
-        worker_config.set::<ExertionLogic>("differential/default_exert_logic".into(), exert_logic(compacting.clone()));
         let communication =
             if config.workers == 1 { Communication::Thread } else { Communication::Process(config.workers) };
-        let guards = timely::execute(timely::Config { communication, worker: worker_config }, move |worker| {
+        let guards = timely::execute(timely::Config { communication, worker: WorkerConfig::default() }, move |worker| {
             let _abort = AbortOnPanic;
             let link = links[worker.index()].lock().ok().and_then(|mut l| l.take());
             let _ = up.lock().map(|up| up.send((worker.index(), std::thread::current())));
@@ -125,7 +129,6 @@ impl Engine {
             guards: Mutex::new(Some(guards)),
             flows: Mutex::default(),
             waker,
-            compacting,
             next_subscription: AtomicU64::new(1),
         })
     }
@@ -240,7 +243,6 @@ impl Engine {
                 return Err(SqlError::internal(format!("a batch for {input} does not have its columns: {schema}")));
             }
         }
-        self.compacting.store(false, Ordering::Relaxed);
         for (worker, batches) in self.deal(&mut flows.next_worker, batches).into_iter().enumerate() {
             if !batches.is_empty() {
                 let _ = self.senders[worker].send(Command::Send(flow, input, batches));
@@ -396,7 +398,7 @@ impl Engine {
         stats.iter().fold((0, 0), |sum, s| (sum.0 + s.rows as usize, sum.1 + s.bytes as usize))
     }
 
-    /// Every arrangement becomes one batch, from the next time it is advanced until the next changes are sent.
+    /// Every arrangement becomes one batch, with the next time that all are advanced to.
     pub fn compact(&self) {
         let flows = self.lock();
         self.broadcast(&flows, Command::Compact);
@@ -426,12 +428,4 @@ impl Drop for Engine {
 
 fn not_there(flow: GlobalId) -> SqlError {
     SqlError::internal(format!("dataflow {flow} is not installed"))
-}
-
-/// While compacting, merges go on without new updates until one batch is left.
-fn exert_logic(compacting: Arc<AtomicBool>) -> ExertionLogic {
-    Arc::new(move |layers| {
-        let batches: usize = layers.iter().map(|l| l.1).sum();
-        (compacting.load(Ordering::Relaxed) && batches > 1).then_some(COMPACT_EFFORT)
-    })
 }

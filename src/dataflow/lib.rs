@@ -17,6 +17,7 @@ mod join;
 mod layout;
 mod reduce;
 mod render;
+mod spine;
 mod slab;
 mod stateless;
 mod subscribe;

@@ -6,7 +6,7 @@ use crate::chunk::RowChunk;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
+use differential_dataflow::trace::chunk::ChunkBatch;
 use hw_repr::{SqlError, SqlType, UpdateBatch};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub type RowStream<'s> = Stream<'s, u64, Rows>;
 /// One batch of an arrangement.
 pub type RowBatch = Rc<ChunkBatch<RowChunk>>;
 /// The trace of an arrangement.
-pub type RowSpine = ChunkSpine<RowChunk>;
+pub use crate::spine::RowSpine;
 /// A handle on it.
 pub type RowTrace = TraceAgent<RowSpine>;
 /// An arrangement within a dataflow.

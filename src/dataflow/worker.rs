@@ -13,7 +13,6 @@ use hw_repr::chunk::PublishedShard;
 use hw_repr::{GlobalId, Timestamp, UpdateBatch};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use timely::container::NoopBuilder;
 use timely::dataflow::ProbeHandle;
@@ -56,8 +55,6 @@ pub struct Link {
     pub commands: Receiver<Command>,
     /// Called when anything shown moved.
     pub wake: Arc<dyn Fn() + Send + Sync>,
-    /// Raised while arrangements are to be merged to the end.
-    pub compacting: Arc<AtomicBool>,
     /// See [`crate::EngineConfig::discard_views`].
     pub discard_views: bool,
 }
@@ -133,7 +130,7 @@ impl State {
             Command::Subscribe(id, flow, subscription) => self.subscribe(worker, id, flow, subscription),
             Command::Unsubscribe(id) => drop(self.subscriptions.remove(&id)),
             Command::Compact => {
-                self.link.compacting.store(true, Ordering::Relaxed);
+                crate::spine::want_compaction();
                 self.again = true;
             }
             Command::Shutdown => {}

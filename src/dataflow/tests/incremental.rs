@@ -17,15 +17,25 @@ fn desc(n: usize) -> RelationDesc {
     RelationDesc::new((0..n).map(|i| Column { name: format!("c{i}"), ty: SqlType::Int8, nullable: true }).collect())
 }
 
-fn get(id: u32) -> FlowPlan {
-    FlowPlan::Get { id: GlobalId(id), name: format!("t{id}"), desc: desc(2), columns: vec![0, 1] }
+/// What a run is made of.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    workers: usize,
+    /// Nothing is retracted, and the plans know.
+    append_only: bool,
+    seed: u64,
+}
+
+fn get(id: u32, append_only: bool) -> FlowPlan {
+    let desc = RelationDesc { append_only, ..desc(2) };
+    FlowPlan::Get { id: GlobalId(id), name: format!("t{id}"), desc, columns: vec![0, 1] }
 }
 
 fn agg(func: AggregateFunc, arg: Option<usize>, distinct: bool) -> Aggregate {
     Aggregate { func, arg, distinct, filter: None, ty: SqlType::Int8 }
 }
 
-fn reduce(group: Vec<usize>) -> FlowPlan {
+fn reduce(group: Vec<usize>, append_only: bool) -> FlowPlan {
     let aggregates = vec![
         agg(AggregateFunc::Count, None, false),
         Aggregate { ty: SqlType::Int8, ..agg(AggregateFunc::Sum, Some(1), false) },
@@ -33,10 +43,11 @@ fn reduce(group: Vec<usize>) -> FlowPlan {
         agg(AggregateFunc::Max, Some(1), false),
         agg(AggregateFunc::Count, Some(1), true),
     ];
-    FlowPlan::Reduce { input: Box::new(get(1)), group, aggregates, names: vec![] }
+    FlowPlan::Reduce { input: Box::new(get(1, append_only)), group, aggregates, names: vec![] }
 }
 
-fn plans() -> Vec<(FlowPlan, usize)> {
+fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
+    let get = |id| get(id, append_only);
     let join = |null_safe| FlowPlan::Join {
         left: Box::new(get(1)),
         right: Box::new(get(2)),
@@ -45,8 +56,8 @@ fn plans() -> Vec<(FlowPlan, usize)> {
     };
     let except = FlowPlan::Union { inputs: vec![get(1), FlowPlan::Negate { input: Box::new(get(2)) }] };
     vec![
-        (reduce(vec![0]), 6),
-        (reduce(vec![]), 5),
+        (reduce(vec![0], append_only), 6),
+        (reduce(vec![], append_only), 5),
         (join(false), 4),
         (join(true), 4),
         (FlowPlan::Distinct { input: Box::new(get(1)) }, 2),
@@ -153,12 +164,13 @@ impl Random {
     }
 }
 
-fn run(workers: usize, seed: u64) {
+fn run(shape: Shape) {
+    let Shape { workers, append_only, seed } = shape;
     let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
     for id in [1, 2] {
         engine.install(spec(id, FlowKind::Table { desc: desc(2), key: vec![1] }, 0)).expect("a table");
     }
-    let plans = plans();
+    let plans = plans(append_only);
     let mut followed = vec![];
     for (i, (plan, arity)) in plans.iter().enumerate() {
         let id = 10 + i as u32;
@@ -178,7 +190,7 @@ fn run(workers: usize, seed: u64) {
                 let value = |n: u64| (n > 0).then_some(n as i64 - 4);
                 let fresh = vec![value(random.below(6)), value(random.below(9))];
                 let old = table.keys().nth(random.below(40) as usize).cloned();
-                let (row, diff) = match old.filter(|_| random.below(2) == 0) {
+                let (row, diff) = match old.filter(|_| random.below(2) == 0 && !append_only) {
                     Some(row) => (row, -1),
                     None => (fresh, 1),
                 };
@@ -201,7 +213,7 @@ fn run(workers: usize, seed: u64) {
             assert_eq!(
                 read(&published, *arity, tick),
                 expected,
-                "plan {i}, tick {tick}, {workers} workers, seed {seed}"
+                "plan {i}, tick {tick}, {shape:?}"
             );
             let (from, contents) = &mut followed[i];
             loop {
@@ -219,7 +231,7 @@ fn run(workers: usize, seed: u64) {
                 }
             }
             contents.retain(|_, d| *d != 0);
-            assert_eq!(*contents, expected, "subscription to plan {i}, tick {tick}, {workers} workers, seed {seed}");
+            assert_eq!(*contents, expected, "subscription to plan {i}, tick {tick}, {shape:?}");
         }
         if tick % 10 == 0 {
             (1..3).for_each(|id| engine.allow_compaction(GlobalId(id), tick));
@@ -239,17 +251,23 @@ fn late_view(engine: &Engine, plan: &FlowPlan, tables: &[Rows; 2]) {
     assert_eq!(read(&published, 6, 39), naive(plan, tables));
 }
 
+fn runs(workers: usize) {
+    for append_only in [false, true] {
+        (1..4).for_each(|seed| run(Shape { workers, append_only, seed: seed * 7919 }));
+    }
+}
+
 #[test]
 fn one_worker() {
-    (1..4).for_each(|seed| run(1, seed * 7919));
+    runs(1);
 }
 
 #[test]
 fn two_workers() {
-    (1..4).for_each(|seed| run(2, seed * 7919));
+    runs(2);
 }
 
 #[test]
 fn four_workers() {
-    (1..4).for_each(|seed| run(4, seed * 7919));
+    runs(4);
 }

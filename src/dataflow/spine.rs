@@ -1,0 +1,154 @@
+//! The trace of every arrangement: differential's spine, which can also be told to become one batch.
+//!
+//! By itself a spine merges what arrives, with the logical frontier of the moment at which a merge begins: what is
+//! retracted later may lie beside what it retracts until enough else has arrived. After [`want_compaction`] every
+//! spine of this worker, when it is scheduled next, rewrites what it holds with the frontiers of now, at once.
+//!
+//! Invariant: a reader sees the same contents before and after, at every time at or after the logical frontier, and
+//! batches that end beyond the physical frontier are never joined.
+
+use crate::chunk::RowChunk;
+use crate::types::RowBatch;
+use differential_dataflow::logging::Logger;
+use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
+use differential_dataflow::trace::{Batch, BatchReader, Description, ExertionLogic, Merger, Trace, TraceReader};
+use std::cell::Cell;
+use std::rc::Rc;
+use timely::PartialOrder;
+use timely::dataflow::operators::generic::OperatorInfo;
+use timely::progress::Antichain;
+use timely::progress::frontier::AntichainRef;
+use timely::scheduling::activate::Activator;
+
+thread_local! {
+    /// How often compaction was asked for on this worker.
+    static WANTED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Every spine of this worker becomes one batch when it is scheduled next.
+pub fn want_compaction() {
+    WANTED.set(WANTED.get() + 1);
+}
+
+/// A spine of row chunks.
+pub struct RowSpine {
+    inner: ChunkSpine<RowChunk>,
+    /// What another inner spine is made from.
+    info: OperatorInfo,
+    logger: Option<Logger>,
+    activator: Option<Activator>,
+    upper: Antichain<u64>,
+    /// The last request that was heard of.
+    heard: u64,
+    /// How often compaction is still tried for it.
+    tries: u8,
+}
+
+/// Readers let go of earlier times only after the tick in which an arrangement compacts: then it does so again.
+const TRIES: u8 = 4;
+
+impl RowSpine {
+    /// Serves a request, as far as the frontiers of now allow.
+    fn serve_request(&mut self) {
+        if self.heard != WANTED.get() {
+            (self.heard, self.tries) = (WANTED.get(), TRIES);
+        }
+        if self.tries > 0 && self.compact() {
+            let since = self.inner.get_logical_compaction().to_owned();
+            let mut settled = true;
+            self.inner.map_batches(|b| {
+                let joined = |c: &RowChunk| c.range().all(|i| !since.less_than(&c.body.times.get(i)));
+                settled &= b.chunks.iter().all(joined);
+            });
+            self.tries = if settled { 0 } else { self.tries - 1 };
+        }
+    }
+
+    /// One batch of all that may be joined. False where a reader still needs a bound between batches.
+    fn compact(&mut self) -> bool {
+        let since = self.inner.get_logical_compaction().to_owned();
+        let physical = self.inner.get_physical_compaction().to_owned();
+        let mut batches: Vec<RowBatch> = vec![];
+        self.inner.map_batches(|b| {
+            if !b.is_empty() {
+                batches.push(b.clone());
+            }
+        });
+        if batches.is_empty() || since.is_empty() {
+            return true;
+        }
+        if batches.iter().any(|b| !PartialOrder::less_equal(b.upper(), &physical)) {
+            return false;
+        }
+        let all_joined = PartialOrder::less_equal(&self.upper, &physical);
+        let split = if all_joined { self.upper.clone() } else { physical.clone() };
+        let mut joined = RowBatch::empty(Antichain::from_elem(0), batches[0].lower().clone());
+        for batch in &batches {
+            joined = merge(&joined, batch, since.borrow());
+        }
+        let description = Description::new(Antichain::from_elem(0), split.clone(), since.clone());
+        let mut inner = ChunkSpine::new(self.info.clone(), self.logger.clone(), self.activator.clone());
+        inner.insert(Rc::new(ChunkBatch::new(joined.chunks.clone(), description)));
+        if split != self.upper {
+            inner.insert(RowBatch::empty(split, self.upper.clone()));
+        }
+        inner.set_logical_compaction(since.borrow());
+        inner.set_physical_compaction(physical.borrow());
+        self.inner = inner;
+        true
+    }
+}
+
+/// Both batches as one, with times advanced to `since`.
+fn merge(first: &RowBatch, second: &RowBatch, since: AntichainRef<'_, u64>) -> RowBatch {
+    let mut merger = first.begin_merge(second, since);
+    let mut fuel = isize::MAX;
+    merger.work(first, second, &mut fuel);
+    merger.done()
+}
+
+impl TraceReader for RowSpine {
+    type Time = u64;
+    type Batch = RowBatch;
+
+    fn batches_through(&mut self, upper: AntichainRef<'_, u64>) -> Option<Vec<RowBatch>> {
+        self.inner.batches_through(upper)
+    }
+    fn set_logical_compaction(&mut self, frontier: AntichainRef<'_, u64>) {
+        self.inner.set_logical_compaction(frontier);
+    }
+    fn get_logical_compaction(&mut self) -> AntichainRef<'_, u64> {
+        self.inner.get_logical_compaction()
+    }
+    fn set_physical_compaction(&mut self, frontier: AntichainRef<'_, u64>) {
+        self.inner.set_physical_compaction(frontier);
+    }
+    fn get_physical_compaction(&mut self) -> AntichainRef<'_, u64> {
+        self.inner.get_physical_compaction()
+    }
+    fn map_batches<F: FnMut(&RowBatch)>(&self, f: F) {
+        self.inner.map_batches(f);
+    }
+}
+
+impl Trace for RowSpine {
+    fn new(info: OperatorInfo, logger: Option<Logger>, activator: Option<Activator>) -> Self {
+        let inner = ChunkSpine::new(info.clone(), logger.clone(), activator.clone());
+        RowSpine { inner, info, logger, activator, upper: Antichain::from_elem(0), heard: WANTED.get(), tries: 0 }
+    }
+    fn exert(&mut self) {
+        self.inner.exert();
+        self.serve_request();
+    }
+    fn set_exert_logic(&mut self, logic: ExertionLogic) {
+        self.inner.set_exert_logic(logic);
+    }
+    fn insert(&mut self, batch: RowBatch) {
+        self.upper.clone_from(batch.upper());
+        self.inner.insert(batch);
+    }
+    fn close(&mut self) {
+        self.upper = Antichain::new();
+        self.inner.close();
+    }
+}
