@@ -66,6 +66,16 @@ pub(crate) struct Undurable {
     pub dropped: Vec<GlobalId>,
 }
 
+/// A request to compact, and how many ticks it still takes from `at` on.
+pub(crate) struct Compacting {
+    at: Timestamp,
+    ticks_left: usize,
+    reply: Reply<()>,
+}
+
+/// Ticks that compaction takes.
+const COMPACT_TICKS: usize = 4;
+
 /// A question about errors of views, as of a time.
 pub(crate) struct WaitingErrors {
     pub at: Timestamp,
@@ -94,6 +104,7 @@ pub(crate) struct Core {
     pub change_acks: Vec<Ack>,
     pub reads: Vec<WaitingRead>,
     pub errors_asked: Vec<WaitingErrors>,
+    pub compacting: Vec<Compacting>,
     /// Times that reads, queries and transactions hold.
     pub holds: Vec<Weak<ReadHold>>,
     /// Per table, the last tick that changed it since the start.
@@ -181,8 +192,7 @@ impl Core {
 
     /// One round: progress of dataflows, hydration, ticks, reads.
     fn turn(&mut self) {
-        let durables = std::mem::take(&mut *self.durables.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        durables.into_iter().for_each(|(time, result)| self.on_durable(time, result));
+        self.note_durables();
         self.observe_progress();
         self.step_hydration();
         self.poll_sources();
@@ -191,6 +201,7 @@ impl Core {
         self.answer_reads();
         self.answer_errors();
         self.compact_histories();
+        self.step_compaction();
         if self.metrics_at.elapsed() > Duration::from_millis(500) {
             self.metrics_at = Instant::now();
             self.metrics.store(Arc::new(self.metrics_text()));
@@ -225,6 +236,12 @@ impl Core {
             Command::Wake => {}
             Command::Shutdown { .. } => {}
         }
+    }
+
+    /// Takes over what the log's thread has to say.
+    pub(crate) fn note_durables(&mut self) {
+        let durables = std::mem::take(&mut *self.durables.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        durables.into_iter().for_each(|(time, result)| self.on_durable(time, result));
     }
 
     /// The log has, or has not, made a tick durable.
@@ -338,9 +355,35 @@ impl Core {
         filling.map(|(f, _)| self.engine.frontier(*f)).min().unwrap_or(Timestamp::MAX)
     }
 
+    /// Closes a tick, so that every history may end there; [`Core::step_compaction`] goes on.
     fn start_compact(&mut self, reply: Reply<()>) {
-        self.engine.compact();
-        let _ = reply.send(Ok(()));
+        match &self.read_only {
+            Some(e) => drop(reply.send(Err(e.clone()))),
+            None => {
+                let at = self.close_tick();
+                self.compacting.push(Compacting { at, ticks_left: COMPACT_TICKS, reply });
+            }
+        }
+    }
+
+    /// Once the first tick has passed, arrangements are told to become one batch each, which they do with the next
+    /// ticks: readers inside dataflows let go of a time only after it.
+    fn step_compaction(&mut self) {
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.compacting).into_iter().partition(|c| c.at <= self.read_ts);
+        self.compacting = rest;
+        for mut one in due {
+            if one.ticks_left == 0 || self.read_only.is_some() {
+                let _ = one.reply.send(Ok(()));
+                continue;
+            }
+            if one.ticks_left == COMPACT_TICKS {
+                self.engine.compact();
+            }
+            one.ticks_left -= 1;
+            one.at = self.close_tick();
+            self.compacting.push(one);
+        }
     }
 
     fn set_password(&mut self, role: String, password: Option<String>, reply: Reply<()>) {

@@ -80,7 +80,10 @@ pub(crate) fn recover(
     let kept = recovered.last_time.saturating_sub(SUBSCRIBE_RESUME_MS);
     let replayed = replay_catalog(&log, &mut catalog, kept)?;
     snapshot.store(catalog.snapshot());
-    catalog_loaded();
+    let first_start = replayed.last == 0;
+    if !(first_start && config.initial_password.is_some()) {
+        catalog_loaded();
+    }
     let engine = Engine::start(EngineConfig { workers: config.workers, discard_views: config.discard_views })?;
     let notify = wake.clone();
     engine.set_waker(Arc::new(move || notify.notify_one()));
@@ -101,6 +104,7 @@ pub(crate) fn recover(
         change_acks: vec![],
         reads: vec![],
         errors_asked: vec![],
+        compacting: vec![],
         holds: vec![],
         changed: BTreeMap::new(),
         recovered_at: (replayed.last > 0).then(Instant::now),
@@ -123,7 +127,7 @@ pub(crate) fn recover(
     core.restore_views(kept)?;
     core.log = Some(LogWriter::start(log)?);
     if let Some(password) = &config.initial_password
-        && replayed.last == 0
+        && first_start
     {
         let verifier = Some(hw_catalog::scram::verifier(password)?);
         let change = CatalogChange::SetRolePassword { role: "headwater".into(), verifier };
@@ -208,9 +212,10 @@ impl Core {
         Ok(())
     }
 
-    /// True when every dataflow that does not wait for an upstream has reached the last durable tick.
+    /// True when the catalog is shown and every dataflow that does not wait for an upstream has reached the last durable tick.
     pub(crate) fn recovered(&self) -> bool {
-        self.flows.values().all(|f| f.live || f.failed.is_some() || self.waits_for_upstream(f.object.id))
+        let shown = self.undurable.is_empty() || self.read_only.is_some();
+        shown && self.flows.values().all(|f| f.live || f.failed.is_some() || self.waits_for_upstream(f.object.id))
     }
 
     fn waits_for_upstream(&self, id: GlobalId) -> bool {

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// Messages of the engine that may wait for this task.
+const ENGINE_QUEUE: usize = 1024;
 /// Events a client may be behind by.
 const CLIENT_QUEUE: usize = 4096;
 /// Bytes of changes a client may be behind by, beyond one event.
@@ -116,7 +118,7 @@ impl Core {
             Some(t) => t,
             None => self.read_ts.max(self.acked),
         };
-        let (sink, incoming) = SubscribeSink::channel(1024);
+        let (sink, incoming) = self.sink();
         let engine = self.engine.subscribe(id, as_of, request.snapshot, sink)?;
         let (out, updates) = mpsc::channel(CLIENT_QUEUE);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
@@ -137,6 +139,22 @@ impl Core {
         self.subscriptions.running.insert(key, running);
         self.subscribed.insert(id);
         Ok(Subscription { id: key, as_of, desc, updates, queued_bytes })
+    }
+
+    /// A bounded way for the engine's changes that wakes this task.
+    fn sink(&self) -> (SubscribeSink, crossbeam_channel::Receiver<SubscribeMsg>) {
+        let (to, incoming) = crossbeam_channel::bounded(ENGINE_QUEUE);
+        let wake = self.wake.clone();
+        let sink = SubscribeSink::new(move |msg| match to.try_send(msg) {
+            Err(crossbeam_channel::TrySendError::Full(msg)) => Err(msg),
+            // A receiver that is gone takes everything.
+            Err(crossbeam_channel::TrySendError::Disconnected(_)) => Ok(()),
+            Ok(()) => {
+                wake.notify_one();
+                Ok(())
+            }
+        });
+        (sink, incoming)
     }
 
     pub(crate) fn end_subscribe(&mut self, id: u64) {

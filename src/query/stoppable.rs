@@ -50,7 +50,10 @@ fn threads() -> Result<&'static Handle, SqlError> {
 }
 
 /// A plan that pauses often enough.
-pub(crate) fn make_stoppable(plan: Arc<dyn ExecutionPlan>, stop: &StopFlag) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+pub(crate) fn make_stoppable(
+    plan: Arc<dyn ExecutionPlan>,
+    stop: &StopFlag,
+) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
     let change = |node: Arc<dyn ExecutionPlan>| {
         if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>()
             && let Some(filter) = join.filter()
@@ -71,7 +74,10 @@ pub(crate) fn make_stoppable(plan: Arc<dyn ExecutionPlan>, stop: &StopFlag) -> R
 }
 
 /// The rows of `rows`, computed by a task that ends when the result is dropped.
-pub(crate) fn run_apart(mut rows: SendableRecordBatchStream, stop: StopFlag) -> Result<SendableRecordBatchStream, SqlError> {
+pub(crate) fn run_apart(
+    mut rows: SendableRecordBatchStream,
+    stop: StopFlag,
+) -> Result<SendableRecordBatchStream, SqlError> {
     let schema = rows.schema();
     let (to, from) = mpsc::channel(BATCHES_AHEAD);
     let task = threads()?.spawn(async move {

@@ -222,7 +222,7 @@ impl<'a> Oracle<'a> {
     /// A time at which all changes so far are complete.
     async fn mark(&mut self) -> Result<u64, HarnessError> {
         self.mark += 1;
-        let value = self.random.next().to_string();
+        let value = self.random.bits().to_string();
         let value = value[..value.len().min(15)].to_string();
         let sql = format!("INSERT INTO {MARKS} VALUES ({value})");
         run(&self.clients[0], &sql).await.map_err(|e| self.failed(&sql, &e))?;

@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +21,7 @@ impl Random {
 
     /// A number below `n`; 0 where `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.next() % n }
+        if n == 0 { 0 } else { self.bits() % n }
     }
 
     /// True `percent` times in a hundred.
@@ -40,7 +40,7 @@ pub fn seed() -> u64 {
     let given = std::env::var("HEADWATER_TEST_SEED").ok().and_then(|s| s.parse().ok());
     given.unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Random::new(now.map_or(1, |d| d.as_nanos() as u64)).next() % 1_000_000_000
+        Random::new(now.map_or(1, |d| d.as_nanos() as u64)).bits() % 1_000_000_000
     })
 }
 
@@ -57,9 +57,9 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_run() {
         let (mut a, mut b) = (Random::new(7), Random::new(7));
-        assert!((0..100).all(|_| a.next() == b.next()));
+        assert!((0..100).all(|_| a.bits() == b.bits()));
         let mut c = Random::new(8);
-        assert!((0..100).any(|_| a.next() != c.next()));
+        assert!((0..100).any(|_| a.bits() != c.bits()));
         assert!((0..1000).all(|_| c.below(3) < 3));
         assert_eq!(c.below(0), 0);
     }

@@ -1,6 +1,6 @@
 //! sqllogictest files over the wire, plain or with the server killed between statements.
 
-use crate::{HarnessError, Server};
+use crate::{HarnessError, Random, Server};
 use async_trait::async_trait;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use std::path::Path;
@@ -12,8 +12,13 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 pub enum Restarts {
     /// Never.
     Never,
-    /// With SIGKILL before every n-th statement.
-    Every(usize),
+    /// With SIGKILL between statements, so many times in a hundred, at moments that follow from the seed.
+    Random {
+        /// The seed.
+        seed: u64,
+        /// How often.
+        percent: u64,
+    },
 }
 
 /// Runs one file against a server of its own.
@@ -21,7 +26,10 @@ pub async fn run_file(path: &Path, restarts: Restarts, args: &[&str]) -> Result<
     let server = Arc::new(Mutex::new(Server::start(args)?));
     let connect = || {
         let server = server.clone();
-        async move { Ok::<_, WireError>(Wire { server, client: None, restarts, statements: 0 }) }
+        let seed = if let Restarts::Random { seed, .. } = restarts { seed } else { 0 };
+        let name = path.file_name().map(|n| n.as_encoded_bytes().to_vec()).unwrap_or_default();
+        let random = Random::new(name.iter().fold(seed, |s, b| s.wrapping_mul(31) + u64::from(*b)));
+        async move { Ok::<_, WireError>(Wire { server, client: None, restarts, random }) }
     };
     let mut runner = Runner::new(connect);
     let done = runner.run_file_async(path).await;
@@ -55,7 +63,7 @@ struct Wire {
     server: Arc<Mutex<Server>>,
     client: Option<Client>,
     restarts: Restarts,
-    statements: usize,
+    random: Random,
 }
 
 impl Wire {
@@ -66,9 +74,9 @@ impl Wire {
     }
 
     async fn client(&mut self) -> Result<&Client, WireError> {
-        let due = matches!(self.restarts, Restarts::Every(n) if self.statements.is_multiple_of(n.max(1)));
-        self.statements += 1;
-        if due {
+        if let Restarts::Random { percent, .. } = self.restarts
+            && self.random.chance(percent)
+        {
             self.client = None;
             self.restart()?;
         }

@@ -58,7 +58,7 @@ async fn garbage_on_the_port_ends_that_connection_only() {
         [&[0, 0, 0, 8, 4, 210, 22, 47][..], b"not a TLS hello nor a startup message"].concat(),
         [&[0, 0, 0, 17, 0, 3, 0, 0][..], b"user\0\xff\xfe\0\0"].concat(),
     ];
-    inputs.extend((0..20).map(|_| (0..1 + random.below(300)).map(|_| random.next() as u8).collect()));
+    inputs.extend((0..20).map(|_| (0..1 + random.below(300)).map(|_| random.bits() as u8).collect()));
     for input in inputs {
         let mut raw = RawClient::connect(server.pg_addr).expect("connect");
         // The server may close before everything was sent.

@@ -152,7 +152,7 @@ impl Crash {
         let mut writers: Vec<JoinHandle<Journal>> = vec![];
         for me in 0..WRITERS {
             let client = self.server.connect().await.expect("connect");
-            let random = Random::new(self.random.next());
+            let random = Random::new(self.random.bits());
             writers.push(tokio::spawn(write(client, me, self.journals[me as usize].clone(), random)));
         }
         let mut followers = vec![];

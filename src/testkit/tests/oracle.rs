@@ -82,7 +82,7 @@ async fn definitions_of_the_sql_tests() {
         let mut server = Server::start(&["--workers", workers]).expect("the server starts");
         let schema = format!("of_{name}");
         let run = async {
-            let mut oracle = Oracle::start(&mut server, &schema, &definitions, random.next()).await?;
+            let mut oracle = Oracle::start(&mut server, &schema, &definitions, random.bits()).await?;
             oracle.rounds(scaled(6)).await?;
             oracle.finish().await
         };

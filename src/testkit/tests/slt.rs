@@ -1,6 +1,6 @@
 //! Every file of `sql-tests/` against a real server: as it is, and with the server killed again and again.
 
-use hw_testkit::{Restarts, binary, run_file};
+use hw_testkit::{Restarts, binary, run_file, seed};
 use std::path::{Path, PathBuf};
 
 fn files(dir: &Path, out: &mut Vec<PathBuf>) {
@@ -26,7 +26,13 @@ async fn run_all(restarts: Restarts, args: &[&str]) {
             failed.push(e.to_string());
         }
     }
-    assert!(failed.is_empty(), "{} of {} files failed:\n{}", failed.len(), all.len(), failed.join("\n\n"));
+    assert!(
+        failed.is_empty(),
+        "{restarts:?}: {} of {} files failed:\n{}",
+        failed.len(),
+        all.len(),
+        failed.join("\n\n")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,6 +46,8 @@ async fn with_two_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_before_every_third_statement() {
-    run_all(Restarts::Every(3), &["--workers", "1"]).await;
+async fn killed_between_statements_at_random() {
+    let seed = seed();
+    println!("seed={seed}");
+    run_all(Restarts::Random { seed, percent: 30 }, &["--workers", "1"]).await;
 }

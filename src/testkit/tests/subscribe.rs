@@ -79,6 +79,12 @@ async fn snapshot_changes_and_bounds() {
     assert!(shown(&client, &format!("SUBSCRIBE t AS OF {t3} UP TO {t3}")).await.is_empty());
     assert!(shown(&client, &format!("SUBSCRIBE t AS OF {t3} UP TO {t1}")).await.is_empty());
     assert!(begun.elapsed() < Duration::from_secs(5));
+    // The snapshot comes at once, not with the next tick.
+    let begun = Instant::now();
+    for _ in 0..20 {
+        shown(&client, &format!("SUBSCRIBE t AS OF {t3} UP TO {}", t3 + 1)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "20 snapshots took {:?}", begun.elapsed());
     // A bound in the future is reached although nothing changes.
     let soon = t3 + 3000 + begun.elapsed().as_millis() as u64;
     let got = shown(&client, &format!("SUBSCRIBE t WITH (SNAPSHOT false) AS OF {t3} UP TO {soon}")).await;
