@@ -195,13 +195,16 @@ fn missing(func: Func, args: &[Option<SqlType>]) -> SqlError {
         "operator" => format!("operator does not exist: {call}"),
         _ => format!("function {call} does not exist"),
     };
-    let what = if kind == "operator" {
-        "operator matches the given name and argument types"
-    } else {
-        "function matches the given name and argument types"
+    let hint = match (kind, args.len()) {
+        ("operator", 1) => {
+            "No operator matches the given name and argument type. You might need to add an explicit type cast."
+        }
+        ("operator", _) => {
+            "No operator matches the given name and argument types. You might need to add explicit type casts."
+        }
+        _ => "No function matches the given name and argument types. You might need to add explicit type casts.",
     };
-    SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
-        .hint(format!("No {what}. You might need to add explicit type casts."))
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, message).hint(hint)
 }
 
 fn ambiguous(func: Func, args: &[Option<SqlType>]) -> SqlError {

@@ -291,6 +291,34 @@ impl Accumulator for First {
     }
 }
 
+/// The value itself, which may be NULL even where the column it comes from is not: a subquery may have no row.
+pub(crate) fn nullable(ty: SqlType) -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(Nullable { ty, signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Nullable {
+    ty: SqlType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Nullable {
+    fn name(&self) -> &str {
+        "nullable"
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.ty.arrow())
+    }
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let value = args.args.into_iter().next();
+        value.ok_or_else(|| crate::error::external(SqlError::internal("nullable takes an argument")))
+    }
+}
+
 /// `(rows, value)`: the value, or `21000` where there are several rows.
 pub(crate) fn single_row(ty: SqlType) -> Arc<ScalarUDF> {
     let signature = Signature::any(2, Volatility::Volatile);

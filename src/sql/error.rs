@@ -49,7 +49,13 @@ pub(crate) fn from_planner(error: DataFusionError) -> SqlError {
 
 fn from_schema(error: &SchemaError) -> SqlError {
     match error {
-        SchemaError::FieldNotFound { field, .. } => {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            if let Some(r) = &field.relation
+                && !valid_fields.iter().any(|f| f.relation.as_ref().is_some_and(|v| v.table() == r.table()))
+            {
+                let message = format!("missing FROM-clause entry for table \"{}\"", r.table());
+                return SqlError::new(SqlState::UNDEFINED_TABLE, message);
+            }
             let name = crate::prepare::shown_name(&field.name);
             let name = match &field.relation {
                 Some(r) => format!("{}.{name}", r.table()),
@@ -87,7 +93,11 @@ fn by_message(message: &str) -> SqlError {
         );
     }
     if text.contains("non-boolean predicate") {
-        return SqlError::new(SqlState::DATATYPE_MISMATCH, "argument of WHERE must be type boolean");
+        let message = format!("argument of WHERE must be type boolean, not type {}", predicate_type(text));
+        return SqlError::new(SqlState::DATATYPE_MISMATCH, message);
+    }
+    if let Some(e) = misplaced(text) {
+        return e;
     }
     if text.contains("have the same name") || text.contains("duplicate") {
         return SqlError::new(SqlState::AMBIGUOUS_COLUMN, lower_first(text));
@@ -101,10 +111,62 @@ fn by_message(message: &str) -> SqlError {
     SqlError::new(SqlState::SYNTAX, lower_first(text))
 }
 
+/// The type in `... non-boolean predicate 'p' returning Int64`, as PostgreSQL names it.
+fn predicate_type(text: &str) -> String {
+    let parts = text.split_once("predicate '").and_then(|(_, r)| r.rsplit_once("' returning "));
+    let (predicate, ty) = parts.unwrap_or(("", ""));
+    let literal = predicate.starts_with("Int64(");
+    match ty.split('(').next().unwrap_or_default().trim() {
+        "Int16" => "smallint",
+        "Int32" => "integer",
+        "Int64" if literal => "integer",
+        "Int64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Decimal128" | "LargeBinary" => "numeric",
+        "Binary" => "bytea",
+        "Date32" => "date",
+        "Time64" => "time without time zone",
+        "Timestamp" if ty.contains("+00") => "timestamp with time zone",
+        "Timestamp" => "timestamp without time zone",
+        "Interval" => "interval",
+        "FixedSizeBinary" => "uuid",
+        "LargeUtf8" => "jsonb",
+        _ => "text",
+    }
+    .to_string()
+}
+
+/// Aggregates, positions and subqueries where they may not stand.
+fn misplaced(text: &str) -> Option<SqlError> {
+    let lower = text.to_ascii_lowercase();
+    let after = |lead: &str| {
+        let rest = lower.split_once(lead)?.1;
+        Some(rest.chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect::<String>())
+    };
+    let error = |code: &str, message: String| Some(SqlError::new(SqlState::new(code), message));
+    if lower.contains("aggregate function calls cannot be nested") {
+        return error("42803", "aggregate function calls cannot be nested".into());
+    }
+    if lower.contains("aggregate functions are not allowed in the where clause") {
+        return error("42803", "aggregate functions are not allowed in WHERE".into());
+    }
+    if lower.contains("should only return one column") {
+        return error("42601", "subquery must return only one column".into());
+    }
+    if let Some(n) = after("order by column out of bounds, specified: ") {
+        return error("42P10", format!("ORDER BY position {n} is not in select list"));
+    }
+    if let Some(n) = after("cannot find column with position ") {
+        return error("42P10", format!("GROUP BY position {n} is not in select list"));
+    }
+    None
+}
+
 /// `42883`
 pub(crate) fn undefined_function(name: &str) -> SqlError {
     SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
-        .hint("No function matches the given name. You might need to check its spelling.")
+        .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }
 
 fn lower_first(text: &str) -> String {

@@ -45,6 +45,10 @@ pub(crate) enum Lazy {
     AnyEqual,
     /// A function of the catalog.
     System(SystemFunction),
+    /// NOT
+    Not,
+    /// No function has this name.
+    Unknown(String),
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -115,7 +119,8 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::Session(_) | Lazy::Setting | Lazy::Text(_) => Some(SqlType::Text),
         Lazy::Cell => types.first().copied().flatten().filter(|t| *t == SqlType::Bool),
         Lazy::RegCast(_) => Some(SqlType::Int8),
-        Lazy::AnyEqual => Some(SqlType::Bool),
+        Lazy::AnyEqual | Lazy::Not => Some(SqlType::Bool),
+        Lazy::Unknown(_) => None,
         Lazy::System(f) => Some(f.result),
     }
 }
@@ -125,6 +130,24 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
 pub(crate) struct OperatorPlanner;
 
 impl ExprPlanner for OperatorPlanner {
+    /// `a.b` where `a` is a column too: there are no composite types, so `a` is a relation of an enclosing query.
+    fn plan_compound_identifier<'a>(
+        &self,
+        field: &arrow::datatypes::Field,
+        qualifier: Option<&datafusion_common::TableReference>,
+        nested_names: &'a [String],
+    ) -> DfResult<PlannerResult<Vec<Expr>>> {
+        let _ = qualifier;
+        match nested_names {
+            [column] => {
+                let guess = Arc::new(arrow::datatypes::Field::new(column, DataType::Utf8, true));
+                let column = datafusion_common::Column::new(Some(field.name().as_str()), column);
+                Ok(PlannerResult::Planned(Expr::OuterReferenceColumn(guess, column)))
+            }
+            _ => Ok(PlannerResult::Original(vec![])),
+        }
+    }
+
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,

@@ -99,7 +99,11 @@ pub fn plan(
     session: &SessionContextInfo,
     params: &ParamTypes,
 ) -> Result<Planned, SqlError> {
-    let plan = |locate| statement::plan_statement(&stmt.text, &stmt.ast, catalog, session, params, locate);
+    let plan = |locate| {
+        parse::depth::with_stack(&stmt.text, || {
+            statement::plan_statement(&stmt.text, &stmt.ast, catalog, session, params, locate)
+        })
+    };
     plan(false).map_err(|mut e| {
         // Once more, with positions in the tree, only to learn where the same error stands.
         if e.position.is_none()

@@ -4,6 +4,7 @@
 
 pub mod ast;
 mod cursor;
+pub(crate) mod depth;
 pub(crate) mod own;
 
 use ast::Ast;
@@ -49,18 +50,38 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlError> {
 
 /// Parses one statement; positions count from its start.
 pub(crate) fn parse_one(text: &str) -> Result<Ast, SqlError> {
-    let mut cursor = Cursor::new(text, tokenize(text)?, &DIALECT);
-    let ast = own::parse_statement(&mut cursor)?;
-    cursor.expect_end()?;
-    Ok(ast)
+    let tokens = tokenize(text)?;
+    depth::check(&tokens)?;
+    depth::with_stack(text, || {
+        let mut cursor = Cursor::new(text, tokens, &DIALECT);
+        let mut ast = own::parse_statement(&mut cursor)?;
+        cursor.expect_end()?;
+        balance(&mut ast);
+        Ok(ast)
+    })
 }
 
 /// Parses the text of a stored query.
 pub(crate) fn parse_query(text: &str) -> Result<Box<sqlparser::ast::Query>, SqlError> {
-    let mut cursor = Cursor::new(text, tokenize(text)?, &DIALECT);
-    let query = cursor.native(|p| p.parse_query())?;
-    cursor.expect_end()?;
-    Ok(query)
+    let tokens = tokenize(text)?;
+    depth::check(&tokens)?;
+    depth::with_stack(text, || {
+        let mut cursor = Cursor::new(text, tokens, &DIALECT);
+        let mut query = cursor.native(|p| p.parse_query())?;
+        cursor.expect_end()?;
+        depth::balance_query(&mut query);
+        Ok(query)
+    })
+}
+
+/// Makes the chains of AND and OR in a statement balanced.
+fn balance(ast: &mut Ast) {
+    match ast {
+        Ast::Sql(s) => depth::balance(s),
+        Ast::CreateView { query, .. } => depth::balance_query(query),
+        Ast::Explain { inner, .. } => balance(inner),
+        _ => {}
+    }
 }
 
 fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
@@ -71,7 +92,11 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
             m if m.contains("multi-line comment") => "unterminated /* comment".to_string(),
             m => format!("syntax error: {}", m.to_lowercase()),
         };
-        SqlError::new(SqlState::SYNTAX, message).at(char_position(text, location))
+        let near = match message.starts_with("unterminated") {
+            true => format!("{message} at or near \"{}\"", &text[byte_offset(text, location)..]),
+            false => message,
+        };
+        SqlError::new(SqlState::SYNTAX, near).at(char_position(text, location))
     })
 }
 

@@ -273,9 +273,21 @@ pub(crate) fn relation_source(object: &Object, desc: &RelationDesc) -> RelationS
 }
 
 /// Calls that DataFusion's planner has a meaning of its own for, or that are refused by it.
-const RESERVED: &[&str] =
-    &["unnest", "grouping", "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead",
-      "first_value", "last_value", "nth_value"];
+const RESERVED: &[&str] = &[
+    "unnest",
+    "grouping",
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
 
 struct Context<'a, 'b> {
     env: &'b Env<'a>,

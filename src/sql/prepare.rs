@@ -8,6 +8,7 @@
 
 mod arrays;
 mod names;
+mod rows;
 
 use crate::planner::Env;
 use crate::types::{reg_type, sql_type};
@@ -142,6 +143,7 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
         }
+        rows::rewrite_rows(expr);
         self.note_column(expr);
         if self.env.locate {
             self.locate(expr);
@@ -185,9 +187,8 @@ impl Preparer<'_, '_> {
     /// Remembers the aliases of a FROM clause and refuses a name that is given twice.
     fn note_relations(&self, select: &Select) -> Result<(), SqlError> {
         let mut seen: HashSet<String> = HashSet::new();
-        let factors = select.from.iter().flat_map(|f| {
-            std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation))
-        });
+        let factors =
+            select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
         for factor in factors {
             let (written, alias) = match factor {
                 TableFactor::Table { name, alias, args: None, .. } => {

@@ -88,8 +88,14 @@ fn table_scan(env: &Env, scan: TableScan) -> Result<LogicalPlan, SqlError> {
         .source
         .downcast_ref::<RelationSource>()
         .ok_or_else(|| SqlError::internal(format!("a scan of {} that is not ours", scan.table_name)))?;
+    if env.depth.get() == 0 {
+        env.named.borrow_mut().insert(source.id);
+    }
     let inner = match &source.view {
-        Some(plan) => plan.clone(),
+        Some(plan) => {
+            env.scanned.borrow_mut().extend(&source.reads);
+            plan.clone()
+        }
         None => {
             env.scanned.borrow_mut().insert(source.id);
             let name = TableReference::bare(scan_name(source.id));

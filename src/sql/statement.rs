@@ -78,7 +78,8 @@ impl<'a> Planning<'a> {
             Ast::Commit => plain(Statement::Commit),
             Ast::Rollback => plain(Statement::Rollback),
             Ast::Prepare { name, types, sql } => {
-                let types = types.iter().map(crate::types::sql_type).collect::<Result<_, _>>()?;
+                let types: Vec<SqlType> = types.iter().map(crate::types::sql_type).collect::<Result<_, _>>()?;
+                let types = self.check_prepared(&types, sql)?;
                 plain(Statement::Prepare { name: name.clone(), types, sql: sql.clone() })
             }
             Ast::Execute { name, args } => self.execute(name, args),
@@ -141,6 +142,19 @@ impl<'a> Planning<'a> {
         env.statement_text = Some(self.text);
         env.locate = self.locate;
         env
+    }
+
+    /// Plans the statement of a PREPARE, to find its errors and the types of all its parameters.
+    fn check_prepared(&self, types: &[SqlType], sql: &str) -> Result<Vec<SqlType>, SqlError> {
+        let parsed = crate::parse(sql)?;
+        let [inner] = parsed.as_slice() else { return Err(SqlError::internal("a prepared statement of several")) };
+        let declared = ParamTypes(types.iter().map(|t| Some(*t)).collect());
+        let before = self.text.chars().count().saturating_sub(sql.chars().count());
+        let planned = crate::plan(inner, self.catalog, self.session, &declared).map_err(|mut e| {
+            e.position = e.position.map(|p| p + before);
+            e
+        })?;
+        Ok(planned.param_types)
     }
 
     /// EXECUTE: the named statement, planned with the arguments in the place of its parameters.
@@ -263,7 +277,7 @@ impl<'a> Planning<'a> {
                     }
                     ids.push(object.id);
                 }
-                Ok(object) => return Err(wrong_kind(&object.name, kind).at(name.position)),
+                Ok(object) => return Err(wrong_drop(&object, kind).at(name.position)),
                 Err(_) if if_exists => skipped.push(name.name.clone()),
                 Err(_) => {
                     let code = match kind {
@@ -286,6 +300,18 @@ fn is_system_schema(schema: &str) -> bool {
 fn wrong_kind(name: &str, kind: DropKind) -> SqlError {
     let article = if kind == DropKind::Index { "an" } else { "a" };
     SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not {article} {}", kind.noun()))
+}
+
+/// As [`wrong_kind`], with the statement that drops what the object is.
+fn wrong_drop(object: &Object, kind: DropKind) -> SqlError {
+    let e = wrong_kind(&object.name, kind);
+    match kind_of(&object.kind) {
+        Some(is) => {
+            let article = if is == DropKind::Index { "an" } else { "a" };
+            e.hint(format!("Use {} to remove {article} {}.", is.tag(), is.noun()))
+        }
+        None => e,
+    }
 }
 
 fn kind_of(kind: &ObjectKind) -> Option<DropKind> {

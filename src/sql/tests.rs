@@ -351,3 +351,83 @@ fn materialized_view_text_is_qualified_and_described() {
     assert!(query.contains("\"public\".\"t\""), "{query}");
     assert_eq!(depends_on, [GlobalId(20000)]);
 }
+
+#[test]
+fn errors_say_where_they_stand() {
+    for (sql, code, message, position) in [
+        ("SELECT nosuch FROM t", "42703", "column \"nosuch\" does not exist", 8),
+        ("SELECT t.nosuch FROM t", "42703", "column t.nosuch does not exist", 8),
+        ("SELECT x.a FROM t", "42P01", "missing FROM-clause entry for table \"x\"", 8),
+        ("SELECT t.a FROM t AS q", "42P01", "invalid reference to FROM-clause entry for table \"t\"", 8),
+        ("SELECT a FROM nosuch", "42P01", "relation \"nosuch\" does not exist", 15),
+        ("SELECT 1,\n  nosuch(a) FROM t", "42883", "function nosuch(integer) does not exist", 13),
+        ("SELECT lower(a) FROM t", "42883", "function lower(integer) does not exist", 8),
+        ("SELECT a + c FROM t", "42883", "operator does not exist: integer + text", 10),
+        ("SELECT a FROM t WHERE b = 'x'", "22P02", "invalid input syntax for type bigint: \"x\"", 27),
+        ("SELECT int 'x'", "22P02", "invalid input syntax for type integer: \"x\"", 12),
+        ("SELECT 1::nosuch", "42704", "type \"nosuch\" does not exist", 11),
+        ("SELECT a FROM t WHERE c", "42804", "argument of WHERE must be type boolean, not type text", 23),
+        ("SELECT NOT a FROM t", "42804", "argument of NOT must be type boolean, not type integer", 12),
+        ("SELECT a FROM t ORDER BY nosuch", "42703", "column \"nosuch\" does not exist", 26),
+        ("VALUES (1, 2), (3)", "42601", "VALUES lists must all be the same length", 17),
+        ("UPDATE t SET nosuch = 1", "42703", "column \"nosuch\" of relation \"t\" does not exist", 14),
+        ("DELETE FROM t x WHERE t.a = 1", "42P01", "invalid reference to FROM-clause entry for table \"t\"", 23),
+        ("PREPARE p AS SELECT nosuch FROM t", "42703", "column \"nosuch\" does not exist", 21),
+    ] {
+        let e = error(sql);
+        assert_eq!((e.code.as_str(), e.message.as_str(), e.position), (code, message, Some(position)), "{sql}");
+    }
+}
+
+#[test]
+fn grouped_calls_match_whatever_their_positions() {
+    assert_eq!(types("SELECT lower(c) || 'x', count(*) FROM t GROUP BY lower(c)"), [SqlType::Text, SqlType::Int8]);
+}
+
+#[test]
+fn values_take_one_type_a_column() {
+    use SqlType::*;
+    assert_eq!(types("VALUES (1, 'x', 1.5), (2, NULL, 2)"), [Int4, Text, Numeric(None)]);
+    assert_eq!(types("SELECT * FROM (VALUES ('2020-01-01'), (DATE '2021-01-01')) v(d)"), [Date]);
+    assert_eq!(types("SELECT a FROM t UNION SELECT '7'"), [Int4]);
+    assert_eq!(error("VALUES (1), ('x')").code.as_str(), "22P02");
+    assert_eq!(
+        error("INSERT INTO t (a) VALUES (true)").message,
+        "column \"a\" is of type integer but expression is of type boolean"
+    );
+}
+
+#[test]
+fn long_chains_are_planned_and_deep_ones_refused() {
+    let or: Vec<String> = (0..5000).map(|i| format!("a = {i}")).collect();
+    planned(&format!("SELECT a FROM t WHERE {}", or.join(" OR ")));
+    planned(&format!("SELECT a FROM t WHERE a IN ({})", vec!["-1"; 5000].join(", ")));
+    for deep in
+        [vec!["1"; 5000].join(" + "), format!("{}1{}", "(".repeat(5000), ")".repeat(5000)), "- ".repeat(5000) + "1"]
+    {
+        assert_eq!(error(&format!("SELECT {deep}")).code.as_str(), "54001");
+    }
+}
+
+#[test]
+fn a_cte_hides_a_relation_only_in_its_scope() {
+    let text = |sql: &str| match planned(sql).statement {
+        Statement::CreateView { query, .. } => query,
+        other => panic!("{other:?}"),
+    };
+    let inner = text("CREATE VIEW w AS SELECT x.a FROM t x WHERE x.a IN (WITH t AS (SELECT 2 AS a) SELECT a FROM t)");
+    assert!(inner.contains("FROM public.t x") && inner.ends_with("SELECT a FROM t)"), "{inner}");
+    let own = text("CREATE VIEW w AS WITH t AS (SELECT a FROM t) SELECT a FROM t");
+    assert_eq!(own, "WITH t AS (SELECT a FROM public.t) SELECT a FROM t");
+}
+
+#[test]
+fn explain_speaks_sql() {
+    let Statement::Rows { rows, .. } = planned("EXPLAIN SELECT c, count(*) FROM t WHERE b > 1 GROUP BY c").statement
+    else {
+        panic!("EXPLAIN gives rows")
+    };
+    let text: Vec<String> = rows.iter().filter_map(|r| r[0].to_text()).collect();
+    let text = text.join("\n");
+    assert!(text.contains("count(*)") && text.contains("group by t.c") && text.contains("Scan t"), "{text}");
+}

@@ -1,19 +1,24 @@
 //! Gives every expression PostgreSQL's types: a DataFusion expression as `SqlToRel` made it becomes one of ours over
 //! *slots*, the parts that only a plan can compute (columns, aggregates, subqueries, parameters).
 
+mod cast;
+mod catalog;
+mod subquery;
+
 use crate::collect::Collect;
 use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
-use crate::retype::retype_plan;
-use crate::system::{Arg, SystemFunction, system_function};
 use crate::value::from_scalar_value;
+use cast::{assignment_error, float_literal, fold, parse_literal, with_backslashes, without_length};
+pub(crate) use cast::{cast_columns, cast_columns_in, cast_known};
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
-use datafusion_expr::expr::{AggregateFunction, InSubquery, Placeholder, WindowFunction};
-use datafusion_expr::{Expr, LogicalPlan, Operator, Subquery};
+use datafusion_expr::expr::{AggregateFunction, Placeholder, WindowFunction};
+use datafusion_expr::{Expr, Operator};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{Datum, SqlError, SqlState, SqlType};
-use hw_scalar::{CastContext, can_cast, common_type, eval_const, resolve_call_with_unknown};
+use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
 use std::sync::Arc;
+pub(crate) use subquery::is_global_aggregate;
 
 /// A typed expression, or a literal or parameter that has no type yet (`unknown`, carried as text).
 #[derive(Clone, Debug)]
@@ -138,7 +143,8 @@ impl<'a> Typer<'a> {
             Expr::BinaryExpr(b) => match b.op {
                 Operator::And | Operator::Or => {
                     let keep = if b.op == Operator::And { place } else { inner };
-                    let operands = [self.boolean(&b.left, keep)?, self.boolean(&b.right, keep)?];
+                    let what = if b.op == Operator::And { "AND" } else { "OR" };
+                    let operands = [self.boolean_of(what, &b.left, keep)?, self.boolean_of(what, &b.right, keep)?];
                     Ok(Typed::known(connective(b.op == Operator::And, operands)))
                 }
                 op => {
@@ -147,14 +153,20 @@ impl<'a> Typer<'a> {
                 }
             },
             Expr::Like(l) => {
-                if l.escape_char.is_some_and(|c| c != '\\') {
-                    return Err(unsupported("LIKE with another ESCAPE than backslash"));
-                }
                 let func = if l.case_insensitive { Func::ILike } else { Func::Like };
-                let like = self.call(func, &[l.expr.as_ref(), l.pattern.as_ref()], inner)?;
+                let (value, mut pattern) = (self.typed(&l.expr, inner)?, self.typed(&l.pattern, inner)?);
+                if let Some(escape) = l.escape_char.filter(|c| *c != '\\') {
+                    let ScalarExpr::Literal(Datum::Text(text), _) = &mut pattern.expr else {
+                        return Err(unsupported(
+                            "LIKE with a pattern that is no literal and another ESCAPE than backslash",
+                        ));
+                    };
+                    *text = with_backslashes(text, escape)?;
+                }
+                let like = self.call_typed(func, vec![value, pattern])?;
                 Ok(if l.negated { Typed::known(ScalarExpr::Not(Box::new(like.expr))) } else { like })
             }
-            Expr::Not(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean(e, inner)?)))),
+            Expr::Not(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean_of("NOT", e, inner)?)))),
             Expr::IsNull(e) => Ok(Typed::known(self.is_null(e, inner)?)),
             Expr::IsNotNull(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.is_null(e, inner)?)))),
             Expr::IsTrue(e) => self.truth(e, true, false, inner),
@@ -215,12 +227,16 @@ impl<'a> Typer<'a> {
 
     /// A boolean operand.
     pub fn boolean(&mut self, expr: &Expr, place: Place) -> Result<ScalarExpr, SqlError> {
+        self.boolean_of("WHERE", expr, place)
+    }
+
+    fn boolean_of(&mut self, what: &str, expr: &Expr, place: Place) -> Result<ScalarExpr, SqlError> {
         let value = self.typed(expr, place)?;
         match value.ty() {
             None | Some(SqlType::Bool) => self.cast(value, SqlType::Bool, CastContext::Implicit),
             Some(ty) => Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
-                format!("argument of a condition must be type boolean, not type {ty}"),
+                format!("argument of {what} must be type boolean, not type {}", without_length(ty)),
             )),
         }
     }
@@ -342,125 +358,13 @@ impl<'a> Typer<'a> {
         values.into_iter().map(|v| self.cast(v, ty, CastContext::Implicit)).collect()
     }
 
-    /// A literal beside a regclass is one too.
-    fn name_literals(&mut self, args: &mut [Typed]) -> Result<(), SqlError> {
-        let reg = args.iter().find_map(|a| match a.kind {
-            Kind::Reg(reg) => Some(reg),
-            _ => None,
-        });
-        let Some(reg) = reg else { return Ok(()) };
-        for arg in args.iter_mut().filter(|a| a.unknown) {
-            *arg = self.reg_cast(reg, arg.clone())?;
-        }
-        Ok(())
-    }
-
-    /// An OID as the name a client sees.
-    fn shown(&mut self, value: Typed) -> Result<Typed, SqlError> {
-        match value.kind {
-            Kind::Reg(reg) => self.system(&format!("hw_out:{}", reg.name()), vec![value]),
-            _ => Ok(value),
-        }
-    }
-
-    /// `value::regclass` and the like.
-    fn reg_cast(&mut self, reg: Reg, value: Typed) -> Result<Typed, SqlError> {
-        match value.ty() {
-            None | Some(SqlType::Text | SqlType::Varchar(_)) => {
-                self.system(&format!("hw_in:{}", reg.name()), vec![value])
-            }
-            _ => {
-                let expr = self.cast(value, SqlType::Int8, CastContext::Implicit)?;
-                Ok(Typed { kind: Kind::Reg(reg), ..Typed::known(expr) })
-            }
-        }
-    }
-
-    /// A call of a catalog function.
-    fn system(&mut self, name: &str, args: Vec<Typed>) -> Result<Typed, SqlError> {
-        let function = system_function(name).ok_or_else(|| SqlError::internal(format!("no function {name}")))?;
-        self.call_system(function, args)
-    }
-
-    fn call_system(&mut self, function: SystemFunction, args: Vec<Typed>) -> Result<Typed, SqlError> {
-        let facts = self.env.facts()?;
-        let most = function.args.len();
-        if args.len() > most || args.len() + function.optional < most {
-            let types: Vec<String> =
-                args.iter().map(|a| a.ty().map_or_else(|| "unknown".into(), |t| t.to_string())).collect();
-            return Err(crate::error::undefined_function(&format!("{}({})", function.name, types.join(", "))));
-        }
-        let (mut exprs, mut types, mut constants) = (vec![], vec![], vec![]);
-        for (arg, wanted) in args.into_iter().zip(function.args) {
-            let value = match wanted {
-                Arg::Of(SqlType::Text) if !arg.unknown => {
-                    let shown = self.shown(arg)?;
-                    cast_known(shown.expr, SqlType::Text, CastContext::Explicit)?
-                }
-                Arg::Of(SqlType::Int4) => self.cast(arg, SqlType::Int4, CastContext::Assignment)?,
-                Arg::Of(ty) => self.cast(arg, *ty, CastContext::Implicit)?,
-                Arg::Relation => self.reg_cast(Reg::Class, arg)?.expr,
-                Arg::Any => self.settle(arg)?,
-            };
-            types.push(value.ty());
-            exprs.push(crate::emit::emit(&value, &self.slots)?);
-            if let ScalarExpr::Literal(d, _) = value {
-                constants.push(d);
-            }
-        }
-        if constants.len() == exprs.len() {
-            let value = ScalarExpr::Literal(function.evaluate(&facts, &constants)?, function.result);
-            return Ok(Typed { kind: function.kind, ..Typed::known(value) });
-        }
-        let udf = crate::system::system_udf(function, types, facts);
-        let call = Expr::ScalarFunction(datafusion_expr::expr::ScalarFunction::new_udf(udf, exprs));
-        Ok(Typed { kind: function.kind, ..self.slot(call, function.result) })
-    }
-
-    /// `value = ANY (array)`: over the printed forms, for types whose equal values print alike.
-    fn any_equal(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
-        if let Some(ty) = args.first().and_then(Typed::ty) {
-            use SqlType as T;
-            if !matches!(ty, T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Text | T::Varchar(_) | T::Uuid | T::Date) {
-                return Err(unsupported(&format!("= ANY (array) on type {ty}")).hint("Write IN (...)."));
-            }
-        }
-        self.system(crate::prepare::ANY_EQUAL, args)
-    }
-
-    fn setting(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
-        let literal = |t: Option<&Typed>| match t.map(|t| &t.expr) {
-            Some(ScalarExpr::Literal(d, _)) => Some(d.clone()),
-            _ => None,
-        };
-        let name = match (literal(args.first()), args.len()) {
-            (Some(Datum::Text(name)), 1 | 2) => name,
-            (Some(Datum::Null), 1 | 2) => return Ok(Typed::known(ScalarExpr::Literal(Datum::Null, SqlType::Text))),
-            (None, 1 | 2) => return Err(unsupported("current_setting of other than a literal")),
-            _ => return Err(crate::error::undefined_function("current_setting()")),
-        };
-        let missing_ok = match literal(args.get(1)) {
-            Some(Datum::Bool(b)) => b,
-            Some(Datum::Text(t)) => matches!(t.as_str(), "t" | "true" | "on"),
-            _ => false,
-        };
-        match self.env.setting(&name)? {
-            Some(value) => Ok(Typed::known(ScalarExpr::Literal(Datum::Text(value), SqlType::Text))),
-            None if missing_ok => Ok(Typed::known(ScalarExpr::Literal(Datum::Null, SqlType::Text))),
-            None => Err(SqlError::new(
-                SqlState::UNDEFINED_OBJECT,
-                format!("unrecognized configuration parameter \"{name}\""),
-            )),
-        }
-    }
-
     fn case(&mut self, c: &datafusion_expr::Case, place: Place) -> Result<Typed, SqlError> {
         let mut conditions = vec![];
         let mut results = vec![];
         for (when, then) in &c.when_then_expr {
             conditions.push(match &c.expr {
                 Some(operand) => self.call(Func::Eq, &[operand.as_ref(), when.as_ref()], place)?.expr,
-                None => self.boolean(when, place)?,
+                None => self.boolean_of("CASE/WHEN", when, place)?,
             });
             results.push(self.typed(then, place)?);
         }
@@ -512,6 +416,9 @@ impl<'a> Typer<'a> {
             }
             Lazy::Cast(to) => {
                 let arg = args.first().ok_or_else(|| SqlError::internal("a cast of nothing"))?;
+                if let Some(float) = float_literal(arg, to)? {
+                    return Ok(float);
+                }
                 let value = self.typed(arg, place)?;
                 Ok(Typed::known(self.cast(value, to, CastContext::Explicit)?))
             }
@@ -534,6 +441,22 @@ impl<'a> Typer<'a> {
             Lazy::Session(name) => {
                 let text = self.env.session_text(name)?;
                 Ok(Typed::known(ScalarExpr::Literal(Datum::Text(text), SqlType::Text)))
+            }
+            Lazy::Not => match args.as_slice() {
+                [one] => {
+                    let inner = if place == Place::Conjunct { Place::Nested } else { place };
+                    Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean_of("NOT", one, inner)?))))
+                }
+                _ => Err(SqlError::internal("NOT takes one operand")),
+            },
+            Lazy::Unknown(name) => {
+                let types = args
+                    .iter()
+                    .map(|a| {
+                        Ok(self.typed(a, place)?.ty().map_or("unknown".to_string(), |t| without_length(t).to_string()))
+                    })
+                    .collect::<Result<Vec<_>, SqlError>>()?;
+                Err(crate::error::undefined_function(&format!("{name}({})", types.join(", "))))
             }
             Lazy::Cell => match args.as_slice() {
                 [one] => self.typed(one, place),
@@ -578,11 +501,11 @@ impl<'a> Typer<'a> {
 
     fn aggregate(&mut self, a: &AggregateFunction) -> Result<Typed, SqlError> {
         let mut a = a.clone();
-        if !a.params.order_by.is_empty() {
-            return Err(unsupported("ORDER BY within an aggregate"));
-        }
         if let Some(collect) = crate::collect::collect_of(&a.func) {
             return self.collect(a, collect);
+        }
+        if !a.params.order_by.is_empty() {
+            return Err(unsupported("ORDER BY within an aggregate"));
         }
         let mut args = vec![];
         let mut ty = None;
@@ -628,6 +551,10 @@ impl<'a> Typer<'a> {
             args.push(crate::emit::emit(&value, &inner.slots)?);
         }
         a.params.args = args;
+        for key in &mut a.params.order_by {
+            let (expr, ty) = self.plan_expr(&key.expr)?;
+            key.expr = if crate::keys::needs_key(ty) { crate::keys::key_of(expr, ty) } else { expr };
+        }
         a.params.filter = match a.params.filter {
             Some(f) => Some(Box::new(self.condition(&f)?)),
             None => None,
@@ -639,195 +566,12 @@ impl<'a> Typer<'a> {
         let _ = w;
         Err(unsupported("a window function").hint("Aggregate in a subquery and join it."))
     }
-
-    fn subquery(&mut self, q: &Subquery) -> Result<Subquery, SqlError> {
-        let mut outer = self.outer.to_vec();
-        outer.push(Arc::new(self.schema.clone()));
-        let plan = retype_plan(self.env, q.subquery.as_ref().clone(), &outer)?;
-        let outer_ref_columns = plan.all_out_ref_exprs();
-        Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: q.spans.clone() })
-    }
-
-    /// EXISTS outside a condition: whether the count of the rows is above zero.
-    fn exists_value(&mut self, e: &datafusion_expr::expr::Exists) -> Result<Typed, SqlError> {
-        let subquery = self.subquery(&e.subquery)?;
-        let counted = crate::decorrelate::count_rows(subquery)?;
-        let count = self.slot(Expr::ScalarSubquery(counted), SqlType::Int8);
-        let zero = Typed::known(ScalarExpr::Literal(Datum::Int8(0), SqlType::Int8));
-        let exists = self.call_typed(if e.negated { Func::Eq } else { Func::Gt }, vec![count, zero])?;
-        Ok(exists)
-    }
-
-    fn in_subquery(&mut self, i: &InSubquery, place: Place) -> Result<Typed, SqlError> {
-        let allowed = place == Place::Conjunct;
-        if !allowed {
-            return Err(unsupported("IN (SELECT ...) other than as a condition of its own in WHERE")
-                .hint("Write it as a conjunct of WHERE, or use a join."));
-        }
-        let subquery = self.subquery(&i.subquery)?;
-        if i.negated && !subquery.outer_ref_columns.is_empty() {
-            return Err(unsupported("a correlated NOT IN").hint("Use NOT EXISTS."));
-        }
-        let field = subquery.subquery.schema().fields().first().cloned();
-        let right_ty = match &field {
-            Some(f) => column_type(f.data_type(), f.name())?,
-            None => return Err(SqlError::new(SqlState::SYNTAX, "subquery has no columns")),
-        };
-        let value = self.typed(&i.expr, Place::Value)?;
-        let (wanted, _) = resolve_call_with_unknown(Func::Eq, &[value.ty(), Some(right_ty)])?;
-        let ty = wanted.first().copied().unwrap_or(right_ty);
-        let left = self.cast(value, ty, CastContext::Implicit)?;
-        let mut left = crate::emit::emit(&left, &self.slots)?;
-        let mut plan = cast_columns(self.env, subquery.subquery.as_ref().clone(), &[ty])?;
-        if crate::keys::needs_key(ty) {
-            if !subquery.outer_ref_columns.is_empty() || self.env.stored {
-                return Err(unsupported(&format!("IN (SELECT ...) on type {ty}")).hint("Use a join."));
-            }
-            left = crate::keys::key_of(left, ty);
-            let columns = plan.schema().columns().into_iter().map(Expr::Column);
-            let keys: Vec<Expr> = columns.map(|c| crate::keys::key_of(c, ty).alias("key")).collect();
-            let keys = datafusion_expr::Projection::try_new(keys, Arc::new(plan));
-            plan = LogicalPlan::Projection(keys.map_err(crate::error::from_planner)?);
-        }
-        let subquery = Subquery { subquery: Arc::new(plan), ..subquery };
-        Ok(self.slot(Expr::InSubquery(InSubquery::new(Box::new(left), subquery, i.negated)), SqlType::Bool))
-    }
-
-    fn scalar_subquery(&mut self, q: &Subquery) -> Result<Typed, SqlError> {
-        let subquery = self.subquery(q)?;
-        let ty = match subquery.subquery.schema().fields().as_ref() {
-            [field] => column_type(field.data_type(), field.name())?,
-            _ => return Err(SqlError::new(SqlState::SYNTAX, "subquery must return only one column")),
-        };
-        Ok(self.slot(Expr::ScalarSubquery(subquery), ty))
-    }
-}
-
-/// PostgreSQL's message for a value that a column does not take.
-pub(crate) fn assignment_error(e: SqlError, name: &str, from: Option<SqlType>, to: SqlType) -> SqlError {
-    match from {
-        Some(from) if e.code == SqlState::DATATYPE_MISMATCH => {
-            let (from, to) = (without_length(from), without_length(to));
-            SqlError { message: format!("column \"{name}\" is of type {to} but expression is of type {from}"), ..e }
-        }
-        _ => e,
-    }
-}
-
-fn without_length(ty: SqlType) -> SqlType {
-    match ty {
-        SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Varchar(_) => SqlType::Varchar(None),
-        other => other,
-    }
 }
 
 /// The error with this position, where it has none yet.
 fn located(mut error: SqlError, position: Option<usize>) -> SqlError {
     error.position = error.position.or(position);
     error
-}
-
-/// True for an aggregate without GROUP BY under projections: always exactly one row.
-pub(crate) fn is_global_aggregate(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Projection(p) => is_global_aggregate(&p.input),
-        LogicalPlan::SubqueryAlias(s) => is_global_aggregate(&s.input),
-        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
-        _ => false,
-    }
-}
-
-/// Casts the columns of a plan to `types`, keeping their names.
-pub(crate) fn cast_columns(env: &Env, plan: LogicalPlan, types: &[SqlType]) -> Result<LogicalPlan, SqlError> {
-    let wanted: Vec<(Option<&str>, SqlType)> = types.iter().map(|t| (None, *t)).collect();
-    cast_columns_in(env, plan, &wanted)
-}
-
-/// As [`cast_columns`]; a column with a name is assigned to the column of that name.
-pub(crate) fn cast_columns_in(
-    env: &Env,
-    plan: LogicalPlan,
-    wanted: &[(Option<&str>, SqlType)],
-) -> Result<LogicalPlan, SqlError> {
-    let schema = Arc::clone(plan.schema());
-    let mut exprs = vec![];
-    let mut changed = false;
-    for ((column, field), (name, to)) in schema.columns().into_iter().zip(schema.fields()).zip(wanted) {
-        let from = column_type(field.data_type(), field.name())?;
-        let position = exprs.len();
-        let column = Expr::Column(column);
-        if from != *to
-            && let Some(literal) = crate::retype::untyped_literal(env, &plan, position)
-        {
-            changed = true;
-            let value = match literal {
-                Datum::Text(s) => parse_literal(&s, *to, false)?,
-                other => ScalarExpr::Literal(other, *to),
-            };
-            exprs.push(crate::emit::emit(&value, &[])?.alias(field.name()));
-            continue;
-        }
-        if from.arrow() == to.arrow() && matches!(to, SqlType::Varchar(None) | SqlType::Text) || from == *to {
-            exprs.push(column);
-            continue;
-        }
-        changed = true;
-        let slots = [column];
-        let cast = match name {
-            Some(name) => cast_known(ScalarExpr::Column(0, from), *to, CastContext::Assignment)
-                .map_err(|e| assignment_error(e, name, Some(from), *to))?,
-            None => cast_known(ScalarExpr::Column(0, from), *to, CastContext::Implicit)?,
-        };
-        exprs.push(crate::emit::emit(&cast, &slots)?.alias_qualified(None::<&str>, field.name()));
-    }
-    if !changed {
-        return Ok(plan);
-    }
-    let projection = datafusion_expr::Projection::try_new(exprs, Arc::new(plan)).map_err(crate::error::from_planner)?;
-    Ok(LogicalPlan::Projection(projection))
-}
-
-/// A cast between known types.
-pub(crate) fn cast_known(expr: ScalarExpr, to: SqlType, context: CastContext) -> Result<ScalarExpr, SqlError> {
-    let from = expr.ty();
-    let bare = |t: SqlType| matches!(t, SqlType::Text | SqlType::Varchar(None));
-    if from == to || matches!(from, SqlType::Text | SqlType::Varchar(_)) && bare(to) {
-        return Ok(expr);
-    }
-    if !can_cast(from, to, context) {
-        let (code, message) = match context {
-            CastContext::Explicit => (SqlState::new("42846"), format!("cannot cast type {from} to {to}")),
-            _ => (SqlState::DATATYPE_MISMATCH, format!("expression is of type {from} but {to} is needed")),
-        };
-        return Err(SqlError::new(code, message).hint("You will need to rewrite or cast the expression."));
-    }
-    let explicit = context == CastContext::Explicit;
-    Ok(fold(ScalarExpr::Cast { expr: Box::new(expr), to, explicit }))
-}
-
-/// A quoted literal as a value of `to`.
-fn parse_literal(text: &str, to: SqlType, explicit: bool) -> Result<ScalarExpr, SqlError> {
-    let base = match to {
-        SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Varchar(_) => SqlType::Text,
-        other => other,
-    };
-    let value = ScalarExpr::Literal(hw_repr::text::parse(base, text)?, base);
-    if base == to || to == SqlType::Varchar(None) {
-        return Ok(value);
-    }
-    let cast = ScalarExpr::Cast { expr: Box::new(value), to, explicit };
-    Ok(ScalarExpr::Literal(eval_const(&cast)?, to))
-}
-
-/// Computes a call of constants; one that fails stays, to fail when (and if) it is evaluated.
-fn fold(expr: ScalarExpr) -> ScalarExpr {
-    let constant = expr.children().iter().all(|c| matches!(c, ScalarExpr::Literal(..)));
-    match constant.then(|| eval_const(&expr)) {
-        Some(Ok(value)) => ScalarExpr::Literal(value, expr.ty()),
-        _ => expr,
-    }
 }
 
 fn connective(and: bool, operands: [ScalarExpr; 2]) -> ScalarExpr {

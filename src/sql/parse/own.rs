@@ -31,12 +31,26 @@ pub(super) fn parse_statement(c: &mut Cursor) -> Result<Ast, SqlError> {
         "PREPARE" => prepare(c),
         "EXECUTE" => execute(c),
         "DEALLOCATE" | "DISCARD" => deallocate(c),
+        "TABLE" => table(c),
         "FLUSH" => {
             c.expect(&["FLUSH"])?;
             Ok(Ast::Flush)
         }
         _ => native(c),
     }
+}
+
+/// `TABLE name` is `SELECT * FROM name`.
+fn table(c: &mut Cursor) -> Result<Ast, SqlError> {
+    c.expect(&["TABLE"])?;
+    let query = format!("SELECT * FROM {}", c.rest());
+    let moved = query.chars().count().saturating_sub(c.text.chars().count());
+    c.skip_to_end();
+    let query = super::parse_query(&query).map_err(|mut e| {
+        e.position = e.position.map(|p| p.saturating_sub(moved).max(1));
+        e
+    })?;
+    Ok(Ast::Sql(Box::new(Sql::Query(query))))
 }
 
 fn native(c: &mut Cursor) -> Result<Ast, SqlError> {

@@ -5,8 +5,9 @@ use super::{Env, call, text};
 use crate::collect::ARRAY_AGG;
 use hw_repr::SqlError;
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinOperator,
-    Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, Visitor,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    GroupByExpr, Ident, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
+    TableWithJoins, Value, ValueWithSpan, Visit, Visitor,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -46,7 +47,8 @@ pub(super) fn rewrite_array(env: &Env, ctes: &HashSet<String>, expr: &mut Expr) 
 /// `SELECT e FROM ... WHERE ...` as a SELECT of the aggregate of e: the condition may then name outer columns.
 fn aggregate_in_place(env: &Env, ctes: &HashSet<String>, query: &Query) -> Option<Box<Query>> {
     let mut query = query.clone();
-    let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
+    let order = query.order_by.take();
+    let plain = query.with.is_none() && query.limit_clause.is_none();
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
     let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(e, _) if e.is_empty());
     if !plain || !ungrouped || select.distinct.is_some() || select.having.is_some() {
@@ -62,7 +64,23 @@ fn aggregate_in_place(env: &Env, ctes: &HashSet<String>, query: &Query) -> Optio
     if finder.aggregates {
         return None;
     }
-    select.projection = vec![SelectItem::UnnamedExpr(call(ARRAY_AGG, vec![item.clone()]))];
+    let mut aggregate = call(ARRAY_AGG, vec![item.clone()]);
+    if let Some(order) = order {
+        let OrderByKind::Expressions(mut keys) = order.kind else { return None };
+        for key in &mut keys {
+            // A position or a name can only mean the one item.
+            let is_position = matches!(&key.expr, Expr::Value(v) if matches!(v.value, Value::Number(..)));
+            if is_position {
+                key.expr = item.clone();
+            }
+        }
+        if let Expr::Function(f) = &mut aggregate
+            && let FunctionArguments::List(list) = &mut f.args
+        {
+            list.clauses.push(FunctionArgumentClause::OrderBy(keys));
+        }
+    }
+    select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
     Some(Box::new(query))
 }
 

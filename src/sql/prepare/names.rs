@@ -17,7 +17,13 @@ pub(super) fn name_items(select: &mut Select) {
             SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), crate::parse::ast_fold(alias)),
             _ => continue,
         };
-        let is_column = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+        let is_column = match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(i)) => {
+                i.quote_style.is_some() || !super::is_session_word(&i.value)
+            }
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(_)) => true,
+            _ => false,
+        };
         let fresh = seen.insert(name.clone());
         if fresh && is_column && (!wildcard || single) {
             continue;
@@ -55,6 +61,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             _ => Some(("case".into(), true)),
         },
         Expr::Extract { .. } => strong("extract"),
+        Expr::Substring { shorthand: true, .. } => strong("substr"),
         Expr::Substring { .. } => strong("substring"),
         Expr::Position { .. } => strong("position"),
         Expr::Overlay { .. } => strong("overlay"),

@@ -313,22 +313,65 @@ impl Planning<'_> {
     /// The text of a query with every relation's name qualified.
     fn qualified_query(&self, env: &Env, query: &sql::Query) -> Result<String, SqlError> {
         let mut query = query.clone();
-        let ctes: BTreeSet<String> =
-            query.with.iter().flat_map(|w| &w.cte_tables).map(|c| crate::parse::ast_fold(&c.alias.name)).collect();
-        let _: ControlFlow<()> = sql::visit_relations_mut(&mut query, |relation| {
-            if let [sql::ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {
-                let folded = crate::parse::ast_fold(ident);
-                if !ctes.contains(&folded)
-                    && let Some(object) = env.resolve(None, &folded)
-                {
-                    let part = |n: &str| sql::ObjectNamePart::Identifier(sql::Ident::with_quote('"', n));
-                    relation.0 = vec![part(&object.schema), part(&object.name)];
-                }
-            }
-            ControlFlow::Continue(())
-        });
+        qualify(env, &mut query, &BTreeSet::new());
         Ok(query.to_string())
     }
+}
+
+/// Qualifies the names of relations; those in `hidden` are CTEs.
+fn qualify(env: &Env, query: &mut sql::Query, hidden: &BTreeSet<String>) {
+    let _ = sql::VisitMut::visit(query, &mut Qualifier { env, scopes: vec![hidden.clone()] });
+}
+
+struct Qualifier<'a, 'b> {
+    env: &'a Env<'b>,
+    /// Names of the CTEs in sight, a level a query.
+    scopes: Vec<BTreeSet<String>>,
+}
+
+impl sql::VisitorMut for Qualifier<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut sql::Query) -> ControlFlow<()> {
+        let mut scope = self.scopes.last().cloned().unwrap_or_default();
+        if let Some(with) = &mut query.with {
+            for cte in &mut with.cte_tables {
+                let name = crate::parse::ast_fold(&cte.alias.name);
+                if with.recursive {
+                    scope.insert(name.clone());
+                }
+                // Before its own name is in sight: `WITH t AS (SELECT ... FROM t)` reads the relation t.
+                qualify(self.env, &mut cte.query, &scope);
+                scope.insert(name);
+            }
+        }
+        self.scopes.push(scope);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut sql::Query) -> ControlFlow<()> {
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut sql::ObjectName) -> ControlFlow<()> {
+        if let [sql::ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {
+            let folded = crate::parse::ast_fold(ident);
+            let hidden = self.scopes.last().is_some_and(|s| s.contains(&folded));
+            if !hidden && let Some(object) = self.env.resolve(None, &folded) {
+                let part = |n: &str| sql::ObjectNamePart::Identifier(written(n));
+                relation.0 = vec![part(&object.schema), part(&object.name)];
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// An identifier as it must be written.
+fn written(name: &str) -> sql::Ident {
+    let keyword = sqlparser::keywords::ALL_KEYWORDS.binary_search(&name.to_ascii_uppercase().as_str()).is_ok();
+    let keyword = keyword && name != "public";
+    if keyword || quote(name) != name { sql::Ident::with_quote('"', name) } else { sql::Ident::new(name) }
 }
 
 fn column_of(expr: &sql::Expr, desc: &RelationDesc) -> Result<usize, SqlError> {

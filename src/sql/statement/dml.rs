@@ -55,7 +55,7 @@ impl Planning<'_> {
             let position = found.ok_or_else(|| self.at_name(undefined_column(&folded, &table.name), column))?;
             if targets.contains(&position) {
                 let message = format!("column \"{folded}\" specified more than once");
-                return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
+                return Err(self.at_name(SqlError::new(SqlState::DUPLICATE_COLUMN, message), column));
             }
             targets.push(position);
         }
@@ -118,6 +118,7 @@ impl Planning<'_> {
         }
         let (table, alias, desc) = self.single_table(&update.table.relation)?;
         let env = self.env(false);
+        env.aliases.borrow_mut().insert(table.name.clone(), alias.clone());
         let mut set: Vec<(usize, ScalarExpr)> = vec![];
         for assignment in &update.assignments {
             let sql::AssignmentTarget::ColumnName(name) = &assignment.target else {
@@ -132,6 +133,11 @@ impl Planning<'_> {
                 return Err(SqlError::new(SqlState::SYNTAX, message));
             }
             let ty = desc.columns[column].ty;
+            if crate::prepare::is_default(&assignment.value) {
+                // No column has a default yet: DEFAULT is NULL.
+                set.push((column, ScalarExpr::Literal(hw_repr::Datum::Null, ty)));
+                continue;
+            }
             set.push((column, plan_expr(&env, &assignment.value, &alias, &desc, Target::Column(&folded, ty))?));
         }
         let filter = self.filter(&env, &update.selection, &alias, &desc)?;
@@ -149,6 +155,7 @@ impl Planning<'_> {
         };
         let (table, alias, desc) = self.single_table(&from.relation)?;
         let env = self.env(false);
+        env.aliases.borrow_mut().insert(table.name.clone(), alias.clone());
         let filter = self.filter(&env, &delete.selection, &alias, &desc)?;
         Self::with_parameters(&env, Statement::Delete { table: table.id, filter })
     }
