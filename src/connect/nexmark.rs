@@ -472,6 +472,9 @@ impl SourceReader for NexmarkReader {
     fn try_take(&self, max_bytes: usize) -> Vec<SourceBatch> {
         self.queue.take(max_bytes)
     }
+    fn buffered(&self) -> usize {
+        self.queue.bytes()
+    }
     fn positions(&self) -> BTreeMap<i32, i64> {
         self.queue.positions()
     }

@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::core::Core;
 use crate::recovery;
 use crate::session::Session;
+use crate::sessions::Sessions;
 use hw_catalog::CatalogSnapshot;
 use hw_repr::{SqlError, SqlState};
 use std::path::PathBuf;
@@ -71,6 +72,9 @@ pub struct CoordinatorHandle {
     statements: Arc<AtomicU64>,
     started: std::time::Instant,
     metrics: Arc<arc_swap::ArcSwap<String>>,
+    pub(crate) sessions: Sessions,
+    /// Name, value and description of what the server was started with.
+    pub(crate) options: Arc<[(&'static str, String, &'static str)]>,
 }
 
 /// Starts recovery and then the coordinator in the background; returns at once. Must be called inside a tokio runtime.
@@ -85,6 +89,7 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
     let snapshot = Arc::new(arc_swap::ArcSwap::from_pointee(CatalogSnapshot::default()));
     let wake = Arc::new(tokio::sync::Notify::new());
     let metrics = Arc::new(arc_swap::ArcSwap::from_pointee(String::new()));
+    let options = options(&config);
     let (weak, shared, notify, figures) = (tx.downgrade(), snapshot.clone(), wake.clone(), metrics.clone());
     tokio::spawn(async move {
         let early = phase_tx.clone();
@@ -98,6 +103,7 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
             Err(e) => return drop(phase_tx.send(Phase::Failed(SqlError::internal(format!("recovery failed: {e}"))))),
         };
         loop {
+            core.note_durables();
             core.observe_progress();
             core.step_hydration();
             if core.recovered() {
@@ -115,7 +121,18 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
         statements: Arc::default(),
         started: std::time::Instant::now(),
         metrics,
+        sessions: Sessions::default(),
+        options,
     })
+}
+
+fn options(config: &CoordinatorConfig) -> Arc<[(&'static str, String, &'static str)]> {
+    let memory = config.memory_limit.map_or_else(|| "none".to_string(), |bytes| bytes.to_string());
+    Arc::new([
+        ("data_dir", config.data_dir.display().to_string(), "Where the data is kept."),
+        ("memory_limit", memory, "Memory limit of the process in bytes."),
+        ("workers", config.workers.to_string(), "Dataflow worker threads."),
+    ])
 }
 
 impl CoordinatorHandle {
@@ -192,7 +209,9 @@ impl CoordinatorHandle {
         let statements = self.statements.load(Ordering::Relaxed);
         format!(
             "# TYPE headwater_uptime_seconds gauge\nheadwater_uptime_seconds {uptime}\n\
-             # TYPE headwater_statements_total counter\nheadwater_statements_total {statements}\n{}",
+             # TYPE headwater_statements_total counter\nheadwater_statements_total {statements}\n\
+             # TYPE headwater_sessions gauge\nheadwater_sessions {}\n{}",
+            self.sessions.count(),
             self.metrics.load()
         )
     }

@@ -205,7 +205,9 @@ impl Core {
             if h.ahead.len() >= STEPS_AHEAD || !h.has_step() {
                 break;
             }
-            self.send_step(id, h)?;
+            if !self.send_step(id, h)? {
+                break;
+            }
         }
         if !h.feeds.iter().all(Feed::is_done) {
             return Ok(Progress::Filling);
@@ -236,12 +238,14 @@ impl Core {
         Ok(())
     }
 
-    /// What waits enters the dataflow.
-    fn send_step(&mut self, id: GlobalId, h: &mut Hydration) -> Result<(), SqlError> {
+    /// What waits enters the dataflow; false where nothing does.
+    fn send_step(&mut self, id: GlobalId, h: &mut Hydration) -> Result<bool, SqlError> {
+        let mut some = false;
         let untimed = if h.stepped { h.step } else { h.target };
         for feed in &mut h.feeds {
             let taken = feed.reader.as_ref().map_or(vec![], |r| r.try_take(STEP_BYTES_MAX));
             for mut batch in taken {
+                some = true;
                 let Some(source) = self.sources.get_mut(&feed.source) else { continue };
                 feed.admit(source, &mut batch)?;
                 let time = feed.timeline.time_of(batch.partition, batch.to).unwrap_or(untimed);
@@ -253,13 +257,16 @@ impl Core {
                 }
             }
         }
+        if !some {
+            return Ok(false);
+        }
         h.step_at = Instant::now();
         h.step_bytes = (h.step_bytes * 2).min(STEP_BYTES_MAX / 2);
         if let Some(to) = h.next_time() {
             h.ahead.push_back(to);
             self.engine.advance(id, to);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Everything up to `to` has been sent: fetch what was admitted since, or join the shared stream.

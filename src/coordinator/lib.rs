@@ -20,6 +20,7 @@ mod ranges;
 mod read;
 mod recovery;
 pub mod session;
+mod sessions;
 mod source;
 mod statement;
 mod subscribe;

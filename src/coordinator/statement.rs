@@ -34,11 +34,14 @@ pub struct Session {
     /// The time that all reads of a transaction block are answered at.
     block: Option<Arc<ReadHold>>,
     keep_identical: bool,
+    entry: crate::sessions::Entry,
 }
 
 impl Session {
     pub(crate) fn new(handle: CoordinatorHandle, user: String, database: String, application: Option<String>) -> Self {
-        let settings = Settings::new(application.unwrap_or_default());
+        let application = application.unwrap_or_default();
+        let entry = handle.sessions.open(&user, &database, &application);
+        let settings = Settings::new(application);
         Session {
             handle,
             user,
@@ -49,6 +52,7 @@ impl Session {
             status: TransactionStatus::Idle,
             block: None,
             keep_identical: false,
+            entry,
         }
     }
 
@@ -98,7 +102,9 @@ impl Session {
     pub async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError> {
         self.handle.ready().await?;
         self.handle.count_statement();
+        self.entry.begin(self.settings.application_name(), &prepared.sql);
         let result = self.run(prepared, params).await;
+        self.entry.end();
         if result.is_err() && self.status == TransactionStatus::Active {
             self.status = TransactionStatus::Failed;
             self.block = None;
@@ -270,6 +276,7 @@ impl Session {
     /// What `pg_backend_pid()` is: the process id of the cancel key.
     pub fn set_backend_pid(&mut self, pid: i32) {
         self.backend_pid = pid;
+        self.entry.set_pid(pid);
     }
 
     /// Settings reported at startup.

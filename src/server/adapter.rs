@@ -78,4 +78,7 @@ impl SessionBackend for CoordinatorSession {
     fn keep_identical(&mut self) {
         self.0.keep_identical();
     }
+    fn set_pid(&mut self, pid: i32) {
+        self.0.set_backend_pid(pid);
+    }
 }

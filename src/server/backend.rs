@@ -69,4 +69,6 @@ pub trait SessionBackend: Send {
     /// From now on a CREATE of an object that exists with the same definition succeeds and changes nothing; with
     /// another definition it stays 42P07 (`headwater run`).
     fn keep_identical(&mut self);
+    /// The process id of the connection's cancel key.
+    fn set_pid(&mut self, _pid: i32) {}
 }

@@ -7,6 +7,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::util::Timeout;
+use rdkafka::{Offset, TopicPartitionList};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -90,7 +91,18 @@ impl KafkaBroker {
 
     /// Creates a topic.
     pub async fn create_topic(&self, name: &str, partitions: i32) -> Result<(), HarnessError> {
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        self.create_topic_with(name, partitions, "cleanup.policy", "delete").await
+    }
+
+    /// Creates a topic with a setting of its own.
+    pub async fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        setting: &str,
+        value: &str,
+    ) -> Result<(), HarnessError> {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set(setting, value);
         let made = self.admin()?.create_topics([&topic], &AdminOptions::new()).await.map_err(harness)?;
         made.into_iter().try_for_each(|r| r.map(|_| ()).map_err(|(t, e)| HarnessError(format!("{t}: {e}"))))
     }
@@ -100,6 +112,34 @@ impl KafkaBroker {
         let wanted = NewPartitions::new(name, partitions);
         let made = self.admin()?.create_partitions([&wanted], &AdminOptions::new()).await.map_err(harness)?;
         made.into_iter().try_for_each(|r| r.map(|_| ()).map_err(|(t, e)| HarnessError(format!("{t}: {e}"))))
+    }
+
+    /// Removes a topic.
+    pub async fn delete_topic(&self, name: &str) -> Result<(), HarnessError> {
+        let gone = self.admin()?.delete_topics(&[name], &AdminOptions::new()).await.map_err(harness)?;
+        gone.into_iter().try_for_each(|r| r.map(|_| ()).map_err(|(t, e)| HarnessError(format!("{t}: {e}"))))
+    }
+
+    /// Removes the messages of a partition before `offset`, as retention does.
+    pub async fn delete_before(&self, topic: &str, partition: i32, offset: i64) -> Result<(), HarnessError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(harness)?;
+        self.admin()?.delete_records(&list, &AdminOptions::new()).await.map_err(harness).map(|_| ())
+    }
+
+    /// Sends one message with a key and a time of its own (ms since 1970).
+    pub async fn produce_one(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: &str,
+        value: &str,
+        time_ms: i64,
+    ) -> Result<(), HarnessError> {
+        let producer: FutureProducer = self.config().create().map_err(harness)?;
+        let record = FutureRecord::to(topic).partition(partition).key(key).payload(value).timestamp(time_ms);
+        let sent = producer.send(record, Timeout::After(Duration::from_secs(30))).await;
+        sent.map(|_| ()).map_err(|(e, _)| harness(e))
     }
 
     /// Sends values to one partition, in order, and waits until the broker has them.

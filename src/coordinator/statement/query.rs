@@ -97,12 +97,22 @@ impl Session {
         let snapshot = self.handle.snapshot.load_full();
         let rows = match hw_catalog::builtin::catalog_rows(&snapshot, &object.schema, &object.name) {
             Some(rows) => rows,
+            None if object.schema == "headwater" && object.name == "sessions" => self.handle.sessions.rows(),
+            None if object.schema == "headwater" && object.name == "settings" => self.settings_rows(),
             None => {
                 let name = object.name.clone();
                 self.handle.request(|reply| Command::System { name, reply }).await?
             }
         };
         Ok(QueryTable::Batches { batches: vec![rows_to_batch(&desc, &rows)?], desc })
+    }
+
+    /// What the server was started with, then the session's settings.
+    fn settings_rows(&self) -> Vec<Vec<Datum>> {
+        let text = |s: &str| Datum::Text(s.to_string());
+        let server = self.handle.options.iter().map(|(n, v, about)| vec![text(n), text(v), text(about)]);
+        let own = self.settings.all(&self.user).into_iter().map(|(n, v)| vec![text(&n), text(&v), Datum::Null]);
+        server.chain(own).collect()
     }
 
     /// A source has no arrangement: its messages are read again, from its start to where it is now.

@@ -106,6 +106,11 @@ impl Settings {
         own.chain([("session_authorization".to_string(), user.to_string())]).collect()
     }
 
+    /// What the client calls itself.
+    pub(crate) fn application_name(&self) -> &str {
+        self.values.get("application_name").map_or("", String::as_str)
+    }
+
     pub(crate) fn show_desc(name: &str) -> RelationDesc {
         RelationDesc::new(vec![Column { name: canonical(name), ty: SqlType::Text, nullable: false }])
     }

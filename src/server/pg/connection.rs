@@ -166,6 +166,7 @@ impl<'a> Connection<'a> {
         for (name, value) in self.session.parameters() {
             self.out.put_parameter(&name, &value)?;
         }
+        self.session.set_pid(self.key.pid);
         self.out.put(&key_data(self.key.pid, self.key.secret))?;
         self.ready_for_query()?;
         loop {

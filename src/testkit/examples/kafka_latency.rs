@@ -71,6 +71,8 @@ fn now_us() -> i64 {
 fn producer(broker: &str, linger_ms: &str) -> Outcome<ThreadedProducer<DefaultProducerContext>> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker).set("linger.ms", linger_ms).set("acks", "1");
+    // As the Java client does: what comes while five requests are on their way goes with the next one.
+    config.set("max.in.flight.requests.per.connection", "5");
     Ok(config.set("socket.nagle.disable", "true").create()?)
 }
 
@@ -99,6 +101,9 @@ fn produce(broker: &str, topic: &str, rate: u64, groups: u64) -> Outcome<()> {
             std::thread::sleep(early);
         }
         send(&producer, topic, i.wrapping_mul(0x9E37_79B9_7F4A_7C15) % groups, now_us())?;
+        if i % (rate * 5) == 0 && producer.in_flight_count() > rate as i32 / 20 {
+            eprintln!("the broker is behind: {} messages are not acknowledged yet", producer.in_flight_count());
+        }
     }
     Ok(())
 }
@@ -142,7 +147,7 @@ async fn shows(client: &Client, topic: &str, messages: u64) -> Outcome<()> {
 }
 
 /// Notes how long ago each changed row was sent.
-async fn follow(client: Client, samples: Samples) -> Outcome<()> {
+async fn follow(client: Client, samples: Samples, ticks: Samples) -> Outcome<()> {
     let none: [&(dyn ToSql + Sync); 0] = [];
     let rows = client.query_raw("SUBSCRIBE hot_v WITH (SNAPSHOT = false)", none).await?;
     let mut rows = std::pin::pin!(rows);
@@ -150,7 +155,9 @@ async fn follow(client: Client, samples: Samples) -> Outcome<()> {
         let row = row?;
         if row.get::<_, i64>("hw_diff") > 0 {
             let (now, sent) = (now_us(), row.get::<_, i64>("sent"));
+            let tick = row.get::<_, i64>("hw_timestamp") as f64;
             lock(&samples).push((now, (now - sent) as f64 / 1000.0));
+            lock(&ticks).push((now, tick - sent as f64 / 1000.0));
         }
     }
     Err("the subscription ended".into())
@@ -208,9 +215,9 @@ fn report(what: &str, samples: &Samples, from: i64, to: i64) -> (f64, f64) {
     (at(0.5), at(0.99))
 }
 
-fn report_all(title: &str, all: &[(&str, Samples); 3], from: i64, to: i64) {
+fn report_all(title: &str, all: &[(&str, Samples); 4], from: i64, to: i64) {
     println!("{title}");
-    let [events, _points, syncs] = all.each_ref().map(|(what, samples)| report(what, samples, from, to));
+    let [events, _ticks, _points, syncs] = all.each_ref().map(|(what, samples)| report(what, samples, from, to));
     println!(
         "  events less twice the fdatasync: p50 {:.2} ms, p99 {:.2} ms",
         events.0 - 2.0 * syncs.0,
@@ -233,17 +240,14 @@ async fn measure(args: Measure) -> Outcome<()> {
     shows(&client, "hot", args.groups).await?;
     println!("server {}: {} groups are there", server.pid(), args.groups);
 
-    let all = [
-        ("event to SUBSCRIBE", Samples::default()),
-        ("point SELECT", Samples::default()),
-        ("4 KiB fdatasync", Samples::default()),
-    ];
+    let all =
+        ["event to SUBSCRIBE", "event to tick", "point SELECT", "4 KiB fdatasync"].map(|w| (w, Samples::default()));
     let over = Arc::new(AtomicBool::new(false));
-    let (file, syncs, stop) = (server.data_dir().join("fdatasync-probe"), all[2].1.clone(), over.clone());
+    let (file, syncs, stop) = (server.data_dir().join("fdatasync-probe"), all[3].1.clone(), over.clone());
     let syncer = std::thread::spawn(move || sync_file(file, &syncs, &stop));
     let mut failures = tokio::task::JoinSet::new();
-    failures.spawn(follow(server.connect().await?, all[0].1.clone()));
-    failures.spawn(read_points(server.connect().await?, args.groups, all[1].1.clone()));
+    failures.spawn(follow(server.connect().await?, all[0].1.clone(), all[1].1.clone()));
+    failures.spawn(read_points(server.connect().await?, args.groups, all[2].1.clone()));
     let mut sender = std::process::Command::new(std::env::current_exe()?)
         .args(["produce", &broker.address(), "hot", &args.rate.to_string(), &args.groups.to_string()])
         .spawn()?;
