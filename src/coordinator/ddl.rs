@@ -133,6 +133,7 @@ impl Core {
         let id = GlobalId(self.catalog.next_oid());
         let object =
             Object { id, schema: name.schema, name: name.name, owner: owner.into(), create_sql, depends_on, kind };
+        check_column_names(&object)?;
         Ok(Effect {
             changes: vec![CatalogChange::CreateObject(object.clone())],
             created: vec![object],
@@ -355,6 +356,18 @@ impl Core {
         self.flows.insert(object.id, flow);
         Ok(())
     }
+}
+
+/// Names of columns are bounded as those of relations are.
+fn check_column_names(object: &Object) -> Result<(), SqlError> {
+    let columns = object.desc().map(|d| d.columns.as_slice()).unwrap_or_default();
+    let Some(long) = columns.iter().find(|c| c.name.len() > hw_catalog::snapshot::NAME_BYTES_MAX) else {
+        return Ok(());
+    };
+    let begin: String = long.name.chars().take(40).collect();
+    let bytes = long.name.len();
+    Err(SqlError::new(SqlState::new("42622"), format!("the name of column \"{begin}...\" is too long"))
+        .detail(format!("It has {bytes} bytes; a name has at most {}.", hw_catalog::snapshot::NAME_BYTES_MAX)))
 }
 
 fn exists(e: SqlError, if_not_exists: bool) -> Result<Effect, SqlError> {

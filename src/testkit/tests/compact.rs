@@ -57,9 +57,12 @@ async fn nothing_is_left(workers: &str) {
     run(&client, "DELETE FROM a").await.expect("delete");
     run(&client, "SELECT headwater.compact()").await.expect("compact");
     let after = held(&client).await;
-    let differ: Vec<_> =
-        before.iter().filter(|(k, v)| after.get(*k) != Some(*v)).map(|(k, v)| (k, v, after.get(k))).collect();
-    assert!(differ.is_empty(), "{workers} workers: (operator, before, after)\n{differ:#?}");
+    let line = |(operator, held): (&Row, &(i64, i64))| {
+        let left = after.get(operator).copied().unwrap_or_default();
+        (left != *held).then(|| format!("{operator:?}: (rows, bytes) {held:?} before, {left:?} after"))
+    };
+    let differ: Vec<String> = before.iter().filter_map(line).collect();
+    assert!(differ.is_empty(), "{workers} workers:\n{}", differ.join("\n"));
     assert_eq!(before.len(), after.len());
 }
 

@@ -34,7 +34,7 @@ async fn a_view_over_a_view_is_never_stale() {
         "CREATE VIEW shown AS SELECT n, s FROM total",
     ];
     create(&writer, &views).await;
-    let times = std::env::var("HEADWATER_TEST_PAIRS").ok().and_then(|n| n.parse().ok()).unwrap_or(scaled(2000));
+    let times = std::env::var("HEADWATER_TEST_PAIRS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
     let (begun, mut sum) = (Instant::now(), 0);
     for i in 1..=times as i64 {
         sum += i;

@@ -53,17 +53,17 @@ async fn own_list(workers: &str, rounds: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_list_with_one_worker() {
-    own_list("1", scaled(12)).await;
+    own_list("1", scaled(50)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_list_with_two_workers() {
-    own_list("2", scaled(8)).await;
+    own_list("2", scaled(40)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_list_with_four_workers() {
-    own_list("4", scaled(8)).await;
+    own_list("4", scaled(40)).await;
 }
 
 /// Views and queries of every file in `sql-tests`, each over the tables that the file creates.
@@ -83,7 +83,7 @@ async fn definitions_of_the_sql_tests() {
         let schema = format!("of_{name}");
         let run = async {
             let mut oracle = Oracle::start(&mut server, &schema, &definitions, random.bits()).await?;
-            oracle.rounds(scaled(6)).await?;
+            oracle.rounds(scaled(15)).await?;
             oracle.finish().await
         };
         match run.await {
