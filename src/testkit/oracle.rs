@@ -199,8 +199,10 @@ impl<'a> Oracle<'a> {
     }
 
     async fn burst(&mut self) -> Result<(), HarnessError> {
+        // Mostly one tick, which is compared by itself; sometimes several, some of them close together.
         let together = self.random.chance(30);
-        for _ in 0..1 + self.random.below(4) {
+        let steps = if self.random.chance(60) { 1 } else { 1 + self.random.below(4) };
+        for _ in 0..steps {
             let lanes = if together { self.clients.len() } else { 1 };
             let statements: Vec<String> = (0..lanes).map(|_| self.statement()).collect();
             let running = statements.iter().zip(&self.clients).map(|(sql, client)| run(client, sql));

@@ -35,13 +35,20 @@ impl Random {
     }
 }
 
-/// `HEADWATER_TEST_SEED`, or a new one from the clock. Tests print it, so that a failure can be had again.
+/// The seed where none is given: CI does the same every time.
+const SEED: u64 = 20_261;
+
+/// `HEADWATER_TEST_SEED`, or a fixed one; `random` takes one from the clock. Tests print it, so that a failure can be
+/// had again.
 pub fn seed() -> u64 {
-    let given = std::env::var("HEADWATER_TEST_SEED").ok().and_then(|s| s.parse().ok());
-    given.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Random::new(now.map_or(1, |d| d.as_nanos() as u64)).bits() % 1_000_000_000
-    })
+    match std::env::var("HEADWATER_TEST_SEED").as_deref() {
+        Ok("random") => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            Random::new(now.map_or(1, |d| d.as_nanos() as u64)).bits() % 1_000_000_000
+        }
+        Ok(given) => given.parse().unwrap_or(SEED),
+        Err(_) => SEED,
+    }
 }
 
 /// `amount` of work as CI does it, times `HEADWATER_TEST_LONG` where that is set.

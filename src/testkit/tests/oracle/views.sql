@@ -5,7 +5,7 @@ CREATE TABLE pairs (k int, g text, x int, y bigint, f double precision);
 CREATE TABLE three (k int, a int, b int);
 CREATE TABLE keyed (a int, b int, v text, PRIMARY KEY (a, b));
 CREATE VIEW positive AS SELECT id, g, i, l FROM wide WHERE i > 0;
-CREATE VIEW renamed AS SELECT k AS key, x + 1 AS next, g FROM pairs WHERE k IS NOT NULL;
+CREATE VIEW renamed AS SELECT k AS key, CAST(x AS bigint) + 1 AS next, g FROM pairs WHERE k IS NOT NULL;
 
 -- Filters.
 CREATE MATERIALIZED VIEW filter_and AS SELECT id, g, i FROM wide WHERE i > 1 AND g = 'a';
@@ -39,7 +39,7 @@ CREATE MATERIALIZED VIEW join_self AS SELECT a.id, b.id AS other FROM wide a JOI
 CREATE MATERIALIZED VIEW join_three AS SELECT count(*) AS n, sum(p.x) AS s FROM wide w JOIN pairs p ON w.id = p.k JOIN three t ON t.k = p.k;
 CREATE MATERIALIZED VIEW join_chain AS SELECT w.id, k.v FROM wide w JOIN pairs p ON w.i = p.k JOIN keyed k ON k.a = p.x AND k.b = w.s;
 CREATE MATERIALIZED VIEW join_numeric AS SELECT a.id, b.id AS other FROM wide a JOIN wide b ON a.n = b.n WHERE a.id < b.id;
-CREATE MATERIALIZED VIEW join_expression AS SELECT p.k, t.a FROM pairs p JOIN three t ON p.k + 1 = t.k * 2;
+CREATE MATERIALIZED VIEW join_expression AS SELECT p.k, t.a FROM pairs p JOIN three t ON CAST(p.k AS bigint) + 1 = CAST(t.k AS bigint) * 2;
 
 -- Groups.
 CREATE MATERIALIZED VIEW group_counts AS SELECT g, count(*) AS n, count(i) AS ni, count(f8) AS nf FROM wide GROUP BY g;
