@@ -1,6 +1,6 @@
 //! Aggregates of ad-hoc reads only: `string_agg`, what `ARRAY(SELECT ...)` becomes, and the value of a scalar subquery.
 //!
-//! Values arrive in the order of the input. There are no array types here: an array is its printed form.
+//! There are no array types here: an array is its printed form.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
@@ -12,6 +12,8 @@ use datafusion_expr::{
 };
 use hw_repr::{SqlError, SqlState, SqlType};
 use std::any::Any;
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The name of the aggregate behind `ARRAY(SELECT ...)`.
@@ -33,8 +35,17 @@ pub(crate) fn collect_by_name(name: &str) -> Option<Arc<AggregateUDF>> {
         "string_agg" => Collect::String,
         _ => return None,
     };
+    Some(ordered(kind, vec![]))
+}
+
+/// The aggregate whose last arguments are the keys of its ORDER BY, as [`crate::keys::key_of`] makes them.
+pub(crate) fn ordered(kind: Collect, order: Vec<Direction>) -> Arc<AggregateUDF> {
+    let name = match kind {
+        Collect::Array => ARRAY_AGG,
+        Collect::String => "string_agg",
+    };
     let signature = Signature::user_defined(Volatility::Immutable);
-    Some(Arc::new(AggregateUDF::new_from_impl(CollectUdaf { kind, name: name.to_string(), signature })))
+    Arc::new(AggregateUDF::new_from_impl(CollectUdaf { kind, name: name.to_string(), order, signature }))
 }
 
 /// Which of them an aggregate is.
@@ -43,10 +54,18 @@ pub(crate) fn collect_of(udaf: &AggregateUDF) -> Option<Collect> {
     inner.downcast_ref::<CollectUdaf>().map(|u| u.kind)
 }
 
+/// How one key of an ORDER BY sorts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Direction {
+    pub ascending: bool,
+    pub nulls_first: bool,
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CollectUdaf {
     kind: Collect,
     name: String,
+    order: Vec<Direction>,
     signature: Signature,
 }
 
@@ -64,45 +83,71 @@ impl AggregateUDFImpl for CollectUdaf {
         Ok(DataType::Utf8)
     }
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
-        let seen = args.is_distinct.then(std::collections::HashSet::new);
-        Ok(Box::new(Collector { kind: self.kind, out: None, seen }))
+        Ok(Box::new(Collector {
+            kind: self.kind,
+            order: self.order.clone(),
+            distinct: args.is_distinct,
+            items: vec![],
+            bytes: 0,
+        }))
     }
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format!("{}[state]", args.name), DataType::Utf8, true))])
+        Ok(vec![Arc::new(Field::new(format!("{}[state]", args.name), DataType::Binary, true))])
     }
+}
+
+/// One value, what stands before it, and where it sorts.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Item {
+    value: Option<String>,
+    separator: Option<String>,
+    keys: Vec<Option<Vec<u8>>>,
 }
 
 #[derive(Debug)]
 struct Collector {
     kind: Collect,
-    out: Option<String>,
-    seen: Option<std::collections::HashSet<Option<String>>>,
+    order: Vec<Direction>,
+    distinct: bool,
+    items: Vec<Item>,
+    bytes: usize,
 }
 
 impl Collector {
-    fn add(&mut self, value: Option<&str>, separator: Option<&str>) {
-        if let Some(seen) = &mut self.seen
-            && !seen.insert(value.map(str::to_string))
-        {
-            return;
+    fn add(&mut self, item: Item) {
+        if item.value.is_some() || self.kind == Collect::Array {
+            self.bytes += size_of::<Item>() + item.value.as_ref().map_or(0, String::len);
+            self.items.push(item);
         }
-        match (self.kind, value) {
-            (Collect::String, None) => {}
-            (Collect::String, Some(value)) => match &mut self.out {
-                Some(out) => {
-                    out.push_str(separator.unwrap_or_default());
-                    out.push_str(value);
-                }
-                None => self.out = Some(value.to_string()),
-            },
-            (Collect::Array, value) => {
-                let out = self.out.get_or_insert_with(String::new);
-                if !out.is_empty() {
-                    out.push(',');
-                }
-                write_element(value, out);
+    }
+
+    fn compare(&self, a: &Item, b: &Item) -> Ordering {
+        for (direction, (a, b)) in self.order.iter().zip(a.keys.iter().zip(&b.keys)) {
+            let order = match (a, b) {
+                (Some(a), Some(b)) if direction.ascending => a.cmp(b),
+                (Some(a), Some(b)) => b.cmp(a),
+                (None, None) => Ordering::Equal,
+                (None, Some(_)) if direction.nulls_first => Ordering::Less,
+                (Some(_), None) if direction.nulls_first => Ordering::Greater,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+            };
+            if order != Ordering::Equal {
+                return order;
             }
         }
+        Ordering::Equal
+    }
+
+    /// The items in their order, repeated ones dropped where they must be.
+    fn sorted(&self) -> Vec<&Item> {
+        let mut items: Vec<&Item> = self.items.iter().collect();
+        items.sort_by(|a, b| self.compare(a, b));
+        if self.distinct {
+            let mut seen = HashSet::new();
+            items.retain(|i| seen.insert(&i.value));
+        }
+        items
     }
 }
 
@@ -187,21 +232,54 @@ fn cell(array: &ArrayRef, row: usize) -> DfResult<Option<String>> {
     }
 }
 
+fn key(array: &ArrayRef, row: usize) -> DfResult<Option<Vec<u8>>> {
+    match ScalarValue::try_from_array(array, row)? {
+        ScalarValue::Binary(value) => Ok(value),
+        other => Err(crate::error::external(SqlError::internal(format!("a key expected, not {other}")))),
+    }
+}
+
+fn bad_state(e: serde_json::Error) -> datafusion_common::DataFusionError {
+    crate::error::external(SqlError::internal(format!("state of an aggregate: {e}")))
+}
+
 impl Accumulator for Collector {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
         let Some(array) = values.first() else { return Ok(()) };
+        let plain = if self.kind == Collect::String { 2 } else { 1 };
+        let keys = values.get(plain..).unwrap_or_default();
         for row in 0..array.len() {
-            let separator = match values.get(1) {
+            let separator = match values.get(1).filter(|_| plain == 2) {
                 Some(s) => cell(s, row)?,
                 None => None,
             };
-            self.add(cell(array, row)?.as_deref(), separator.as_deref());
+            let keys = keys.iter().map(|k| key(k, row)).collect::<DfResult<Vec<_>>>()?;
+            let value = cell(array, row)?;
+            self.add(Item { value, separator, keys });
         }
         Ok(())
     }
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
-        let out = self.out.clone();
+        let mut out: Option<String> = None;
+        for item in self.sorted() {
+            let first = out.is_none();
+            let text = out.get_or_insert_with(String::new);
+            match self.kind {
+                Collect::String => {
+                    if !first {
+                        text.push_str(item.separator.as_deref().unwrap_or_default());
+                    }
+                    text.push_str(item.value.as_deref().unwrap_or_default());
+                }
+                Collect::Array => {
+                    if !first {
+                        text.push(',');
+                    }
+                    write_element(item.value.as_deref(), text);
+                }
+            }
+        }
         Ok(ScalarValue::Utf8(match self.kind {
             Collect::Array => out.map(|o| format!("{{{o}}}")),
             Collect::String => out,
@@ -209,23 +287,19 @@ impl Accumulator for Collector {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.out.as_ref().map_or(0, String::capacity)
+        size_of::<Self>() + self.bytes
     }
 
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::Utf8(self.out.clone())])
+        let bytes = serde_json::to_vec(&self.items).map_err(bad_state)?;
+        Ok(vec![ScalarValue::Binary(Some(bytes))])
     }
 
-    /// Reads run in one partition: a partial state is the whole of it.
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
         let Some(states) = states.first() else { return Ok(()) };
-        for row in 0..states.len() {
-            let Some(state) = cell(states, row)? else { continue };
-            if self.out.is_some() {
-                let e = SqlError::unsupported("string_agg and ARRAY(SELECT ...) over several partitions");
-                return Err(crate::error::external(e));
-            }
-            self.out = Some(state);
+        for bytes in states.as_binary::<i32>().iter().flatten() {
+            let items: Vec<Item> = serde_json::from_slice(bytes).map_err(bad_state)?;
+            items.into_iter().for_each(|i| self.add(i));
         }
         Ok(())
     }

@@ -348,7 +348,7 @@ fn materialized_view_text_is_qualified_and_described() {
     let Statement::CreateMaterializedView { desc, query, depends_on, .. } = p.statement else { panic!() };
     assert_eq!(desc.keys, vec![vec![0]]);
     assert_eq!(desc.columns[0].name, "k");
-    assert!(query.contains("\"public\".\"t\""), "{query}");
+    assert!(query.contains("FROM public.t"), "{query}");
     assert_eq!(depends_on, [GlobalId(20000)]);
 }
 

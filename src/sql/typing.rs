@@ -550,11 +550,17 @@ impl<'a> Typer<'a> {
             };
             args.push(crate::emit::emit(&value, &inner.slots)?);
         }
-        a.params.args = args;
-        for key in &mut a.params.order_by {
+        let mut order = vec![];
+        for key in std::mem::take(&mut a.params.order_by) {
             let (expr, ty) = self.plan_expr(&key.expr)?;
-            key.expr = if crate::keys::needs_key(ty) { crate::keys::key_of(expr, ty) } else { expr };
+            if ty == SqlType::Jsonb {
+                return Err(unsupported("ORDER BY on type jsonb").hint("Cast it to text."));
+            }
+            args.push(crate::keys::key_of(expr, ty));
+            order.push(crate::collect::Direction { ascending: key.asc, nulls_first: key.nulls_first });
         }
+        a.func = crate::collect::ordered(collect, order);
+        a.params.args = args;
         a.params.filter = match a.params.filter {
             Some(f) => Some(Box::new(self.condition(&f)?)),
             None => None,

@@ -9,8 +9,10 @@ use std::ops::ControlFlow;
 
 /// Operators, set operations and words like NOT, one in the other.
 const OPERATORS_MAX: usize = 1000;
-/// Members of a chain of AND and OR.
+/// Members of a chain of OR.
 const CONNECTIVES_MAX: usize = 20_000;
+/// Members of a chain of AND: rules over plans take it apart and put it together again as a deep tree.
+const CONJUNCTS_MAX: usize = 1000;
 /// Texts up to this length, in bytes, run on the stack they are on.
 const SHORT_TEXT: usize = 512;
 /// Stack for longer ones.
@@ -26,6 +28,7 @@ pub(crate) fn with_stack<T>(text: &str, f: impl FnOnce() -> T) -> T {
 struct Level {
     operators: usize,
     connectives: usize,
+    conjuncts: usize,
 }
 
 /// Counts what nests, token by token.
@@ -36,6 +39,7 @@ struct Depth {
     here: Level,
     operators: usize,
     connectives: usize,
+    conjuncts: usize,
 }
 
 impl Depth {
@@ -60,6 +64,7 @@ impl Depth {
     fn next(&mut self) {
         self.operators -= self.here.operators;
         self.connectives -= self.here.connectives;
+        self.conjuncts -= self.here.conjuncts;
         self.here = Level::default();
     }
 
@@ -70,7 +75,12 @@ impl Depth {
 
     fn word(&mut self, word: &str) {
         match word.to_ascii_uppercase().as_str() {
-            "AND" | "OR" => self.connective(),
+            "AND" => {
+                self.connective();
+                self.here.conjuncts += 1;
+                self.conjuncts += 1;
+            }
+            "OR" => self.connective(),
             "NOT" | "IS" | "LIKE" | "ILIKE" | "BETWEEN" | "IN" | "CASE" | "UNION" | "EXCEPT" | "INTERSECT"
             | "COLLATE" | "OPERATOR" | "JOIN" => self.operator(),
             _ => {}
@@ -97,7 +107,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             | Token::EOF => {}
             _ => depth.operator(),
         }
-        if depth.operators > OPERATORS_MAX || depth.connectives > CONNECTIVES_MAX {
+        if depth.operators > OPERATORS_MAX || depth.connectives > CONNECTIVES_MAX || depth.conjuncts > CONJUNCTS_MAX {
             return Err(SqlError::new(SqlState::new("54001"), "stack depth limit exceeded")
                 .hint("The statement nests too deeply: split it, or write IN (...) and VALUES for long lists."));
         }
