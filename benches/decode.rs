@@ -72,7 +72,8 @@ fn decode(messages: &[String], total: usize, wanted: &[bool]) -> Result<(), Stri
 
 /// Two numbers at the start of the message, by hand.
 fn by_hand(messages: &[String], total: usize) {
-    let number = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).fold(0i64, |n, b| n * 10 + i64::from(b - b'0'));
+    let number =
+        |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).fold(0i64, |n, b| n * 10 + i64::from(b - b'0'));
     let (mut keys, mut values) = (vec![], vec![]);
     for i in 0..total {
         let text = messages[i % messages.len()].as_bytes();

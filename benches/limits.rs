@@ -21,7 +21,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Limit>> {
         "q0" => Box::new(Pass(None)),
         "q1" => Box::new(Pass(Some(0.908))),
         "count_sum" => Box::new(Groups::<false>::default()),
-        "count_sum_max" => Box::new(Groups::<true>::default()),
+        "count_sum_max" | "count_sum_max_retractable" => Box::new(Groups::<true>::default()),
         "q4" => Box::new(Q4::default()),
         "q20" => Box::new(Join { category: Some(10), ..Join::default() }),
         "join" => Box::new(Join::default()),

@@ -73,7 +73,7 @@ pub fn all(options: &Options) -> Result<(), String> {
     };
     let mut figures: Vec<Figures> = vec![];
     println!(
-        "{:<16}{:>8}{:>9}{:>12}{:>14}{:>10}{:>9}",
+        "{:<26}{:>8}{:>9}{:>12}{:>14}{:>10}{:>9}",
         "query", "workers", "CPU s/M", "M ev/CPU s", "M ev/s wall", "peak MiB", "x limit"
     );
     for name in names {
@@ -101,7 +101,7 @@ fn print_row(found: &Figures, limit: Option<f64>) {
     let workers = if found.workers == 0 { "limit".to_owned() } else { found.workers.to_string() };
     let ratio = limit.map_or("-".to_owned(), |l| format!("{:.2}", found.cpu / l.max(1e-9)));
     println!(
-        "{name:<16}{workers:>8}{:>9.3}{:>12.2}{:>14.2}{:>10.0}{ratio:>9}",
+        "{name:<26}{workers:>8}{:>9.3}{:>12.2}{:>14.2}{:>10.0}{ratio:>9}",
         found.cpu / millions,
         millions / found.cpu,
         millions / found.wall,
@@ -187,6 +187,7 @@ async fn run(one: &One, feed: &Feed) -> Result<Figures, String> {
         memory_limit: None,
         initial_password: None,
         discard_views: one.discard,
+        assume_retractions: queries::find(&one.query).is_some_and(|q| q.retractable),
     };
     let handle = hw_coordinator::start(config).map_err(|e| e.to_string())?;
     handle.ready().await.map_err(|e| e.to_string())?;

@@ -8,14 +8,16 @@ pub struct Query {
     pub sql: &'static str,
     /// Also measured with its changes only counted.
     pub discard: bool,
+    /// With the forms of state that bear retractions, though there are none.
+    pub retractable: bool,
 }
 
 const fn view(name: &'static str, sql: &'static str) -> Query {
-    Query { name, sql, discard: false }
+    Query { name, sql, discard: false, retractable: false }
 }
 
 const fn stream(name: &'static str, sql: &'static str) -> Query {
-    Query { name, sql, discard: true }
+    Query { name, sql, discard: true, retractable: false }
 }
 
 /// Every Nexmark query that is lowered, and the shapes that have floors.
@@ -39,6 +41,12 @@ pub const QUERIES: &[Query] = &[
         "count_sum_max",
         "SELECT auction, count(*) AS n, sum(price) AS total, max(price) AS top FROM bid GROUP BY auction",
     ),
+    Query {
+        name: "count_sum_max_retractable",
+        sql: "SELECT auction, count(*) AS n, sum(price) AS total, max(price) AS top FROM bid GROUP BY auction",
+        discard: false,
+        retractable: true,
+    },
     view(
         "q15",
         "SELECT to_char(date_time, 'YYYY-MM-DD') AS day, count(*) AS bids, \

@@ -28,6 +28,8 @@ pub struct CoordinatorConfig {
     pub initial_password: Option<String>,
     /// Views keep nothing for readers; for benchmarks of the dataflow alone.
     pub discard_views: bool,
+    /// Nothing is taken to be append-only; for benchmarks of the retractable forms.
+    pub assume_retractions: bool,
 }
 
 /// What a client must show to log in.

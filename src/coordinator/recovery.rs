@@ -84,7 +84,11 @@ pub(crate) fn recover(
     if !(first_start && config.initial_password.is_some()) {
         catalog_loaded();
     }
-    let engine = Engine::start(EngineConfig { workers: config.workers, discard_views: config.discard_views })?;
+    let engine = Engine::start(EngineConfig {
+        workers: config.workers,
+        discard_views: config.discard_views,
+        assume_retractions: config.assume_retractions,
+    })?;
     let notify = wake.clone();
     engine.set_waker(Arc::new(move || notify.notify_one()));
     let mut core = Core {

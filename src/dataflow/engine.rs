@@ -24,11 +24,13 @@ pub struct EngineConfig {
     pub workers: usize,
     /// Views are computed, and their changes dropped instead of arranged; for benchmarks.
     pub discard_views: bool,
+    /// Nothing is taken to be append-only; for benchmarks of the retractable forms.
+    pub assume_retractions: bool,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { workers: 1, discard_views: false }
+        EngineConfig { workers: 1, discard_views: false, assume_retractions: false }
     }
 }
 
@@ -105,21 +107,21 @@ impl Engine {
                 }
             });
             senders.push(to);
-            let discard_views = config.discard_views;
-            links.push(Mutex::new(Some(Link { commands, wake, discard_views })));
+            links.push(Mutex::new(Some(Link { commands, wake, config: config.clone() })));
         }
         let (up, started) = unbounded();
         let up = Mutex::new(up);
         let communication =
             if config.workers == 1 { Communication::Thread } else { Communication::Process(config.workers) };
-        let guards = timely::execute(timely::Config { communication, worker: WorkerConfig::default() }, move |worker| {
-            let _abort = AbortOnPanic;
-            let link = links[worker.index()].lock().ok().and_then(|mut l| l.take());
-            let _ = up.lock().map(|up| up.send((worker.index(), std::thread::current())));
-            if let Some(link) = link {
-                run(worker, link);
-            }
-        });
+        let guards =
+            timely::execute(timely::Config { communication, worker: WorkerConfig::default() }, move |worker| {
+                let _abort = AbortOnPanic;
+                let link = links[worker.index()].lock().ok().and_then(|mut l| l.take());
+                let _ = up.lock().map(|up| up.send((worker.index(), std::thread::current())));
+                if let Some(link) = link {
+                    run(worker, link);
+                }
+            });
         let guards = guards.map_err(|e| SqlError::internal(format!("the workers did not start: {e}")))?;
         let mut threads: Vec<(usize, Thread)> = started.iter().take(config.workers).collect();
         threads.sort_by_key(|t| t.0);

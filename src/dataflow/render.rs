@@ -40,6 +40,8 @@ pub struct Render<'s> {
     pub relations: HashMap<GlobalId, Relation<'s>>,
     /// Contents at this time are the first to be seen.
     pub as_of: Timestamp,
+    /// See [`crate::EngineConfig::assume_retractions`].
+    pub assume_retractions: bool,
     /// Imports to drop with the flow.
     pub tokens: Vec<ImportToken>,
     /// Traces inside the flow, for accounting.
@@ -168,13 +170,15 @@ impl<'s> Render<'s> {
         Pair { oks: stateless::project(oks, columns), errs }
     }
 
+    /// True where nothing is ever retracted from what a plan gives.
+    fn append_only(&self, plan: &FlowPlan) -> bool {
+        !self.assume_retractions && hw_plan::transform::describe(plan, &[]).append_only
+    }
+
     fn join(&mut self, left: &FlowPlan, right: &FlowPlan, on: &On<'_>) -> Pair<'s> {
         let (a, b) = (self.plan(left), self.plan(right));
-        let input = |plan: &FlowPlan, stream| Input {
-            stream,
-            types: plan.types(),
-            append_only: hw_plan::transform::describe(plan, &[]).append_only,
-        };
+        let input =
+            |plan: &FlowPlan, stream| Input { stream, types: plan.types(), append_only: self.append_only(plan) };
         let mut traces = vec![];
         let (shared, index) = (self.shared.clone(), self.scope.index());
         let counters = || shared.register("join", index);
@@ -185,7 +189,7 @@ impl<'s> Render<'s> {
 
     fn reduce(&mut self, name: &'static str, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
         let types = input.types();
-        let append_only = hw_plan::transform::describe(input, &[]).append_only;
+        let append_only = self.append_only(input);
         let inner = self.plan(input);
         let global = group.is_empty() && owner(&[], self.scope.peers()) == self.scope.index();
         let state = Reduce::new(&types, group, aggregates, global, append_only);

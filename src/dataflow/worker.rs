@@ -2,6 +2,7 @@
 
 use crate::arrange::{Followed, ImportToken, follow, trace_size};
 use crate::closed::Counters;
+use crate::engine::EngineConfig;
 use crate::flow::{FlowKind, FlowShared, FlowSpec};
 use crate::layout::Layout;
 use crate::render::{Relation, Render, account_traces, error_layout};
@@ -55,8 +56,8 @@ pub struct Link {
     pub commands: Receiver<Command>,
     /// Called when anything shown moved.
     pub wake: Arc<dyn Fn() + Send + Sync>,
-    /// See [`crate::EngineConfig::discard_views`].
-    pub discard_views: bool,
+    /// How the engine was started.
+    pub config: EngineConfig,
 }
 
 struct Flow {
@@ -140,10 +141,17 @@ impl State {
     fn install(&mut self, worker: &mut Worker, spec: &FlowSpec, shared: Arc<FlowShared>, layout: Layout) -> Flow {
         let name = format!("{} {}", spec.id, spec.name);
         let flows = &mut self.flows;
-        let discard = self.link.discard_views;
+        let EngineConfig { discard_views, assume_retractions, .. } = self.link.config;
         worker.dataflow_named::<u64, _, _>(&name, |scope| {
-            let mut render =
-                Render { scope, relations: HashMap::new(), as_of: spec.as_of, tokens: vec![], traces: vec![], shared };
+            let mut render = Render {
+                scope,
+                relations: HashMap::new(),
+                as_of: spec.as_of,
+                assume_retractions,
+                tokens: vec![],
+                traces: vec![],
+                shared,
+            };
             let mut inputs = HashMap::new();
             let own = matches!(spec.kind, FlowKind::Table { .. }).then_some(spec.id);
             for id in spec.inputs.iter().map(|i| i.0).chain(own) {
@@ -159,7 +167,7 @@ impl State {
             }
             let pair = match &spec.kind {
                 FlowKind::Table { desc, .. } => get_all(&mut render, spec.id, desc.arity()),
-                FlowKind::View { plan, .. } if discard => {
+                FlowKind::View { plan, .. } if discard_views => {
                     let pair = render.plan(plan);
                     Pair { oks: crate::stateless::discard(pair.oks), errs: pair.errs }
                 }

@@ -82,6 +82,7 @@ impl Server {
             memory_limit: config.memory_limit,
             initial_password,
             discard_views: false,
+            assume_retractions: false,
         })
         .map_err(|e| describe(&e))?;
         if let Err(refusal) = check_listener(backend.as_ref(), pg_addr).await {

@@ -210,11 +210,7 @@ fn run(shape: Shape) {
             wait(&engine, id, tick);
             let expected = naive(plan, &tables);
             let published = engine.published(GlobalId(id)).expect("installed");
-            assert_eq!(
-                read(&published, *arity, tick),
-                expected,
-                "plan {i}, tick {tick}, {shape:?}"
-            );
+            assert_eq!(read(&published, *arity, tick), expected, "plan {i}, tick {tick}, {shape:?}");
             let (from, contents) = &mut followed[i];
             loop {
                 match from.recv_timeout(Duration::from_secs(20)).expect("progress") {

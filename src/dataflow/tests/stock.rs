@@ -65,7 +65,9 @@ fn stock(what: What, ticks: &[Tick]) -> Changes {
                         }
                     })
                     .map(|(k, (n, least, most))| vec![k, n, least, most]),
-                What::Distinct => left.map(|r| (r, ())).reduce(|_, _, out| out.push(((), 1i64))).map(|((k, v), ())| vec![k, v]),
+                What::Distinct => {
+                    left.map(|r| (r, ())).reduce(|_, _, out| out.push(((), 1i64))).map(|((k, v), ())| vec![k, v])
+                }
             };
             let keep = move |(row, time, diff): &(Vec<i64>, u64, i64)| {
                 *sink.lock().expect("one thread").entry((*time, row.clone())).or_insert(0) += diff;
