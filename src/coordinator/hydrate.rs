@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::external;
 use crate::ranges::{Timeline, Verifier};
 use crate::source::{LiveSource, is_permanent, wake};
-use hw_connect::{SourceBatch, SourceReader, SourceState};
+use hw_connect::{RangeDigest, SourceBatch, SourceReader, SourceState};
 use hw_plan::SourceConnector;
 use hw_repr::{GlobalId, SqlError, Timestamp, UpdateBatch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,7 +24,9 @@ type Positions = BTreeMap<i32, i64>;
 const FEED_BUFFER_BYTES: usize = 32 << 20;
 /// Bytes of a step: small at first, so that something is soon on its way, then as much as is good for throughput.
 const STEP_BYTES_MIN: usize = 512 << 10;
-const STEP_BYTES_MAX: usize = 16 << 20;
+const STEP_BYTES_MAX: usize = 8 << 20;
+/// The same while other dataflows want their turn: a worker does a step's work in one go.
+const STEP_BYTES_SHARED: usize = 768 << 10;
 /// A step that is too small enters nevertheless when it is this old.
 const STEP_WAIT: Duration = Duration::from_millis(20);
 /// Steps that may be on their way through the dataflow.
@@ -46,6 +48,8 @@ struct Feed {
     reach: Positions,
     verifier: Verifier,
     timeline: Timeline,
+    /// Of everything from the start on, until the first stretch has been read.
+    history: Option<BTreeMap<i32, RangeDigest>>,
     reader: Option<Box<dyn SourceReader>>,
     retry_at: Instant,
 }
@@ -139,6 +143,7 @@ impl Core {
                 reach: source.ends_to_reach(),
                 verifier: source.ranges.expected(&source.starts, &source.positions),
                 timeline: source.replay.clone(),
+                history: Some(BTreeMap::new()),
                 reader: None,
                 retry_at: Instant::now(),
             });
@@ -240,10 +245,12 @@ impl Core {
 
     /// What waits enters the dataflow; false where nothing does.
     fn send_step(&mut self, id: GlobalId, h: &mut Hydration) -> Result<bool, SqlError> {
+        let shared = self.flows.iter().any(|(other, f)| *other != id && f.live);
+        let most = if shared { STEP_BYTES_SHARED } else { STEP_BYTES_MAX };
         let mut some = false;
         let untimed = if h.stepped { h.step } else { h.target };
         for feed in &mut h.feeds {
-            let taken = feed.reader.as_ref().map_or(vec![], |r| r.try_take(STEP_BYTES_MAX));
+            let taken = feed.reader.as_ref().map_or(vec![], |r| r.try_take(most));
             for mut batch in taken {
                 some = true;
                 let Some(source) = self.sources.get_mut(&feed.source) else { continue };
@@ -261,7 +268,7 @@ impl Core {
             return Ok(false);
         }
         h.step_at = Instant::now();
-        h.step_bytes = (h.step_bytes * 2).min(STEP_BYTES_MAX / 2);
+        h.step_bytes = (h.step_bytes * 2).min(most);
         if let Some(to) = h.next_time() {
             h.ahead.push_back(to);
             self.engine.advance(id, to);
@@ -272,6 +279,16 @@ impl Core {
     /// Everything up to `to` has been sent: fetch what was admitted since, or join the shared stream.
     fn next_stretch(&mut self, id: GlobalId, h: &mut Hydration) -> Result<Progress, SqlError> {
         if !h.closing {
+            for feed in &mut h.feeds {
+                let (history, source) = (feed.history.take(), self.sources.get_mut(&feed.source));
+                if let (Some(history), Some(source)) = (history, source) {
+                    for (partition, read) in history {
+                        if let Some(to) = feed.to.get(&partition) {
+                            source.note_history(partition, *to, read);
+                        }
+                    }
+                }
+            }
             let (mut missing, mut reached) = (0, true);
             for feed in &h.feeds {
                 let Some(source) = self.sources.get(&feed.source) else { continue };
@@ -360,6 +377,10 @@ impl Feed {
         {
             source.fail(e.clone());
             return Err(e);
+        }
+        if let Some(history) = &mut self.history {
+            let read = history.entry(batch.partition).or_default();
+            *read = read.join(batch.digest);
         }
         self.at.insert(batch.partition, batch.to);
         for letter in std::mem::take(&mut batch.dead) {

@@ -49,6 +49,18 @@ impl Ranges {
         }
     }
 
+    /// True where something before `to` went by unread and has no digest.
+    pub(crate) fn has_unread(&self, partition: i32, to: i64) -> bool {
+        self.0.get(&partition).is_some_and(|ranges| ranges.iter().any(|r| r.digest.is_none() && r.from < to))
+    }
+
+    /// One digest of `[from, to)` in place of what is known before `to`.
+    pub(crate) fn replace_before(&mut self, partition: i32, from: i64, to: i64, digest: RangeDigest) {
+        let ranges = self.0.entry(partition).or_default();
+        ranges.retain(|r| r.from >= to);
+        ranges.insert(0, Range { from, to, digest: Some(digest) });
+    }
+
     /// What a reader of `[from, to)` has to give.
     pub(crate) fn expected(&self, from: &BTreeMap<i32, i64>, to: &BTreeMap<i32, i64>) -> Verifier {
         let mut left = BTreeMap::new();
@@ -200,6 +212,21 @@ mod tests {
         assert_eq!((timeline.next_time(0, 9), timeline.next_time(0, 12)), (None, Some(105)));
         assert_eq!((timeline.time_of(1, 1), timeline.time_of(2, 1)), (Some(7), None));
         assert_eq!(timeline.cuts(0).collect::<Vec<_>>(), [10, 12, 12, 20]);
+    }
+
+    #[test]
+    fn what_went_by_unread_is_known_once_it_has_been_read() {
+        let mut ranges = Ranges::default();
+        ranges.push(0, 0, 2, None);
+        ranges.push(0, 2, 3, Some(digest(&["c"])));
+        assert!(ranges.has_unread(0, 2) && !ranges.has_unread(1, 2));
+        ranges.replace_before(0, 0, 2, digest(&["a", "b"]));
+        assert!(!ranges.has_unread(0, 3));
+        let (from, to) = (BTreeMap::from([(0, 0)]), BTreeMap::from([(0, 3)]));
+        let mut expected = ranges.expected(&from, &to);
+        expected.check(&batch(0, &["a", "b"])).expect("as logged");
+        expected.check(&batch(2, &["c"])).expect("as logged");
+        assert!(ranges.expected(&from, &to).check(&batch(0, &["a", "x"])).is_err());
     }
 
     #[test]

@@ -34,6 +34,8 @@ struct Advance {
     /// What followed.
     ranges: Ranges,
     next: i64,
+    /// The digest of everything before a position that had gone by unread.
+    history: Option<SourcePosition>,
     /// The position when the kept history begins, where it had one.
     base: Option<i64>,
     /// Ticks of the kept history and their positions.
@@ -42,16 +44,21 @@ struct Advance {
 
 impl Advance {
     fn take_in(known: &mut BTreeMap<(GlobalId, i32), Advance>, p: SourcePosition, time: Timestamp, kept: Timestamp) {
+        let new = !known.contains_key(&(p.source, p.partition));
         let advance = known.entry((p.source, p.partition)).or_insert_with(|| Advance {
             first: p,
             ranges: Ranges::default(),
             next: p.next,
+            history: None,
             base: None,
             ticks: VecDeque::new(),
         });
         if advance.next < p.next {
             advance.ranges.push(p.partition, advance.next, p.next, digest(&p));
             advance.next = p.next;
+        } else if p.read && !new {
+            advance.history = Some(p);
+            return;
         }
         if time > kept {
             advance.ticks.push_back((time, p.next));
@@ -168,6 +175,9 @@ impl Core {
         for ((source, partition), advance) in &replayed.positions {
             if let Some(source) = self.sources.get_mut(source) {
                 source.restore(&advance.first, &advance.ranges, advance.next);
+                if let Some(history) = &advance.history {
+                    source.restore_history(history);
+                }
                 source.replay.restore(*partition, advance.base, &advance.ticks);
             }
         }

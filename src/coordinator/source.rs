@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::external::{self, Marks, Upstream};
 use crate::ranges::{Ranges, Timeline, digest};
 use crate::tick::{SourceIntake, TICK_SOURCE_BYTES_MAX};
-use hw_connect::{SourceBatch, SourceReader, SourceState};
+use hw_connect::{RangeDigest, SourceBatch, SourceReader, SourceState};
 use hw_plan::{CatalogView, Object, ObjectKind, SourceConnector, SourceDesc};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
 use hw_store::{DeadLetterRow, SourcePosition};
@@ -59,6 +59,8 @@ pub(crate) struct LiveSource {
     /// Set where the upstream no longer is what was read: only dropping the source helps.
     failed: Option<SqlError>,
     taken: VecDeque<SourceBatch>,
+    /// Digests to log with the next tick.
+    histories: Vec<SourcePosition>,
     probe: Arc<Mutex<Probed>>,
     probe_at: Instant,
     probing: bool,
@@ -90,6 +92,7 @@ impl LiveSource {
             restart_at: None,
             failed: None,
             taken: VecDeque::new(),
+            histories: vec![],
             probe: Arc::default(),
             probe_at: Instant::now(),
             probing: false,
@@ -106,6 +109,24 @@ impl LiveSource {
             None => drop(self.starts.insert(first.partition, first.next)),
         }
         self.ranges.append(rest);
+    }
+
+    /// Takes over a logged digest of everything before a position.
+    pub(crate) fn restore_history(&mut self, logged: &SourcePosition) {
+        if let (Some(start), Some(digest)) = (self.starts.get(&logged.partition), digest(logged)) {
+            self.ranges.replace_before(logged.partition, *start, logged.next, digest);
+        }
+    }
+
+    /// Everything before `to` has been read: where some of it had gone by unread, the next tick logs what it was.
+    pub(crate) fn note_history(&mut self, partition: i32, to: i64, read: RangeDigest) {
+        if !self.ranges.has_unread(partition, to) {
+            return;
+        }
+        let RangeDigest { count, crc, bytes } = read;
+        let logged = SourcePosition { source: self.object.id, partition, next: to, count, crc, bytes, read: true };
+        self.restore_history(&logged);
+        self.histories.push(logged);
     }
 
     /// Why it has failed for good, where it has.
@@ -135,7 +156,7 @@ impl LiveSource {
 
     /// True where a tick would take something from it.
     pub(crate) fn has_data(&self) -> bool {
-        !self.taken.is_empty() || (self.skips() && self.behind())
+        !self.taken.is_empty() || !self.histories.is_empty() || (self.skips() && self.behind())
     }
 
     /// True where the position follows the upstream's end, because nobody reads.
@@ -349,6 +370,7 @@ impl Core {
     pub(crate) fn take_from_sources(&mut self, time: Timestamp) -> SourceIntake {
         let mut intake = SourceIntake::default();
         for source in self.sources.values_mut() {
+            intake.positions.append(&mut source.histories);
             if source.skips() {
                 intake.positions.extend(source.skip_to_end());
             }

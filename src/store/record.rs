@@ -48,7 +48,8 @@ pub struct TableWrite {
     pub diffs: Vec<i64>,
 }
 
-/// A source partition has advanced.
+/// A source partition has advanced. A later record with `read` and a `next` that is no advance gives the digest of
+/// everything before `next`, some of which had gone by unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePosition {
     /// The source.
