@@ -8,7 +8,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask ci | test | tidy";
+const USAGE: &str = "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | --help]";
 
 fn main() -> ExitCode {
     let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() else { return ExitCode::FAILURE };
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Some("ci") => ci(root),
         Some("test") => test(root),
         Some("tidy") => tidy::check(root),
+        Some("bench") => bench(root, std::env::args().skip(2)),
         _ => Err(USAGE.to_string()),
     };
     match done {
@@ -59,6 +60,13 @@ fn test(root: &Path) -> Result<(), String> {
     }
     cargo(root, &["build", "--release", "--workspace"])?;
     cargo(root, &["test", "--release", "--workspace"])
+}
+
+/// Builds everything the way the tests do, so that there is one tree, then runs the benchmarks with these arguments.
+fn bench(root: &Path, args: impl Iterator<Item = String>) -> Result<(), String> {
+    cargo(root, &["build", "--release", "--workspace"])?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    run(Command::new(root.join(target).join("release/bench")).args(args))
 }
 
 fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
