@@ -100,6 +100,11 @@ impl<'a> Oracle<'a> {
         Ok(oracle)
     }
 
+    /// True where there is nothing to compare, or nothing that changes.
+    pub fn is_empty(&self) -> bool {
+        self.followed.is_empty() || self.tables.is_empty()
+    }
+
     /// `rounds` bursts of changes, each followed by a comparison of everything.
     pub async fn rounds(&mut self, rounds: u64) -> Result<(), HarnessError> {
         for _ in 0..rounds {

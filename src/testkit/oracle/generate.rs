@@ -13,10 +13,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table that `create` has created, if it is one.
+    /// The table that `create` has created, if it is one; names in quotes are left alone.
     pub async fn read(client: &Client, create: &str) -> Result<Option<Table>, Refusal> {
         let lower = create.to_lowercase();
-        let Some(rest) = lower.strip_prefix("create table ") else { return Ok(None) };
+        let Some(rest) = lower.strip_prefix("create table ").filter(|r| !r.contains('"')) else { return Ok(None) };
         let name: String = rest.split(['(', ' ']).next().unwrap_or_default().to_string();
         let keys = key_columns(&lower);
         let described = client.prepare(&format!("SELECT * FROM {name}")).await?;

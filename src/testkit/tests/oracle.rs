@@ -83,7 +83,7 @@ async fn definitions_of_the_sql_tests() {
         let schema = format!("of_{name}");
         let run = async {
             let mut oracle = Oracle::start(&mut server, &schema, &definitions, random.bits()).await?;
-            oracle.rounds(scaled(15)).await?;
+            oracle.rounds(if oracle.is_empty() { 0 } else { scaled(8) }).await?;
             oracle.finish().await
         };
         match run.await {

@@ -49,5 +49,5 @@ async fn with_two_workers() {
 async fn killed_between_statements_at_random() {
     let seed = seed();
     println!("seed={seed}");
-    run_all(Restarts::Random { seed, percent: 30 }, &["--workers", "1"]).await;
+    run_all(Restarts::Random { seed, percent: 15 }, &["--workers", "1"]).await;
 }
