@@ -131,11 +131,11 @@ pub(crate) struct OperatorPlanner;
 
 impl ExprPlanner for OperatorPlanner {
     /// `a.b` where `a` is a column too: there are no composite types, so `a` is a relation of an enclosing query.
-    fn plan_compound_identifier<'a>(
+    fn plan_compound_identifier(
         &self,
         field: &arrow::datatypes::Field,
         qualifier: Option<&datafusion_common::TableReference>,
-        nested_names: &'a [String],
+        nested_names: &[String],
     ) -> DfResult<PlannerResult<Vec<Expr>>> {
         let _ = qualifier;
         match nested_names {

@@ -147,6 +147,9 @@ impl<'a> Env<'a> {
             }
         } else if let Some(column) = named("column ", " does not exist").filter(|_| error.position.is_none()) {
             error.position = self.column_positions.borrow().get(&column).copied();
+        } else if error.message.starts_with("each UNION query") {
+            // DataFusion names the whole statement.
+            error.position = None;
         } else if error.message.starts_with("argument of WHERE must be") {
             error.position = error.position.or(self.condition_position.get());
         }

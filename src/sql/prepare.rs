@@ -144,6 +144,9 @@ impl VisitorMut for Preparer<'_, '_> {
             Err(e) => return ControlFlow::Break(e),
         }
         rows::rewrite_rows(expr);
+        if let Some(e) = rows::without_columns(expr) {
+            return ControlFlow::Break(e);
+        }
         self.note_column(expr);
         if self.env.locate {
             self.locate(expr);

@@ -431,3 +431,9 @@ fn explain_speaks_sql() {
     let text = text.join("\n");
     assert!(text.contains("count(*)") && text.contains("group by t.c") && text.contains("Scan t"), "{text}");
 }
+
+#[test]
+fn a_subquery_without_columns_is_refused() {
+    assert_eq!(error("SELECT (SELECT FROM t)").code.as_str(), "42601");
+    assert_eq!(error("SELECT a FROM t WHERE a IN (SELECT FROM u)").code.as_str(), "42601");
+}

@@ -1,7 +1,8 @@
 //! Comparisons of rows and with subqueries in other words: `(a, b) = (1, 2)` is `a = 1 AND b = 2`, `a = ANY (SELECT ...)`
 //! is `a IN (SELECT ...)`; and `a IS DISTINCT FROM b AND c` with the precedence that PostgreSQL gives it.
 
-use sqlparser::ast::{BinaryOperator, Expr};
+use hw_repr::{SqlError, SqlState};
+use sqlparser::ast::{BinaryOperator, Expr, SetExpr};
 
 /// Rewrites one expression; its operands are visited later.
 pub(super) fn rewrite_rows(expr: &mut Expr) {
@@ -21,6 +22,17 @@ pub(super) fn rewrite_rows(expr: &mut Expr) {
     };
     if let Some(new) = new {
         *expr = new;
+    }
+}
+
+/// A scalar subquery or IN whose SELECT has no columns.
+pub(super) fn without_columns(expr: &Expr) -> Option<SqlError> {
+    let (Expr::Subquery(query) | Expr::InSubquery { subquery: query, .. }) = expr else { return None };
+    match query.body.as_ref() {
+        SetExpr::Select(s) if s.projection.is_empty() => {
+            Some(SqlError::new(SqlState::SYNTAX, "subquery must return only one column"))
+        }
+        _ => None,
     }
 }
 
