@@ -81,9 +81,6 @@ pub(crate) fn recover(
     let dir = DataDir::open(&config.data_dir)?;
     let (log, recovered) = TickLog::open(&dir)?;
     let mut catalog = Catalog::open_up_to(&dir.catalog_path(), recovered.last_time)?;
-    if let Some(warning) = &recovered.torn {
-        tracing::warn!("{warning}");
-    }
     let kept = recovered.last_time.saturating_sub(SUBSCRIBE_RESUME_MS);
     let replayed = replay_catalog(&log, &mut catalog, kept)?;
     snapshot.store(catalog.snapshot());
@@ -137,12 +134,8 @@ pub(crate) fn recover(
     core.restore_tables(&log)?;
     core.restore_views(kept)?;
     core.log = Some(LogWriter::start(log)?);
-    if let Some(password) = &config.initial_password
-        && first_start
-    {
-        let verifier = Some(hw_catalog::scram::verifier(password)?);
-        let change = CatalogChange::SetRolePassword { role: "headwater".into(), verifier };
-        core.commit_changes(vec![change], Box::new(|_| {}));
+    if first_start {
+        core.set_initial_password(config.initial_password.as_deref())?;
     }
     Ok(core)
 }
@@ -167,6 +160,15 @@ fn replay_catalog(log: &TickLog, catalog: &mut Catalog, kept: Timestamp) -> Resu
 }
 
 impl Core {
+    /// The superuser's, where one is given for a new data directory.
+    fn set_initial_password(&mut self, password: Option<&str>) -> Result<(), SqlError> {
+        let Some(password) = password else { return Ok(()) };
+        let verifier = Some(hw_catalog::scram::verifier(password)?);
+        let change = CatalogChange::SetRolePassword { role: "headwater".into(), verifier };
+        self.commit_changes(vec![change], Box::new(|_| {}));
+        Ok(())
+    }
+
     fn restore_sources(&mut self, replayed: &Replayed) -> Result<(), SqlError> {
         let objects = self.snapshot.load().objects();
         for object in objects.iter().filter(|o| matches!(o.kind, ObjectKind::Source(_))) {
