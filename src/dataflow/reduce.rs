@@ -40,8 +40,6 @@ pub struct Reduce {
     /// Rows of each group, by slot.
     rows: crate::slab::Slab<i64>,
     folds: Vec<Box<dyn Fold>>,
-    /// Makes them anew.
-    make_folds: Box<dyn Fn() -> Vec<Box<dyn Fold>>>,
     /// Without group columns: this worker keeps the one row.
     holds_global: bool,
     /// The one row was shown.
@@ -68,9 +66,6 @@ impl Reduce {
         append_only: bool,
     ) -> Reduce {
         let key_types = pick(types, group);
-        let (of, aggregated) = (types.to_vec(), aggregates.to_vec());
-        let make_folds =
-            Box::new(move || aggregated.iter().map(|a| fold(a, &of, append_only)).collect::<Vec<Box<dyn Fold>>>());
         let mut out = key_types.clone();
         out.extend(aggregates.iter().map(|a| a.ty));
         Reduce {
@@ -81,8 +76,7 @@ impl Reduce {
             schema: schema_of(&out),
             groups: Groups::new(),
             rows: Default::default(),
-            folds: make_folds(),
-            make_folds,
+            folds: aggregates.iter().map(|a| fold(a, types, append_only)).collect(),
             holds_global,
             global_shown: false,
             touched: vec![],
@@ -186,14 +180,6 @@ impl Reduce {
         ErrorRow { error, expression: "aggregate".into(), row: row_json(keys, row, &self.key_types), diff }
     }
 
-    /// Without groups it holds what it held before the first one: nothing.
-    fn release(&mut self) {
-        self.groups = Groups::new();
-        self.rows = Default::default();
-        self.touched_in = Default::default();
-        self.folds = (self.make_folds)();
-    }
-
     /// Forgets what is gone, and what was.
     fn end_tick(&mut self) {
         for slot in std::mem::take(&mut self.touched) {
@@ -205,7 +191,10 @@ impl Reduce {
         self.rows_before.clear();
         self.folds.iter_mut().for_each(|f| f.forget());
         if self.groups.len() == 0 && self.groups.slots() > 0 {
-            self.release();
+            self.groups.reset();
+            self.rows.clear();
+            self.touched_in.clear();
+            self.folds.iter_mut().for_each(|f| f.reset());
         }
         self.global_shown = self.holds_global;
         self.emitted = 0;

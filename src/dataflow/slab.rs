@@ -49,9 +49,14 @@ impl<T: Default> Slab<T> {
     pub fn len(&self) -> usize {
         self.len
     }
-    /// Bytes of the pages.
+    /// Forgets all items and gives the pages back.
+    pub fn clear(&mut self) {
+        self.pages = vec![];
+        self.len = 0;
+    }
+    /// Bytes of the items themselves; the last page may have room for more.
     pub fn bytes(&self) -> usize {
-        self.pages.len() * PAGE * std::mem::size_of::<T>()
+        self.len * std::mem::size_of::<T>()
     }
 }
 

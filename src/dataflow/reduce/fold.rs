@@ -45,6 +45,8 @@ pub trait Fold {
     fn clear(&mut self, slot: u32);
     /// Forgets what was before.
     fn forget(&mut self);
+    /// All slots are empty: gives their memory back.
+    fn reset(&mut self);
     /// Heap bytes, estimated.
     fn bytes(&self) -> usize;
 }
@@ -158,6 +160,9 @@ impl Fold for Count {
     fn forget(&mut self) {
         self.before.clear();
     }
+    fn reset(&mut self) {
+        self.now.clear();
+    }
     fn bytes(&self) -> usize {
         self.now.bytes()
     }
@@ -223,6 +228,9 @@ impl Fold for Sum {
     }
     fn forget(&mut self) {
         self.before.clear();
+    }
+    fn reset(&mut self) {
+        self.now.clear();
     }
     fn bytes(&self) -> usize {
         self.now.bytes()
@@ -304,6 +312,9 @@ impl Fold for Best {
     }
     fn forget(&mut self) {
         self.before.clear();
+    }
+    fn reset(&mut self) {
+        self.now.clear();
     }
     fn bytes(&self) -> usize {
         self.now.bytes()
@@ -437,6 +448,9 @@ impl Fold for Any {
     }
     fn forget(&mut self) {
         self.before.clear();
+    }
+    fn reset(&mut self) {
+        self.now.clear();
     }
     fn bytes(&self) -> usize {
         self.now.bytes() + self.heap.max(0) as usize

@@ -95,6 +95,11 @@ impl Groups {
         }
     }
 
+    /// Without live groups: gives all memory back. Slots begin at 0 again.
+    pub fn reset(&mut self) {
+        *self = Groups { hasher: std::mem::take(&mut self.hasher), ..Groups::new() };
+    }
+
     /// The key of a live slot.
     pub fn key(&self, slot: u32) -> &[u8] {
         self.places.get(slot as usize).key.bytes()
