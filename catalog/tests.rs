@@ -290,7 +290,7 @@ fn names_resolve_along_the_search_path() {
     assert_eq!(s.validate_new_name("nowhere", "x").expect_err("schema").code, SqlState::UNDEFINED_SCHEMA);
     assert_eq!(s.validate_new_name("pg_catalog", "x").expect_err("system").code, SqlState::INSUFFICIENT_PRIVILEGE);
     assert_eq!(s.validate_new_name("sales", "t").expect_err("taken").code, SqlState::DUPLICATE_TABLE);
-    assert_eq!(s.validate_new_name("sales", &"x".repeat(64)).expect_err("long").code, SqlState::INVALID_NAME);
+    assert_eq!(s.validate_new_name("sales", &"x".repeat(64)).expect_err("long").code, SqlState::new("42622"));
     s.validate_new_name("public", "t").expect("free");
     let error = s.with_changes(&[CatalogChange::DropSchema { name: "sales".into() }]).expect_err("not empty");
     assert_eq!(error.code, SqlState::DEPENDENT_OBJECTS);
