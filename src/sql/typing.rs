@@ -152,20 +152,7 @@ impl<'a> Typer<'a> {
                     self.call(func, &[b.left.as_ref(), b.right.as_ref()], inner)
                 }
             },
-            Expr::Like(l) => {
-                let func = if l.case_insensitive { Func::ILike } else { Func::Like };
-                let (value, mut pattern) = (self.typed(&l.expr, inner)?, self.typed(&l.pattern, inner)?);
-                if let Some(escape) = l.escape_char.filter(|c| *c != '\\') {
-                    let ScalarExpr::Literal(Datum::Text(text), _) = &mut pattern.expr else {
-                        return Err(unsupported(
-                            "LIKE with a pattern that is no literal and another ESCAPE than backslash",
-                        ));
-                    };
-                    *text = with_backslashes(text, escape)?;
-                }
-                let like = self.call_typed(func, vec![value, pattern])?;
-                Ok(if l.negated { Typed::known(ScalarExpr::Not(Box::new(like.expr))) } else { like })
-            }
+            Expr::Like(l) => self.like(l, inner),
             Expr::Not(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean_of("NOT", e, inner)?)))),
             Expr::IsNull(e) => Ok(Typed::known(self.is_null(e, inner)?)),
             Expr::IsNotNull(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.is_null(e, inner)?)))),
@@ -212,6 +199,19 @@ impl<'a> Typer<'a> {
             Expr::GroupingSet(_) => Err(unsupported("a grouping set within an expression")),
             other => Err(unsupported(&format!("expression {other}"))),
         }
+    }
+
+    fn like(&mut self, l: &datafusion_expr::expr::Like, inner: Place) -> Result<Typed, SqlError> {
+        let func = if l.case_insensitive { Func::ILike } else { Func::Like };
+        let (value, mut pattern) = (self.typed(&l.expr, inner)?, self.typed(&l.pattern, inner)?);
+        if let Some(escape) = l.escape_char.filter(|c| *c != '\\') {
+            let ScalarExpr::Literal(Datum::Text(text), _) = &mut pattern.expr else {
+                return Err(unsupported("LIKE with a pattern that is no literal and another ESCAPE than backslash"));
+            };
+            *text = with_backslashes(text, escape)?;
+        }
+        let like = self.call_typed(func, vec![value, pattern])?;
+        Ok(if l.negated { Typed::known(ScalarExpr::Not(Box::new(like.expr))) } else { like })
     }
 
     fn outer_column(&mut self, column: &datafusion_common::Column) -> Result<Typed, SqlError> {
@@ -405,6 +405,15 @@ impl<'a> Typer<'a> {
         self.function_at(f, place).map_err(|e| located(e, crate::lazy::position_of(&f.func)))
     }
 
+    /// 42883 with the types of the arguments.
+    fn no_function(&mut self, name: &str, args: &[&Expr], place: Place) -> Result<SqlError, SqlError> {
+        let types = args
+            .iter()
+            .map(|a| Ok(self.typed(a, place)?.ty().map_or("unknown".to_string(), |t| without_length(t).to_string())))
+            .collect::<Result<Vec<_>, SqlError>>()?;
+        Ok(crate::error::undefined_function(&format!("{name}({})", types.join(", "))))
+    }
+
     fn function_at(&mut self, f: &datafusion_expr::expr::ScalarFunction, place: Place) -> Result<Typed, SqlError> {
         let kind = lazy_of(&f.func).cloned().ok_or_else(|| crate::error::undefined_function(f.name()))?;
         let args: Vec<&Expr> = f.args.iter().collect();
@@ -449,15 +458,7 @@ impl<'a> Typer<'a> {
                 }
                 _ => Err(SqlError::internal("NOT takes one operand")),
             },
-            Lazy::Unknown(name) => {
-                let types = args
-                    .iter()
-                    .map(|a| {
-                        Ok(self.typed(a, place)?.ty().map_or("unknown".to_string(), |t| without_length(t).to_string()))
-                    })
-                    .collect::<Result<Vec<_>, SqlError>>()?;
-                Err(crate::error::undefined_function(&format!("{name}({})", types.join(", "))))
-            }
+            Lazy::Unknown(name) => Err(self.no_function(&name, &args, place)?),
             Lazy::Cell => match args.as_slice() {
                 [one] => self.typed(one, place),
                 _ => Err(SqlError::internal("a cell of VALUES has one value")),

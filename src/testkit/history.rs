@@ -164,7 +164,10 @@ mod tests {
         Read { client: 9, seen: seen.iter().copied().collect(), begun: at(from_ms), ended: at(to_ms) }
     }
 
-    fn check(reads: &[(&[(usize, u64)], u64, u64)]) -> Vec<String> {
+    /// Registers with their versions, and when the read began and ended.
+    type Observed<'a> = (&'a [(usize, u64)], u64, u64);
+
+    fn check(reads: &[Observed<'_>]) -> Vec<String> {
         let base = Instant::now();
         let writes = vec![write(base, 1, 1, 0, 10), write(base, 2, 1, 0, 10), write(base, 1, 2, 20, 30)];
         let ticks = BTreeMap::from([((1, 1), 100), ((2, 1), 100), ((1, 2), 101)]);
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn each_anomaly_is_found() {
-        let found = |reads: &[(&[(usize, u64)], u64, u64)], what: &str| {
+        let found = |reads: &[Observed<'_>], what: &str| {
             let all = check(reads);
             assert!(all.iter().any(|f| f.contains(what)), "{what}: {all:?}");
         };

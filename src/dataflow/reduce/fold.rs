@@ -106,21 +106,26 @@ fn each(agg: &Aggregate, slots: &[u32], batch: &UpdateBatch, mut f: impl FnMut(u
     }
 }
 
-/// Calls `f` with an array's integers, whatever their width.
+/// Evaluates `$body` with a function from row to integer, whatever the width of the array's.
 macro_rules! with_integers {
-    ($array:expr, $values:ident => $body:expr) => {
+    ($array:expr, $get:ident => $body:expr) => {
         match $array.data_type() {
-            DataType::Int16 => with_integers!(@ Int16Type, $array, $values, $body),
-            DataType::Int32 => with_integers!(@ Int32Type, $array, $values, $body),
-            DataType::Int64 => with_integers!(@ Int64Type, $array, $values, $body),
-            DataType::Date32 => with_integers!(@ Date32Type, $array, $values, $body),
-            DataType::Time64(_) => with_integers!(@ Time64MicrosecondType, $array, $values, $body),
-            DataType::Timestamp(..) => with_integers!(@ TimestampMicrosecondType, $array, $values, $body),
-            _ => with_integers!(@ Decimal128Type, $array, $values, $body),
+            DataType::Int16 => with_integers!(@ Int16Type, $array, $get, $body),
+            DataType::Int32 => with_integers!(@ Int32Type, $array, $get, $body),
+            DataType::Int64 => with_integers!(@ Int64Type, $array, $get, $body),
+            DataType::Date32 => with_integers!(@ Date32Type, $array, $get, $body),
+            DataType::Time64(_) => with_integers!(@ Time64MicrosecondType, $array, $get, $body),
+            DataType::Timestamp(..) => with_integers!(@ TimestampMicrosecondType, $array, $get, $body),
+            _ => {
+                let values = $array.as_primitive::<Decimal128Type>().values();
+                let $get = |row: usize| values[row];
+                $body
+            }
         }
     };
-    (@ $ty:ty, $array:expr, $values:ident, $body:expr) => {{
-        let $values = $array.as_primitive::<$ty>().values();
+    (@ $ty:ty, $array:expr, $get:ident, $body:expr) => {{
+        let values = $array.as_primitive::<$ty>().values();
+        let $get = |row: usize| i128::from(values[row]);
         $body
     }};
 }
@@ -193,9 +198,9 @@ impl Fold for Sum {
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
         let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
         let now = &mut self.now;
-        with_integers!(column, values => each(&self.agg, slots, batch, |row, slot, diff| {
+        with_integers!(column, value => each(&self.agg, slots, batch, |row, slot, diff| {
             let total = now.get_mut(slot);
-            total.sum += i128::from(values[row]) * i128::from(diff);
+            total.sum += value(row) * i128::from(diff);
             total.values += diff;
         }));
     }
@@ -272,8 +277,8 @@ impl Fold for Best {
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
         let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
         let (now, max) = (&mut self.now, self.max);
-        with_integers!(column, values => each(&self.agg, slots, batch, |row, slot, _| {
-            let value = word(values[row].into());
+        with_integers!(column, value => each(&self.agg, slots, batch, |row, slot, _| {
+            let value = word(value(row));
             let best = now.get_mut(slot);
             if best.is_none_or(|b| if max { value > b } else { value < b }) {
                 *best = Some(value);
@@ -332,12 +337,15 @@ type Shown = Result<Box<[u8]>, SqlError>;
 /// Counts of encoded arguments of one group.
 type Seen = HashMap<Box<[u8]>, i64>;
 
+/// What a group keeps: its accumulator and, for DISTINCT, the arguments seen.
+type State = Box<(Acc, Option<Seen>)>;
+
 /// Everything else, one accumulator a group.
 struct Any {
     agg: Aggregate,
     arg: Option<SqlType>,
     append_only: bool,
-    now: Slab<Option<Box<(Acc, Option<Seen>)>>>,
+    now: Slab<Option<State>>,
     before: Vec<Shown>,
     codec: RowCodec,
     /// Encodes arguments: with all tails for min and max, equal for equal values otherwise.
@@ -372,7 +380,7 @@ impl Any {
         Ok(out.into())
     }
 
-    fn fresh(&self) -> Box<(Acc, Option<Seen>)> {
+    fn fresh(&self) -> State {
         let extreme = matches!(self.agg.func, AggregateFunc::Min | AggregateFunc::Max);
         let seen = (self.agg.distinct && !extreme).then(HashMap::new);
         Box::new((Acc::new(&self.agg, self.arg, self.append_only), seen))

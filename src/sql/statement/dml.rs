@@ -36,6 +36,23 @@ impl Planning<'_> {
         }
     }
 
+    /// The columns that an INSERT names, by position; none where it names none.
+    fn insert_targets(&self, insert: &sql::Insert, table: &str, desc: &RelationDesc) -> Result<Vec<usize>, SqlError> {
+        let mut targets = vec![];
+        for column in &insert.columns {
+            let ident = column.0.last().and_then(|p| p.as_ident());
+            let folded = ident.map(crate::parse::ast_fold).unwrap_or_default();
+            let found = desc.columns.iter().position(|c| c.name == folded);
+            let position = found.ok_or_else(|| self.at_name(undefined_column(&folded, table), column))?;
+            if targets.contains(&position) {
+                let message = format!("column \"{folded}\" specified more than once");
+                return Err(self.at_name(SqlError::new(SqlState::DUPLICATE_COLUMN, message), column));
+            }
+            targets.push(position);
+        }
+        Ok(targets)
+    }
+
     pub(super) fn insert(&self, insert: &sql::Insert) -> Result<Planned, SqlError> {
         if insert.on.is_some() {
             return Err(SqlError::unsupported("ON CONFLICT is not supported yet"));
@@ -47,18 +64,7 @@ impl Planning<'_> {
             return Err(SqlError::unsupported("INSERT takes the name of a table"));
         };
         let (table, desc) = self.table(&crate::parse::own::name_in(self.text, name)?)?;
-        let mut targets = vec![];
-        for column in &insert.columns {
-            let ident = column.0.last().and_then(|p| p.as_ident());
-            let folded = ident.map(crate::parse::ast_fold).unwrap_or_default();
-            let found = desc.columns.iter().position(|c| c.name == folded);
-            let position = found.ok_or_else(|| self.at_name(undefined_column(&folded, &table.name), column))?;
-            if targets.contains(&position) {
-                let message = format!("column \"{folded}\" specified more than once");
-                return Err(self.at_name(SqlError::new(SqlState::DUPLICATE_COLUMN, message), column));
-            }
-            targets.push(position);
-        }
+        let mut targets = self.insert_targets(insert, &table.name, &desc)?;
         let Some(source) = &insert.source else {
             return Err(SqlError::unsupported("DEFAULT VALUES is not supported yet"));
         };
