@@ -10,8 +10,11 @@ use hw_testkit::{KafkaBroker, Server};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
 use std::error::Error;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -52,6 +55,9 @@ struct Measure {
     /// Rows of a view that is created afterwards, while everything goes on; none with 0.
     #[arg(long, default_value_t = 0)]
     big: u64,
+    /// Beside it a consumer that does nothing with the messages: what the broker and this machine leave for us.
+    #[arg(long)]
+    plain: bool,
     /// Workers of the server.
     #[arg(long)]
     workers: Option<usize>,
@@ -163,6 +169,26 @@ async fn follow(client: Client, samples: Samples, ticks: Samples) -> Outcome<()>
     Err("the subscription ended".into())
 }
 
+/// Notes how long ago each message was sent when a consumer of nothing else's has it.
+fn consume(broker: &str, topic: &str, samples: &Samples, over: &AtomicBool) -> Result<(), KafkaError> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker).set("group.id", "plain").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create()?;
+    let mut partitions = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        partitions.add_partition_offset(topic, partition, Offset::End)?;
+    }
+    consumer.assign(&partitions)?;
+    while !over.load(Ordering::Relaxed) {
+        let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
+        let text = String::from_utf8_lossy(message?.payload().unwrap_or_default()).into_owned();
+        let sent = text.split("\"sent\":").nth(1).and_then(|t| t.split(',').next()?.parse::<i64>().ok());
+        let now = now_us();
+        lock(samples).push((now, (now - sent.unwrap_or(now)) as f64 / 1000.0));
+    }
+    Ok(())
+}
+
 async fn read_points(client: Client, groups: u64, samples: Samples) -> Outcome<()> {
     let statement = client.prepare("SELECT n, sent FROM hot_v WHERE k = $1").await?;
     for i in 0u64.. {
@@ -245,6 +271,11 @@ async fn measure(args: Measure) -> Outcome<()> {
     let over = Arc::new(AtomicBool::new(false));
     let (file, syncs, stop) = (server.data_dir().join("fdatasync-probe"), all[3].1.clone(), over.clone());
     let syncer = std::thread::spawn(move || sync_file(file, &syncs, &stop));
+    let plain = Samples::default();
+    if args.plain {
+        let (broker, samples, stop) = (broker.address(), plain.clone(), over.clone());
+        std::thread::spawn(move || consume(&broker, "hot", &samples, &stop));
+    }
     let mut failures = tokio::task::JoinSet::new();
     failures.spawn(follow(server.connect().await?, all[0].1.clone(), all[1].1.clone()));
     failures.spawn(read_points(server.connect().await?, args.groups, all[2].1.clone()));
@@ -258,6 +289,9 @@ async fn measure(args: Measure) -> Outcome<()> {
         sleep(args.seconds).await;
         let cpu = cpu_seconds(server.pid())? - cpu;
         report_all(&format!("{} events/s, {} groups", args.rate, args.groups), &all, from, now_us());
+        if args.plain {
+            report("event to a plain consumer", &plain, from, now_us());
+        }
         println!("  server: {:.2} CPU seconds per second", cpu / args.seconds as f64);
         if args.big > 0 {
             create(&client, &broker.address(), "big").await?;
