@@ -26,11 +26,11 @@ const FEED_BUFFER_BYTES: usize = 32 << 20;
 const STEP_BYTES_MIN: usize = 512 << 10;
 const STEP_BYTES_MAX: usize = 8 << 20;
 /// The same while other dataflows want their turn: a worker does a step's work in one go.
-const STEP_BYTES_SHARED: usize = 768 << 10;
+const STEP_BYTES_SHARED: usize = 128 << 10;
 /// A step that is too small enters nevertheless when it is this old.
 const STEP_WAIT: Duration = Duration::from_millis(20);
 /// Steps that may be on their way through the dataflow.
-const STEPS_AHEAD: usize = 3;
+const STEPS_AHEAD: usize = 2;
 /// Messages that may be missing when ticks begin to be held back.
 const LAST_STRETCH_MAX: i64 = 50_000;
 /// Between attempts to reach an upstream.

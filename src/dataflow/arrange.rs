@@ -171,7 +171,7 @@ pub fn import<'s>(
 }
 
 /// Rows of an import between two yields.
-const SLICE_ROWS: usize = 16_384;
+const SLICE_ROWS: usize = 4096;
 
 /// What a listener heard.
 enum Seen {

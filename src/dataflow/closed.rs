@@ -41,9 +41,9 @@ pub trait ClosedTick: 'static {
     fn size(&self) -> (usize, usize);
 }
 
-/// Rows absorbed, or parts emitted times 8192, after which the operator yields: one tick may be a whole history.
-const FUEL_ROWS: usize = 65_536;
-const EMIT_COST: usize = 8192;
+/// Rows absorbed, or parts emitted times 2048, after which the operator yields: one tick may be a whole history.
+const FUEL_ROWS: usize = 8192;
+const EMIT_COST: usize = 2048;
 
 /// A time whose changes are being collected.
 struct Tick {

@@ -27,7 +27,7 @@ pub mod groups;
 pub use hw_repr::float_sum;
 
 /// Groups whose changes go out as one batch.
-const EMIT_GROUPS: usize = 8192;
+const EMIT_GROUPS: usize = 2048;
 
 /// The state of a reduction on one worker.
 pub struct Reduce {

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Pairs, or rows looked up, after which a part of the output is given.
-const PART: usize = 8192;
+const PART: usize = 4096;
 
 /// One input's rows and their index.
 struct Side {
