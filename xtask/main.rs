@@ -8,7 +8,8 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | --help]";
+const USAGE: &str =
+    "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency] [--help]";
 
 fn main() -> ExitCode {
     let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() else { return ExitCode::FAILURE };
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         Some("ci") => ci(root),
         Some("test") => test(root),
         Some("tidy") => tidy::check(root),
-        Some("bench") => bench(root, std::env::args().skip(2)),
+        Some("bench") => bench(root, std::env::args().skip(2).collect()),
         _ => Err(USAGE.to_string()),
     };
     match done {
@@ -62,11 +63,17 @@ fn test(root: &Path) -> Result<(), String> {
     cargo(root, &["test", "--release", "--workspace"])
 }
 
-/// Builds everything the way the tests do, so that there is one tree, then runs the benchmarks with these arguments.
-fn bench(root: &Path, args: impl Iterator<Item = String>) -> Result<(), String> {
-    cargo(root, &["build", "--release", "--workspace"])?;
+/// Builds everything the way the tests do, so that there is one tree, then runs a benchmark with these arguments. The two
+/// that need a broker are examples of the test harness.
+fn bench(root: &Path, mut args: Vec<String>) -> Result<(), String> {
+    let broker = args.first().is_some_and(|a| a.starts_with("kafka-"));
+    let program = if broker { format!("examples/{}", args.remove(0).replace('-', "_")) } else { "bench".to_owned() };
+    if broker {
+        kafka::fetch()?;
+    }
+    cargo(root, &["build", "--release", "--workspace", "--bins", "--examples"])?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    run(Command::new(root.join(target).join("release/bench")).args(args))
+    run(Command::new(root.join(target).join("release").join(program)).args(args))
 }
 
 fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {

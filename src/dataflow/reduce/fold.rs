@@ -58,15 +58,13 @@ pub fn fold(agg: &Aggregate, types: &[SqlType], append_only: bool) -> Box<dyn Fo
         || matches!(arg, Some(SqlType::Numeric(Some((p, _)))) if p <= 18);
     let extreme = matches!(agg.func, AggregateFunc::Min | AggregateFunc::Max);
     match agg.func {
-        AggregateFunc::Count if !agg.distinct => {
-            Box::new(Count { agg: agg.clone(), now: Slab::default(), before: vec![] })
-        }
+        AggregateFunc::Count if !agg.distinct => Box::new(Count { agg: agg.clone(), kept: Kept::default() }),
         AggregateFunc::Sum | AggregateFunc::Avg if narrow && !agg.distinct => {
-            Box::new(Sum { agg: agg.clone(), arg, now: Slab::default(), before: vec![] })
+            Box::new(Sum { agg: agg.clone(), arg, kept: Kept::default() })
         }
         _ if extreme && append_only && arg.is_some_and(is_word) => {
             let max = agg.func == AggregateFunc::Max;
-            Box::new(Best { agg: agg.clone(), max, now: Slab::default(), before: vec![] })
+            Box::new(Best { agg: agg.clone(), max, kept: Kept::default() })
         }
         _ => Box::new(Any::new(agg, arg, append_only)),
     }
@@ -130,46 +128,71 @@ macro_rules! with_integers {
     }};
 }
 
+/// States of all slots, and of the touched ones before the tick.
+struct Kept<S> {
+    now: Slab<S>,
+    before: Vec<S>,
+}
+
+impl<S> Default for Kept<S> {
+    fn default() -> Self {
+        Kept { now: Slab::default(), before: vec![] }
+    }
+}
+
+impl<S: Copy + Default + PartialEq> Kept<S> {
+    fn get(&self, pick: Pick) -> S {
+        match pick {
+            Pick::Before(i) => self.before[i],
+            Pick::Now(slot) => *self.now.get(slot as usize),
+        }
+    }
+}
+
+/// What the aggregates over a [`Kept`] have in common.
+macro_rules! kept {
+    () => {
+        fn grow(&mut self, slots: usize) {
+            self.kept.now.grow(slots);
+        }
+        fn remember(&mut self, slots: &[u32]) {
+            let Kept { now, before } = &mut self.kept;
+            before.extend(slots.iter().map(|s| *now.get(*s as usize)));
+        }
+        fn changed(&self, i: usize, slot: u32) -> bool {
+            self.kept.before[i] != *self.kept.now.get(slot as usize)
+        }
+        fn clear(&mut self, slot: u32) {
+            *self.kept.now.get_mut(slot as usize) = Default::default();
+        }
+        fn forget(&mut self) {
+            self.kept.before.clear();
+        }
+        fn reset(&mut self) {
+            self.kept.now.clear();
+        }
+        fn bytes(&self) -> usize {
+            self.kept.now.bytes()
+        }
+    };
+}
+
 /// count(*), count(x)
 struct Count {
     agg: Aggregate,
-    now: Slab<i64>,
-    before: Vec<i64>,
+    kept: Kept<i64>,
 }
 
 impl Fold for Count {
-    fn grow(&mut self, slots: usize) {
-        self.now.grow(slots);
-    }
-    fn remember(&mut self, slots: &[u32]) {
-        self.before.extend(slots.iter().map(|s| *self.now.get(*s as usize)));
-    }
+    kept!();
+
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
-        let now = &mut self.now;
+        let now = &mut self.kept.now;
         each(&self.agg, slots, batch, |_, slot, diff| *now.get_mut(slot) += diff);
     }
-    fn changed(&self, i: usize, slot: u32) -> bool {
-        self.before[i] != *self.now.get(slot as usize)
-    }
     fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
-        let value = |p: &Pick| match p {
-            Pick::Before(i) => self.before[*i],
-            Pick::Now(slot) => *self.now.get(*slot as usize),
-        };
-        let values: PrimitiveArray<Int64Type> = picks.iter().map(value).collect::<Vec<_>>().into();
+        let values: PrimitiveArray<Int64Type> = picks.iter().map(|p| self.kept.get(*p)).collect::<Vec<_>>().into();
         Ok((Arc::new(values), vec![]))
-    }
-    fn clear(&mut self, slot: u32) {
-        *self.now.get_mut(slot as usize) = 0;
-    }
-    fn forget(&mut self) {
-        self.before.clear();
-    }
-    fn reset(&mut self) {
-        self.now.clear();
-    }
-    fn bytes(&self) -> usize {
-        self.now.bytes()
     }
 }
 
@@ -184,37 +207,25 @@ struct Total {
 struct Sum {
     agg: Aggregate,
     arg: Option<SqlType>,
-    now: Slab<Total>,
-    before: Vec<Total>,
+    kept: Kept<Total>,
 }
 
 impl Fold for Sum {
-    fn grow(&mut self, slots: usize) {
-        self.now.grow(slots);
-    }
-    fn remember(&mut self, slots: &[u32]) {
-        self.before.extend(slots.iter().map(|s| *self.now.get(*s as usize)));
-    }
+    kept!();
+
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
         let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
-        let now = &mut self.now;
+        let now = &mut self.kept.now;
         with_integers!(column, value => each(&self.agg, slots, batch, |row, slot, diff| {
             let total = now.get_mut(slot);
             total.sum += value(row) * i128::from(diff);
             total.values += diff;
         }));
     }
-    fn changed(&self, i: usize, slot: u32) -> bool {
-        self.before[i] != *self.now.get(slot as usize)
-    }
     fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
-        let total = |p: &Pick| match p {
-            Pick::Before(i) => self.before[*i],
-            Pick::Now(slot) => *self.now.get(*slot as usize),
-        };
         let mut errors = vec![];
         let mut result = |i: usize, p: &Pick| {
-            let Total { sum, values } = total(p);
+            let Total { sum, values } = self.kept.get(*p);
             let result = accumulate::exact(sum, values, &self.agg, self.arg);
             result.unwrap_or_else(|e| {
                 errors.push((i, e));
@@ -227,18 +238,6 @@ impl Fold for Sum {
             ty => datums_to_array(ty, &values.collect::<Vec<_>>())?,
         };
         Ok((array, errors))
-    }
-    fn clear(&mut self, slot: u32) {
-        *self.now.get_mut(slot as usize) = Total::default();
-    }
-    fn forget(&mut self) {
-        self.before.clear();
-    }
-    fn reset(&mut self) {
-        self.now.clear();
-    }
-    fn bytes(&self) -> usize {
-        self.now.bytes()
     }
 }
 
@@ -263,20 +262,15 @@ fn numerics(values: impl Iterator<Item = Datum>, len: usize) -> ArrayRef {
 struct Best {
     agg: Aggregate,
     max: bool,
-    now: Slab<Option<i64>>,
-    before: Vec<Option<i64>>,
+    kept: Kept<Option<i64>>,
 }
 
 impl Fold for Best {
-    fn grow(&mut self, slots: usize) {
-        self.now.grow(slots);
-    }
-    fn remember(&mut self, slots: &[u32]) {
-        self.before.extend(slots.iter().map(|s| *self.now.get(*s as usize)));
-    }
+    kept!();
+
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
         let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
-        let (now, max) = (&mut self.now, self.max);
+        let (now, max) = (&mut self.kept.now, self.max);
         with_integers!(column, value => each(&self.agg, slots, batch, |row, slot, _| {
             let value = word(value(row));
             let best = now.get_mut(slot);
@@ -285,14 +279,8 @@ impl Fold for Best {
             }
         }));
     }
-    fn changed(&self, i: usize, slot: u32) -> bool {
-        self.before[i] != *self.now.get(slot as usize)
-    }
     fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
-        let values = picks.iter().map(|p| match p {
-            Pick::Before(i) => self.before[*i],
-            Pick::Now(slot) => *self.now.get(*slot as usize),
-        });
+        let values = picks.iter().map(|p| self.kept.get(*p));
         fn array<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<i64>>, ty: SqlType) -> ArrayRef
         where
             T::Native: TryFrom<i64>,
@@ -311,18 +299,6 @@ impl Fold for Best {
             _ => array::<Int64Type>(values, ty),
         };
         Ok((values, vec![]))
-    }
-    fn clear(&mut self, slot: u32) {
-        *self.now.get_mut(slot as usize) = None;
-    }
-    fn forget(&mut self) {
-        self.before.clear();
-    }
-    fn reset(&mut self) {
-        self.now.clear();
-    }
-    fn bytes(&self) -> usize {
-        self.now.bytes()
     }
 }
 
