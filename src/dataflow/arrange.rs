@@ -74,35 +74,24 @@ impl Drop for ImportToken {
     }
 }
 
-/// Follows a trace: `each` gets every batch under the current capability, and the frontier after it.
-pub fn follow<'s, L>(
-    scope: Scope<'s, u64>,
-    trace: &mut RowTrace,
-    as_of: Timestamp,
-    name: &str,
-    mut each: L,
-) -> (RowStream<'s>, ImportToken)
+/// Follows a trace: `each` gets every batch, and the frontier after it.
+pub fn follow<L>(scope: Scope<'_, u64>, trace: &mut RowTrace, as_of: Timestamp, name: &str, mut each: L) -> ImportToken
 where
-    L: FnMut(Followed<'_>) -> Vec<UpdateBatch> + 'static,
+    L: FnMut(Followed<'_>) + 'static,
 {
     let mut token = None;
     let token_ref = &mut token;
-    let stream = source::<_, NoopBuilder<Rows>, _, _>(scope, name, move |mut capability, info| {
+    source::<_, NoopBuilder<Rows>, _, _>(scope, name, move |mut capability, info| {
         capability.downgrade(&as_of);
         let held = Rc::new(RefCell::new(Some(capability)));
         let queue = trace.new_listener(scope.activator_for(Rc::clone(&info.address)));
         *token_ref = Some(ImportToken { capability: Rc::clone(&held), activator: scope.activator_for(info.address) });
-        move |output| {
+        move |_| {
             let mut held = held.borrow_mut();
             for instruction in queue.1.borrow_mut().drain(..) {
                 let Some(capability) = held.as_mut() else { continue };
                 match instruction {
-                    TraceReplayInstruction::Batch(batch, _) => {
-                        let mut rows = Rows(each(Followed::Batch(&batch)));
-                        if !rows.0.is_empty() {
-                            output.session_with_builder(&*capability).give_container(&mut rows);
-                        }
-                    }
+                    TraceReplayInstruction::Batch(batch, _) => each(Followed::Batch(&batch)),
                     TraceReplayInstruction::Frontier(frontier) => {
                         let upper = frontier.elements().first().copied();
                         each(Followed::Upper(upper.map_or(Timestamp::MAX, |u| u.max(as_of))));
@@ -116,7 +105,7 @@ where
             }
         }
     });
-    (stream, token.expect("invariant: the source is built before it is returned"))
+    token.expect("invariant: the source is built before it is returned")
 }
 
 /// What [`follow`] sees.

@@ -128,7 +128,7 @@ pub fn closed_ticks<'s>(
 }
 
 /// Some rows of a batch, shared.
-fn slice(batch: &UpdateBatch, at: usize, len: usize) -> UpdateBatch {
+pub fn slice(batch: &UpdateBatch, at: usize, len: usize) -> UpdateBatch {
     if at == 0 && len == batch.len() {
         return batch.clone();
     }

@@ -1,5 +1,6 @@
 //! The engine as its owner sees it: commands in, atomics out.
 
+use crate::closed::slice;
 use crate::flow::{FlowKind, FlowShared, FlowSpec, OperatorStats};
 use crate::layout::Layout;
 use crate::render::validate;
@@ -269,8 +270,7 @@ impl Engine {
                 let at = (worker * step).min(batch.len());
                 let len = step.min(batch.len() - at);
                 if len > 0 {
-                    let diffs = batch.diffs.as_ref().map(|d| Arc::new(d.slice(at, len)));
-                    out.push(UpdateBatch { rows: batch.rows.slice(at, len), diffs, time: batch.time });
+                    out.push(slice(&batch, at, len));
                 }
             }
         }

@@ -208,16 +208,13 @@ impl State {
         let tokens = worker.dataflow_named::<u64, _, _>("Subscribe", |scope| {
             let each = |errors: bool| {
                 let subscription = subscription.clone();
-                move |seen: Followed<'_>| {
-                    match seen {
-                        Followed::Batch(batch) => subscription.add(&batch.chunks, errors),
-                        Followed::Upper(upper) => subscription.pass(index, errors, upper),
-                    }
-                    vec![]
+                move |seen: Followed<'_>| match seen {
+                    Followed::Batch(batch) => subscription.add(&batch.chunks, errors),
+                    Followed::Upper(upper) => subscription.pass(index, errors, upper),
                 }
             };
-            let (_, a) = follow(scope, &mut errs, as_of, "FollowErrors", each(true));
-            let (_, b) = follow(scope, &mut oks, as_of, "Follow", each(false));
+            let a = follow(scope, &mut errs, as_of, "FollowErrors", each(true));
+            let b = follow(scope, &mut oks, as_of, "Follow", each(false));
             vec![a, b]
         });
         self.subscriptions.insert(id, (subscription, tokens));
