@@ -73,6 +73,8 @@ pub(crate) struct Compacting {
     reply: Reply<()>,
 }
 
+/// The coordinator looks around this often even where nothing wakes it.
+const IDLE: Duration = Duration::from_millis(500);
 /// Ticks that compaction takes.
 const COMPACT_TICKS: usize = 4;
 
@@ -182,12 +184,11 @@ impl Core {
 
     /// How long nothing needs to be done unless a message comes.
     fn idle_for(&self) -> Duration {
-        if self.has_work() {
-            return self.min_tick_wait().max(Duration::from_millis(1));
-        }
         let idle = self.subscriptions.idle_tick().map(|d| d.saturating_sub(self.last_close.elapsed()));
-        let due = self.sources.values().filter_map(LiveSource::due_in).chain(self.hydration_due()).chain(idle).min();
-        due.unwrap_or(Duration::from_millis(500)).clamp(Duration::from_millis(1), Duration::from_millis(500))
+        let tick = self.has_work().then(|| self.tick_wait());
+        let sources = self.sources.values().filter_map(LiveSource::due_in);
+        let due = sources.chain(self.hydration_due()).chain(idle).chain(tick).min();
+        due.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE)
     }
 
     /// One round: progress of dataflows, hydration, ticks, reads.

@@ -68,7 +68,11 @@ pub(crate) fn open_reader(
     let ObjectKind::Source(desc) = &object.kind else {
         return Err(SqlError::internal(format!("\"{}\" is not a source", object.name)));
     };
-    let options = ReaderOptions { max_buffer_bytes: buffer_bytes, cuts, ..ReaderOptions::default() };
+    let mut options = ReaderOptions { max_buffer_bytes: buffer_bytes, cuts, ..ReaderOptions::default() };
+    if to.is_some() {
+        // Who reads history takes it in small steps.
+        (options.batch_bytes, options.batch_rows) = (HISTORY_BATCH_BYTES, HISTORY_BATCH_ROWS);
+    }
     match (&desc.connector, upstream) {
         (SourceConnector::Nexmark(n), _) => {
             let at = |m: &BTreeMap<i32, i64>| m.get(&0).copied().unwrap_or(0);
@@ -90,6 +94,10 @@ pub(crate) fn open_reader(
         _ => Err(SqlError::internal("a Kafka source needs a connection")),
     }
 }
+
+/// Sizes of the batches of history; see [`ReaderOptions`].
+const HISTORY_BATCH_BYTES: usize = 256 << 10;
+const HISTORY_BATCH_ROWS: usize = 2 << 10;
 
 /// First position and end of each partition now. Waits for the broker (08001 within 10 s).
 pub(crate) fn upstream_marks(object: &Object, upstream: &Upstream) -> Result<Marks, SqlError> {

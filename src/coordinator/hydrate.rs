@@ -25,8 +25,14 @@ const FEED_BUFFER_BYTES: usize = 32 << 20;
 /// Bytes of a step: small at first, so that something is soon on its way, then as much as is good for throughput.
 const STEP_BYTES_MIN: usize = 512 << 10;
 const STEP_BYTES_MAX: usize = 8 << 20;
-/// The same while other dataflows want their turn: a worker does a step's work in one go.
-const STEP_BYTES_SHARED: usize = 128 << 10;
+/// The same while ticks want their turn: a step then takes about [`STEP_TIME`].
+const STEP_BYTES_PACED: std::ops::RangeInclusive<usize> = 16 << 10..=256 << 10;
+/// What a tick may have to wait for: the workers finish a step before they turn to it.
+const STEP_TIME: Duration = Duration::from_millis(4);
+/// While ticks want their turn, filling rests this many times as long as it worked.
+const REST: u32 = 2;
+/// Ticks want their turn where the last one is not older than this.
+const BUSY_FOR: Duration = Duration::from_millis(200);
 /// A step that is too small enters nevertheless when it is this old.
 const STEP_WAIT: Duration = Duration::from_millis(20);
 /// Steps that may be on their way through the dataflow.
@@ -62,11 +68,13 @@ pub(crate) struct Hydration {
     step: Timestamp,
     step_at: Instant,
     step_bytes: usize,
+    /// The next step waits until then.
+    rest_until: Instant,
     target: Timestamp,
     /// Nobody will ask for what was before.
     since: Timestamp,
-    /// Times that the dataflow has been advanced to and has not passed.
-    ahead: VecDeque<Timestamp>,
+    /// Times that the dataflow has been advanced to and has not passed, and when it was.
+    ahead: VecDeque<(Timestamp, Instant)>,
     closing: bool,
     held: Vec<(GlobalId, Vec<UpdateBatch>)>,
 }
@@ -83,13 +91,22 @@ impl Hydration {
     fn next_time(&mut self) -> Option<Timestamp> {
         let next: Vec<Option<Timestamp>> = self.feeds.iter().flat_map(Feed::next_times).collect();
         if next.iter().all(Option::is_some) {
-            return next.into_iter().flatten().min().filter(|t| self.ahead.back().is_none_or(|last| last < t));
+            return next.into_iter().flatten().min().filter(|t| self.ahead.back().is_none_or(|(last, _)| last < t));
         }
         if !self.stepped {
             return None;
         }
         self.step += 1;
         Some(self.step)
+    }
+
+    /// A step has passed, `took` after it was sent: where ticks want their turn, the next is of a better size, and later.
+    fn adapt(&mut self, took: Duration, paced: bool) {
+        if paced {
+            let bytes = if took > STEP_TIME { self.step_bytes / 2 } else { self.step_bytes + self.step_bytes / 4 };
+            self.step_bytes = bytes.clamp(*STEP_BYTES_PACED.start(), *STEP_BYTES_PACED.end());
+            self.rest_until = Instant::now() + took * REST;
+        }
     }
 
     /// True where what waits is worth a step.
@@ -157,6 +174,7 @@ impl Core {
             step: 1,
             step_at: Instant::now(),
             step_bytes: STEP_BYTES_MIN,
+            rest_until: Instant::now(),
             target: as_of,
             since: as_of,
             ahead: VecDeque::new(),
@@ -170,7 +188,8 @@ impl Core {
         let filling = self.flows.values().filter(|f| f.failed.is_none()).filter_map(|f| f.hydration.as_ref());
         let due = |h: &Hydration| {
             let waits = h.feeds.iter().any(|f| f.buffered() > 0);
-            Duration::from_millis(if waits { 5 } else { 100 })
+            let rest = h.rest_until.saturating_duration_since(Instant::now());
+            rest.max(Duration::from_millis(if waits { 5 } else { 100 }))
         };
         filling.map(due).min()
     }
@@ -204,13 +223,15 @@ impl Core {
             let frontier = self.engine.frontier(id);
             // Nobody reads between the steps: what they change can be joined as soon as they have passed.
             self.engine.allow_compaction(id, frontier.min(h.since));
-            while h.ahead.front().is_some_and(|t| *t <= frontier) {
-                h.ahead.pop_front();
+            let paced = self.is_paced(id);
+            while let Some((_, sent)) = h.ahead.pop_front_if(|(t, _)| *t <= frontier) {
+                h.adapt(sent.elapsed(), paced);
             }
-            if h.ahead.len() >= STEPS_AHEAD || !h.has_step() {
+            let room = h.ahead.len() < if paced { 1 } else { STEPS_AHEAD };
+            if !room || h.rest_until > Instant::now() || !h.has_step() {
                 break;
             }
-            if !self.send_step(id, h)? {
+            if !self.send_step(id, h, paced)? {
                 break;
             }
         }
@@ -243,10 +264,14 @@ impl Core {
         Ok(())
     }
 
+    /// True while other dataflows follow ticks that come.
+    fn is_paced(&self, id: GlobalId) -> bool {
+        self.last_close.elapsed() < BUSY_FOR && self.flows.iter().any(|(other, f)| *other != id && f.live)
+    }
+
     /// What waits enters the dataflow; false where nothing does.
-    fn send_step(&mut self, id: GlobalId, h: &mut Hydration) -> Result<bool, SqlError> {
-        let shared = self.flows.iter().any(|(other, f)| *other != id && f.live);
-        let most = if shared { STEP_BYTES_SHARED } else { STEP_BYTES_MAX };
+    fn send_step(&mut self, id: GlobalId, h: &mut Hydration, paced: bool) -> Result<bool, SqlError> {
+        let most = if paced { h.step_bytes } else { STEP_BYTES_MAX };
         let mut some = false;
         let untimed = if h.stepped { h.step } else { h.target };
         for feed in &mut h.feeds {
@@ -268,9 +293,11 @@ impl Core {
             return Ok(false);
         }
         h.step_at = Instant::now();
-        h.step_bytes = (h.step_bytes * 2).min(most);
+        if !paced {
+            h.step_bytes = (h.step_bytes * 2).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX);
+        }
         if let Some(to) = h.next_time() {
-            h.ahead.push_back(to);
+            h.ahead.push_back((to, h.step_at));
             self.engine.advance(id, to);
         }
         Ok(true)

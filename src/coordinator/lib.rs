@@ -16,6 +16,7 @@ mod ddl;
 mod external;
 mod handle;
 mod hydrate;
+mod plans;
 mod ranges;
 mod read;
 mod recovery;

@@ -10,10 +10,11 @@ use hw_repr::{GlobalId, PublishedRelation, SqlError, SqlState, Timestamp};
 use std::sync::Arc;
 
 impl Core {
-    /// Chooses the read's time, or takes that of an earlier read; answered with the next turn's [`Core::answer_reads`].
+    /// Chooses the read's time, or takes that of an earlier read; answered now, or by [`Core::answer_reads`] once its
+    /// relations are there.
     pub(crate) fn start_read(&mut self, ids: Vec<GlobalId>, at: Option<Arc<ReadHold>>, reply: Reply<ReadSnapshot>) {
         let at = at.unwrap_or_else(|| self.hold_now());
-        self.reads.push(WaitingRead { ids, at, reply });
+        self.answer(WaitingRead { ids, at, reply });
     }
 
     /// The newest time that may be shown, kept readable as long as the hold lives.
@@ -32,15 +33,14 @@ impl Core {
     /// Answers every read whose relations have passed its time.
     pub(crate) fn answer_reads(&mut self) {
         let waiting = std::mem::take(&mut self.reads);
-        for read in waiting {
-            if read.reply.is_closed() {
-                continue;
-            }
-            match self.try_read(&read.ids, &read.at) {
-                Ok(Some(snapshot)) => drop(read.reply.send(Ok(snapshot))),
-                Ok(None) => self.reads.push(read),
-                Err(e) => drop(read.reply.send(Err(e))),
-            }
+        waiting.into_iter().filter(|r| !r.reply.is_closed()).for_each(|r| self.answer(r));
+    }
+
+    fn answer(&mut self, read: WaitingRead) {
+        match self.try_read(&read.ids, &read.at) {
+            Ok(Some(snapshot)) => drop(read.reply.send(Ok(snapshot))),
+            Ok(None) => self.reads.push(read),
+            Err(e) => drop(read.reply.send(Err(e))),
         }
     }
 

@@ -22,6 +22,16 @@ pub struct Prepared {
     pub sql: Arc<str>,
     /// True for the empty query string.
     pub empty: bool,
+    /// How it was planned last, for the next execution.
+    pub(crate) plan: crate::plans::LastPlan,
+}
+
+impl Prepared {
+    /// A statement that has not been planned yet.
+    pub fn new(sql: &str, param_types: Vec<SqlType>, desc: Option<RelationDesc>) -> Self {
+        let empty = sql.is_empty();
+        Prepared { param_types, desc, sql: Arc::from(sql), empty, plan: crate::plans::LastPlan::default() }
+    }
 }
 
 /// What a statement gives.

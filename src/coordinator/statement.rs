@@ -9,6 +9,7 @@ mod settings;
 
 use crate::command::{Command, ReadHold, SubscribeRequest, TableWrite};
 use crate::handle::CoordinatorHandle;
+use crate::plans::LastPlan;
 use crate::session::{Executed, Notice, Outcome, Prepared, TransactionStatus};
 use hw_plan::Statement;
 use hw_repr::{Datum, GlobalId, SqlError, SqlState, SqlType};
@@ -64,23 +65,29 @@ impl Session {
     /// Parses and plans one statement. `declared[i]` is the type of `$i+1` where the client said.
     pub async fn prepare(&mut self, sql: &str, declared: &[Option<SqlType>]) -> Result<Prepared, SqlError> {
         self.handle.ready().await?;
-        let empty = |sql: &str| Prepared { param_types: vec![], desc: None, sql: Arc::from(sql), empty: true };
-        let Some(parsed) = one_statement(sql)? else { return Ok(empty(sql)) };
+        let plan = LastPlan::default();
+        let Some(parsed) = one_statement(sql)? else {
+            return Ok(Prepared { param_types: vec![], desc: None, sql: Arc::from(sql), empty: true, plan });
+        };
         if self.status == TransactionStatus::Failed && !ends_block(&parsed.text) {
             return Err(aborted());
         }
-        let planned = self.plan(&parsed, declared)?;
-        Ok(Prepared {
-            desc: self.describe(&planned),
-            param_types: planned.param_types.clone(),
-            sql: Arc::from(sql),
-            empty: false,
-        })
+        let planned = self.plan(&parsed, declared, &plan)?;
+        let (desc, sql) = (self.describe(&planned), Arc::from(sql));
+        Ok(Prepared { desc, param_types: planned.param_types, sql, empty: false, plan })
     }
 
-    fn plan(&self, parsed: &ParsedStatement, declared: &[Option<SqlType>]) -> Result<Planned, SqlError> {
+    /// Plans against the newest catalog; keeps what can be used again.
+    fn plan(
+        &self,
+        parsed: &ParsedStatement,
+        declared: &[Option<SqlType>],
+        last: &LastPlan,
+    ) -> Result<Planned, SqlError> {
         let catalog = self.handle.snapshot.load_full();
-        hw_sql::plan(parsed, &*catalog, &self.planning_context(), &ParamTypes(declared.to_vec()))
+        let planned = hw_sql::plan(parsed, &*catalog, &self.planning_context(), &ParamTypes(declared.to_vec()))?;
+        last.put(&catalog, self.settings.search_path(), &planned);
+        Ok(planned)
     }
 
     fn describe(&self, planned: &Planned) -> Option<hw_repr::RelationDesc> {
@@ -113,12 +120,27 @@ impl Session {
     }
 
     async fn run(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError> {
+        if self.status != TransactionStatus::Failed
+            && let Some(planned) = prepared.plan.get(&self.handle.snapshot.load(), &self.settings.search_path())
+        {
+            return self.run_planned(planned, None, params).await;
+        }
         let declared: Vec<Option<SqlType>> = prepared.param_types.iter().map(|t| Some(*t)).collect();
         let Some(parsed) = one_statement(&prepared.sql)? else { return Ok(done(Outcome::Empty)) };
         if self.status == TransactionStatus::Failed && !ends_block(&parsed.text) {
             return Err(aborted());
         }
-        let planned = self.plan(&parsed, &declared)?;
+        let planned = self.plan(&parsed, &declared, &prepared.plan)?;
+        self.run_planned(planned, Some(&parsed), params).await
+    }
+
+    /// Runs a plan; `parsed` is what it was made from, where it was made just now.
+    async fn run_planned(
+        &mut self,
+        planned: Planned,
+        parsed: Option<&ParsedStatement>,
+        params: Vec<Datum>,
+    ) -> Result<Executed, SqlError> {
         self.check_block(&planned.statement)?;
         let Planned { statement, query, .. } = planned;
         let statement = hw_sql::bind_statement(statement, &params)?;
@@ -179,7 +201,10 @@ impl Session {
                 self.handle.request(|reply| Command::Flush { reply }).await?;
                 Ok(done(Outcome::Complete { tag: "FLUSH".into() }))
             }
-            ddl => self.run_ddl(ddl, &parsed).await,
+            ddl => match parsed {
+                Some(parsed) => self.run_ddl(ddl, parsed).await,
+                None => Err(SqlError::internal("a plan that was kept changes the catalog")),
+            },
         }
     }
 

@@ -1,8 +1,8 @@
 //! Closing ticks.
 //!
-//! A tick closes when there is work, at least a millisecond has gone by, and the previous tick has passed every live
-//! dataflow; after [`LAG_LIMIT`] it closes anyway for commits, and what lags is set apart. It enters the workers at
-//! once while its record is being written; nothing of it is shown before the record is durable.
+//! A tick closes when there is work, its time is at most a millisecond ahead of the clock, and the previous tick has
+//! passed every live dataflow; after [`LAG_LIMIT`] it closes anyway for commits, and what lags is set apart. It enters
+//! the workers at once while its record is being written; nothing of it is shown before the record is durable.
 
 use crate::command::Reply;
 use crate::core::{Ack, Core, LAG_LIMIT, now_ms};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// Bytes of source batches that enter one tick.
 pub(crate) const TICK_SOURCE_BYTES_MAX: usize = 16 << 20;
+
+/// While the previous tick has not passed, its passing wakes the coordinator; beside that it looks this often.
+const BLOCKED_POLL: Duration = Duration::from_millis(20);
 
 /// What one tick takes from a source.
 #[derive(Default)]
@@ -36,14 +39,22 @@ impl Core {
         self.read_only.is_none() && self.subscriptions.idle_tick().is_some_and(|d| self.last_close.elapsed() >= d)
     }
 
-    /// Time until the next tick may close.
-    pub(crate) fn min_tick_wait(&self) -> Duration {
-        Duration::from_millis(1).saturating_sub(self.last_close.elapsed())
+    /// True where the next tick's time has come. A clock that was set back does not hold ticks up.
+    fn tick_due(&self) -> bool {
+        self.last_tick <= now_ms() || self.last_close.elapsed() >= Duration::from_millis(1)
     }
 
-    /// Closes as many ticks as may close now (at most one a millisecond, so usually one).
+    /// How long the next tick may take to become possible where nobody wakes the coordinator.
+    pub(crate) fn tick_wait(&self) -> Duration {
+        if self.read_only.is_some() || self.passed() < self.last_tick {
+            return LAG_LIMIT.saturating_sub(self.last_close.elapsed()).max(BLOCKED_POLL);
+        }
+        Duration::from_millis(1)
+    }
+
+    /// Closes a tick where one may close.
     pub(crate) fn close_ticks(&mut self) {
-        if self.read_only.is_some() || !self.has_work() || self.last_close.elapsed() < Duration::from_millis(1) {
+        if self.read_only.is_some() || !self.has_work() || !self.tick_due() {
             return;
         }
         if self.passed() < self.last_tick {
@@ -86,9 +97,7 @@ impl Core {
         self.distribute(intake.batches);
         let flows: Vec<GlobalId> =
             self.flows.iter().filter(|(_, f)| f.hydration.is_none()).map(|(id, _)| *id).collect();
-        for id in flows {
-            self.engine.advance(id, time + 1);
-        }
+        self.engine.tick(time + 1, &flows);
         self.last_tick = time;
         self.last_close = Instant::now();
         time

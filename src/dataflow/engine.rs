@@ -141,10 +141,16 @@ impl Engine {
     }
 
     /// The same command to all, under the lock of the flows so that all see one order.
-    fn broadcast(&self, _order: &Flows, command: Command) {
-        for (sender, thread) in self.senders.iter().zip(&self.threads) {
+    fn broadcast(&self, order: &Flows, command: Command) {
+        self.leave(order, command);
+        self.threads.iter().for_each(Thread::unpark);
+    }
+
+    /// As [`Engine::broadcast`], for what can wait until the workers are awake anyway: waking costs more than most
+    /// commands.
+    fn leave(&self, _order: &Flows, command: Command) {
+        for sender in &self.senders {
             let _ = sender.send(command.clone());
-            thread.unpark();
         }
     }
 
@@ -226,7 +232,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Changes for an input of a flow, at or after the time it was advanced to.
+    /// Changes for an input of a flow, at or after the time it was advanced to. Workers that sleep take them up when the
+    /// flow is advanced.
     pub fn send(&self, flow: GlobalId, input: GlobalId, batches: Vec<UpdateBatch>) -> Result<(), SqlError> {
         let mut flows = self.lock();
         let entry = flows.entries.get(&flow).ok_or_else(|| not_there(flow))?;
@@ -249,7 +256,6 @@ impl Engine {
         for (worker, batches) in self.deal(&mut flows.next_worker, batches).into_iter().enumerate() {
             if !batches.is_empty() {
                 let _ = self.senders[worker].send(Command::Send(flow, input, batches));
-                self.threads[worker].unpark();
             }
         }
         Ok(())
@@ -279,16 +285,22 @@ impl Engine {
 
     /// All inputs of a flow: no change below `to` will follow. Earlier times are ignored.
     pub fn advance(&self, flow: GlobalId, to: Timestamp) {
-        let mut flows = self.lock();
-        if let Some(entry) = flows.entries.get_mut(&flow).filter(|e| !e.inputs.is_empty() && e.upper < to) {
-            entry.upper = to;
-            self.broadcast(&flows, Command::Advance(flow, to));
-        }
+        self.tick(to, &[flow]);
     }
 
-    /// Advances several flows.
+    /// Advances several flows at once.
     pub fn tick(&self, upper: Timestamp, flows: &[GlobalId]) {
-        flows.iter().for_each(|f| self.advance(*f, upper));
+        let mut locked = self.lock();
+        let mut moved = vec![];
+        for id in flows {
+            if let Some(entry) = locked.entries.get_mut(id).filter(|e| !e.inputs.is_empty() && e.upper < upper) {
+                entry.upper = upper;
+                moved.push(*id);
+            }
+        }
+        if !moved.is_empty() {
+            self.broadcast(&locked, Command::Advance(moved.into(), upper));
+        }
     }
 
     /// Drops a flow: now, or with its last user.
@@ -343,12 +355,12 @@ impl Engine {
         self.shared(flow).map(|s| Arc::new(s.published_errors()))
     }
 
-    /// Reads of a flow below `since` are over.
+    /// Reads of a flow below `since` are over. Does not wake workers that sleep.
     pub fn allow_compaction(&self, flow: GlobalId, since: Timestamp) {
         let mut flows = self.lock();
         if let Some(entry) = flows.entries.get_mut(&flow).filter(|e| e.since < since) {
             entry.since = since;
-            self.broadcast(&flows, Command::AllowCompaction(flow, since));
+            self.leave(&flows, Command::AllowCompaction(flow, since));
         }
     }
 

@@ -34,8 +34,8 @@ pub enum Command {
     Install(Arc<FlowSpec>, Arc<FlowShared>, Layout),
     /// This worker's part of changes.
     Send(GlobalId, GlobalId, Vec<UpdateBatch>),
-    /// No change below this time will follow.
-    Advance(GlobalId, Timestamp),
+    /// No change of these flows below this time will follow.
+    Advance(Arc<[GlobalId]>, Timestamp),
     /// Forget a flow.
     Drop(GlobalId),
     /// Times below may be joined.
@@ -112,10 +112,12 @@ impl State {
                     handle.send_batch(&mut Rows(batches));
                 }
             }
-            Command::Advance(flow, to) => {
-                for handle in self.flows.get_mut(&flow).into_iter().flat_map(|f| f.inputs.values_mut()) {
-                    if *handle.time() < to {
-                        handle.advance_to(to);
+            Command::Advance(flows, to) => {
+                for id in flows.iter() {
+                    for handle in self.flows.get_mut(id).into_iter().flat_map(|f| f.inputs.values_mut()) {
+                        if *handle.time() < to {
+                            handle.advance_to(to);
+                        }
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::error::to_sql_error;
 use crate::provider::QueryTable;
-use crate::rewrite::bind_tables;
+use crate::rewrite::{Bound, bind_tables};
 use crate::stoppable::{StopFlag, make_stoppable, run_apart};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -14,10 +14,10 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use hw_repr::{GlobalId, SqlError};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// How a query runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
     /// Rows of a batch.
     pub batch_rows: usize,
@@ -35,24 +35,46 @@ impl Default for QueryOptions {
 
 /// Runs `plan`, whose scans are named `hw_<oid>` and found in `tables`. The plan is already optimised and its
 /// parameters are bound. Errors inside the stream are DataFusion's; [`to_sql_error`] turns them into ours.
-/// The rows are computed on threads of their own; dropping the stream ends that.
+/// The rows are computed on threads of their own, and dropping the stream ends that; those of a few keys are read by
+/// whoever polls the stream.
 pub async fn execute(
     plan: LogicalPlan,
     tables: HashMap<GlobalId, QueryTable>,
     opts: QueryOptions,
 ) -> Result<SendableRecordBatchStream, SqlError> {
-    let plan = bind_tables(plan, &tables, opts.batch_rows)?;
-    let state = session(&opts)?;
+    let Bound { plan, plain, seeks } = bind_tables(plan, &tables, opts.batch_rows)?;
+    let state = if plain { plain_session(&opts)? } else { session(&opts)?.build() };
     let physical =
         DefaultPhysicalPlanner::default().create_physical_plan(&plan, &state).await.map_err(|e| to_sql_error(&e))?;
+    let context = Arc::new(TaskContext::from(&state));
+    if plain && seeks {
+        return execute_stream(physical, context).map_err(|e| to_sql_error(&e));
+    }
     let stop = StopFlag::default();
     let physical = make_stoppable(physical, &stop)?;
-    let rows = execute_stream(physical, Arc::new(TaskContext::from(&state))).map_err(|e| to_sql_error(&e))?;
+    let rows = execute_stream(physical, context).map_err(|e| to_sql_error(&e))?;
     run_apart(rows, stop)
 }
 
+/// A state without optimizer rules: they change nothing in a plan that only filters and projects, and take longer than
+/// to read a row.
+fn plain_session(opts: &QueryOptions) -> Result<SessionState, SqlError> {
+    static DEFAULT: OnceLock<SessionState> = OnceLock::new();
+    let build = || Ok::<_, SqlError>(session(opts)?.with_physical_optimizer_rules(vec![]).build());
+    if opts != &QueryOptions::default() {
+        return build();
+    }
+    match DEFAULT.get() {
+        Some(state) => Ok(state.clone()),
+        None => {
+            let state = build()?;
+            Ok(DEFAULT.get_or_init(|| state).clone())
+        }
+    }
+}
+
 /// A state with the default physical optimizer rules and no functions: those are already in the plan.
-fn session(opts: &QueryOptions) -> Result<SessionState, SqlError> {
+fn session(opts: &QueryOptions) -> Result<SessionStateBuilder, SqlError> {
     static UNLIMITED: LazyLock<Arc<RuntimeEnv>> = LazyLock::new(|| Arc::new(RuntimeEnv::default()));
     let runtime = match opts.memory_bytes_max {
         None => UNLIMITED.clone(),
@@ -65,7 +87,7 @@ fn session(opts: &QueryOptions) -> Result<SessionState, SqlError> {
         .with_batch_size(opts.batch_rows)
         .with_target_partitions(opts.target_partitions)
         .with_create_default_catalog_and_schema(false);
-    Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build())
+    Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime))
 }
 
 /// Rows that something else makes, as a stream that a [`QueryTable::Stream`] can give.

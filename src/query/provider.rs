@@ -4,7 +4,7 @@
 //! applied here exactly; a filter that fixes a key prefix of a snapshot also narrows what is read.
 
 use crate::error::wrap;
-use crate::seek::{Equalities, collect_equalities, prefix_of};
+use crate::seek::{Equalities, collect_equalities, fixes_key, prefix_of};
 use crate::snapshot::{Scan, ShardReader, check_readable};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -114,6 +114,19 @@ impl Provider {
         Ok(Provider { table, schema, equalities, batch_rows })
     }
 
+    /// True where a scan with `filters` reads the rows of one key of an arrangement.
+    pub(crate) fn seeks(&self, filters: &[Expr]) -> bool {
+        let QueryTable::Snapshot { desc, published, indexes, .. } = &self.table else { return false };
+        let equalities = self.equalities_with(desc, filters);
+        std::iter::once(published).chain(indexes).any(|p| fixes_key(desc, p, &equalities))
+    }
+
+    fn equalities_with(&self, desc: &RelationDesc, filters: &[Expr]) -> Equalities {
+        let mut equalities = self.equalities.clone();
+        filters.iter().for_each(|f| collect_equalities(f, desc, &mut equalities));
+        equalities
+    }
+
     fn partitions(&self, columns: &[usize], filters: &[Expr]) -> Result<Vec<Arc<dyn PartitionStream>>, SqlError> {
         let schema = Arc::new(self.schema.project(columns).map_err(|e| SqlError::internal(e.to_string()))?);
         let one = |part: Part| -> Arc<dyn PartitionStream> {
@@ -123,8 +136,7 @@ impl Provider {
             QueryTable::Batches { batches, .. } => Ok(vec![one(Part::Batches(batches.clone()))]),
             QueryTable::Stream { provider, .. } => Ok(vec![one(Part::Stream(provider.clone()))]),
             QueryTable::Snapshot { desc, published, indexes, as_of } => {
-                let mut equalities = self.equalities.clone();
-                filters.iter().for_each(|f| collect_equalities(f, desc, &mut equalities));
+                let equalities = self.equalities_with(desc, filters);
                 let (published, prefix) = best_of(desc, published, indexes, &equalities);
                 let types = desc.types();
                 let scan = Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.batch_rows)?;

@@ -4,7 +4,7 @@ use crate::error::{to_sql_error, wrap};
 use crate::provider::{Provider, QueryTable};
 use crate::seek::{Equalities, collect_equalities};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{EmptyRelation, Expr, Limit, LogicalPlan, SubqueryAlias, TableScan};
@@ -22,13 +22,24 @@ pub fn scan_id(scan: &TableScan) -> Option<GlobalId> {
     scan.table_name.table().strip_prefix("hw_")?.parse().ok().map(GlobalId)
 }
 
+/// A plan that can be run.
+pub(crate) struct Bound {
+    pub plan: LogicalPlan,
+    /// It only filters and projects what it scans.
+    pub plain: bool,
+    /// Every scan reads the rows of one key.
+    pub seeks: bool,
+}
+
 /// `plan` with every scan (in subqueries too) reading from `tables`.
 pub(crate) fn bind_tables(
     plan: LogicalPlan,
     tables: &HashMap<GlobalId, QueryTable>,
     batch_rows: usize,
-) -> Result<LogicalPlan, SqlError> {
+) -> Result<Bound, SqlError> {
+    let (mut plain, mut seeks) = (true, true);
     let bind = |node: LogicalPlan| -> DfResult<Transformed<LogicalPlan>> {
+        plain &= is_plain(&node);
         match node {
             LogicalPlan::Filter(mut filter) => {
                 let input = bind_below(&filter.predicate, &filter.input, tables, batch_rows)?;
@@ -38,15 +49,34 @@ pub(crate) fn bind_tables(
                 }
                 Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), changed))
             }
-            LogicalPlan::TableScan(scan) => match bind_scan(&scan, None, tables, batch_rows)? {
-                Some(bound) => Ok(Transformed::yes(LogicalPlan::TableScan(bound))),
-                None => Ok(Transformed::no(LogicalPlan::TableScan(scan))),
-            },
+            LogicalPlan::TableScan(scan) => {
+                let bound = bind_scan(&scan, None, tables, batch_rows)?;
+                let changed = bound.is_some();
+                let scan = bound.unwrap_or(scan);
+                let provider = source_as_provider(&scan.source)?;
+                seeks &= provider.downcast_ref::<Provider>().is_some_and(|p| p.seeks(&scan.filters));
+                Ok(Transformed::new_transformed(LogicalPlan::TableScan(scan), changed))
+            }
             LogicalPlan::Limit(limit) => checked_limit(limit).map_err(wrap),
             other => Ok(Transformed::no(other)),
         }
     };
-    plan.transform_down_with_subqueries(bind).map(|t| t.data).map_err(|e| to_sql_error(&e))
+    let plan = plan.transform_down_with_subqueries(bind).map(|t| t.data).map_err(|e| to_sql_error(&e))?;
+    Ok(Bound { plan, plain, seeks })
+}
+
+/// A node that filters or projects, without a query inside its expressions.
+fn is_plain(node: &LogicalPlan) -> bool {
+    let known = matches!(
+        node,
+        LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::TableScan(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::EmptyRelation(_)
+    );
+    let queries = |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+    known && node.expressions().iter().all(|e| !e.exists(|e| Ok(queries(e))).unwrap_or(true))
 }
 
 /// LIMIT and OFFSET as PostgreSQL has them, now that parameters have values: NULL is none, less than zero an error. No

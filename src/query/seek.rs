@@ -58,6 +58,12 @@ pub(crate) fn prefix_of(desc: &RelationDesc, published: &PublishedRelation, equa
     (1..=values.len()).rev().find_map(|n| encode_prefix(&types, published, &values[..n])).unwrap_or_default()
 }
 
+/// True where `equalities` fix the whole key.
+pub(crate) fn fixes_key(desc: &RelationDesc, published: &PublishedRelation, equalities: &Equalities) -> bool {
+    let values: Vec<Datum> = published.key.iter().map_while(|c| equalities.get(c).cloned()).collect();
+    values.len() == published.key.len() && encode_prefix(&desc.types(), published, &values).is_some()
+}
+
 /// Adds the equalities that must hold for `filter` to be true.
 pub(crate) fn collect_equalities(filter: &Expr, desc: &RelationDesc, out: &mut Equalities) {
     match filter {

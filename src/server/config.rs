@@ -46,7 +46,7 @@ pub struct Options {
     /// Address for /healthz, /readyz and /metrics [default: 127.0.0.1:7480]
     #[arg(long, env = "HEADWATER_HTTP_ADDR", global = true)]
     pub http_addr: Option<String>,
-    /// Dataflow worker threads [default: the number of cores]
+    /// Dataflow worker threads [default: half the cores]
     #[arg(long, env = "HEADWATER_WORKERS", global = true)]
     pub workers: Option<usize>,
     /// Memory limit of the process: bytes, or with a unit, such as 4GiB [default: none]
@@ -89,13 +89,14 @@ impl Options {
         if workers == Some(0) {
             return Err("workers must be at least 1".into());
         }
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        // The other half reads, decodes, logs, answers (docs/adr/0006-latency.md).
+        let half = || (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1);
         let text = |a: Option<String>, b: Option<String>, default: &str| a.or(b).unwrap_or_else(|| default.into());
         Ok(Config {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| "./headwater-data".into()),
             pg_addr: text(self.pg_addr, file.pg_addr, "127.0.0.1:7432"),
             http_addr: text(self.http_addr, file.http_addr, "127.0.0.1:7480"),
-            workers: workers.unwrap_or_else(cores),
+            workers: workers.unwrap_or_else(half),
             memory_limit: self.memory_limit.or(file.memory_limit).map(|m| parse_bytes(&m)).transpose()?,
             max_connections: self.max_connections.or(file.max_connections).unwrap_or(1000),
         })

@@ -90,6 +90,9 @@ pub struct Planned {
     pub query: Option<Query>,
     /// Types of all parameters.
     pub param_types: Vec<SqlType>,
+    /// True where the plan comes of nothing but the text, the declared types, the catalog and the search path: it can be
+    /// used again as long as these are the same.
+    pub reusable: bool,
 }
 
 /// Plans a statement. Positions in errors count from the start of its own text.

@@ -60,6 +60,8 @@ pub(crate) struct Env<'a> {
     pub settled: RefCell<BTreeSet<String>>,
     facts: OnceCell<Arc<Facts>>,
     names: Cell<usize>,
+    /// The plan holds something of the moment or of the session.
+    momentary: Cell<bool>,
 }
 
 impl<'a> Env<'a> {
@@ -89,6 +91,7 @@ impl<'a> Env<'a> {
             settled: RefCell::default(),
             facts: OnceCell::new(),
             names: Cell::new(0),
+            momentary: Cell::new(false),
         }
     }
 
@@ -102,6 +105,7 @@ impl<'a> Env<'a> {
         if self.stored {
             return Err(SqlError::unsupported("a function of the system catalogs is not supported in a view"));
         }
+        self.momentary.set(true);
         let facts = || Arc::new(Facts::new(self.catalog.facts(), &self.session.search_path));
         Ok(Arc::clone(self.facts.get_or_init(facts)))
     }
@@ -118,6 +122,7 @@ impl<'a> Env<'a> {
             return Err(SqlError::unsupported("current_setting is not supported in a view")
                 .hint("A view shows the same rows to every session."));
         }
+        self.momentary.set(true);
         Ok(self.session.settings.get(name.to_ascii_lowercase().as_str()).cloned())
     }
 
@@ -162,6 +167,7 @@ impl<'a> Env<'a> {
             return Err(SqlError::unsupported("now() is not supported in a view yet")
                 .hint("Filter by time when you read the view: SELECT ... FROM view WHERE ts > now() - ..."));
         }
+        self.momentary.set(true);
         const DAY: i64 = 86_400_000_000;
         let us = self.session.now_us;
         Ok(match ty {
@@ -178,6 +184,7 @@ impl<'a> Env<'a> {
             return Err(SqlError::unsupported(format!("{name} is not supported in a view"))
                 .hint("A view shows the same rows to every session."));
         }
+        self.momentary.set(true);
         Ok(match name {
             "current_user" => self.session.user.clone(),
             "current_database" => self.session.database.clone(),
@@ -219,6 +226,12 @@ impl<'a> Env<'a> {
         }
         all[index] = Some(ty);
         Ok(())
+    }
+
+    /// A planned statement, with what is known of its parameters.
+    pub fn planned(&self, statement: hw_plan::Statement, query: Option<crate::Query>) -> crate::Planned {
+        let (param_types, reusable) = (self.parameter_types(), !self.momentary.get());
+        crate::Planned { statement, query, param_types, reusable }
     }
 
     /// The types of all parameters; one that is never used in a way that tells is text.

@@ -38,7 +38,7 @@ pub(crate) fn plan_statement(
 }
 
 fn plain(statement: Statement) -> Result<Planned, SqlError> {
-    Ok(Planned { statement, query: None, param_types: vec![] })
+    Ok(Planned { statement, query: None, param_types: vec![], reusable: false })
 }
 
 impl<'a> Planning<'a> {
@@ -112,7 +112,7 @@ impl<'a> Planning<'a> {
         let env = self.env(false);
         let plan = plan_query(&env, query.clone())?;
         let query = finish_query(&env, plan)?;
-        Ok(Planned { statement: Statement::Select, query: Some(query), param_types: env.parameter_types() })
+        Ok(env.planned(Statement::Select, Some(query)))
     }
 
     fn explain(&self, flow: bool, inner: &Ast) -> Result<Planned, SqlError> {
@@ -183,7 +183,8 @@ impl<'a> Planning<'a> {
             Some(q) => Some(Query { plan: crate::bind_params(q.plan, &values)?, ..q }),
             None => None,
         };
-        Ok(Planned { statement: crate::bind_statement(planned.statement, &values)?, query, param_types: vec![] })
+        let statement = crate::bind_statement(planned.statement, &values)?;
+        Ok(Planned { statement, query, param_types: vec![], reusable: false })
     }
 
     /// `SELECT set_config(...)`: a statement that sets, as the SELECT list cannot.

@@ -9,6 +9,7 @@
 //! tick means and does not acknowledge anything itself (see [`crate::LogWriter`]).
 
 pub mod segment;
+mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use segment::{
     FrameAt, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX, SegmentHeader, SegmentReader, damage, encode_frame, frame_len,
     segment_name, segment_sequence,
 };
+use spare::{Prepared, Spare};
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -31,11 +33,13 @@ pub struct LogLimits {
     pub segment_bytes: u64,
     /// By how many zero bytes a segment is extended at a time.
     pub extend_bytes: u64,
+    /// Size of the file that is made ahead, to go on in when the present one is full; 0 for none.
+    pub spare_bytes: u64,
 }
 
 impl Default for LogLimits {
     fn default() -> Self {
-        LogLimits { segment_bytes: 64 << 20, extend_bytes: 4 << 20 }
+        LogLimits { segment_bytes: 64 << 20, extend_bytes: 4 << 20, spare_bytes: 16 << 20 }
     }
 }
 
@@ -66,6 +70,8 @@ pub struct TickLog {
     /// Sequence numbers of the segments on disk, and the time of the last tick before each.
     segments: Vec<(u64, u64)>,
     current: Current,
+    /// The file of the segment after it.
+    spare: Spare,
     last_time: u64,
     /// The error that closed the log.
     closed: Option<SqlError>,
@@ -106,7 +112,7 @@ impl TickLog {
         let current = match tail.current {
             Some(current) => current,
             None => {
-                let current = create_segment(fs.as_ref(), &path, tail.sequence + 1, tail.last_time, limits)?;
+                let current = create_segment(fs.as_ref(), &path, tail.sequence + 1, tail.last_time, limits, None)?;
                 segments.push((current.header.sequence, tail.last_time));
                 current
             }
@@ -116,7 +122,8 @@ impl TickLog {
         }
         let last_time = tail.last_time;
         let lock = dir.clone();
-        let log = TickLog { fs, dir: path, limits, segments, current, last_time, closed: None, _lock: lock };
+        let spare = Spare::default();
+        let log = TickLog { fs, dir: path, limits, segments, current, spare, last_time, closed: None, _lock: lock };
         Ok((log, Recovered { last_time, torn }))
     }
 
@@ -164,7 +171,7 @@ impl TickLog {
             )
             .hint("Split it into several transactions."));
         }
-        if self.current.end > HEADER_BYTES && self.current.end + payload.len() as u64 > self.limits.segment_bytes {
+        if self.current.end > HEADER_BYTES && self.is_full(payload.len() as u64) {
             let rotated = self.rotate();
             self.closing(rotated)?;
         }
@@ -172,6 +179,17 @@ impl TickLog {
         self.closing(written)?;
         self.last_time = record.time;
         Ok(AppendToken { sequence: self.current.header.sequence, offset: self.current.end })
+    }
+
+    /// True where the next record belongs into another segment: always beyond the size of a segment, and where the file
+    /// would have to be extended as soon as the next one is there.
+    fn is_full(&mut self, payload: u64) -> bool {
+        let end = self.current.end;
+        if self.limits.spare_bytes > 0 && end > self.current.allocated / 2 {
+            self.spare.want(self.fs.as_ref(), &self.dir, self.limits.spare_bytes);
+        }
+        let extends = end + frame_len(payload) + frame_len(0) > self.current.allocated;
+        end + payload > self.limits.segment_bytes || (extends && self.spare.is_ready())
     }
 
     /// Makes every appended record durable; possible still after a failed append, for the records before it. After
@@ -241,7 +259,8 @@ impl TickLog {
         self.write_frame(FrameKind::End, &[])?;
         self.sync_current()?;
         let sequence = self.current.header.sequence + 1;
-        self.current = create_segment(self.fs.as_ref(), &self.dir, sequence, self.last_time, self.limits)?;
+        let spare = self.spare.take();
+        self.current = create_segment(self.fs.as_ref(), &self.dir, sequence, self.last_time, self.limits, spare)?;
         self.segments.push((sequence, self.last_time));
         Ok(())
     }
@@ -366,19 +385,28 @@ fn check_tick(reader: &SegmentReader, offset: u64, payload: &[u8], previous: u64
     Ok(record)
 }
 
-/// A new segment: made under a temporary name, so that a file with a segment's name always has a header.
+/// A new segment: made under a temporary name, so that a file with a segment's name always has a header. `spare`: a file
+/// that was made ahead.
 fn create_segment(
     fs: &dyn FileSystem,
     dir: &Path,
     sequence: u64,
     previous: u64,
     limits: LogLimits,
+    spare: Option<Prepared>,
 ) -> Result<Current, SqlError> {
     let name = segment_name(sequence);
-    let (path, temporary) = (dir.join(&name), dir.join(format!("{name}.tmp")));
+    let path = dir.join(&name);
     let header = SegmentHeader { sequence, salt: RandomState::new().hash_one(sequence), previous };
-    let mut file = fs.create(&temporary).map_err(|e| file_error("create", &temporary, &e))?;
-    let mut bytes = vec![0u8; limits.extend_bytes.max(HEADER_BYTES) as usize];
+    let (mut file, temporary, zeros) = match spare {
+        Some(spare) => (spare.file, spare.path, spare.bytes),
+        None => {
+            let temporary = dir.join(format!("{name}.tmp"));
+            (fs.create(&temporary).map_err(|e| file_error("create", &temporary, &e))?, temporary, 0)
+        }
+    };
+    let wanted = if zeros > 0 { HEADER_BYTES } else { limits.extend_bytes.max(HEADER_BYTES) };
+    let mut bytes = vec![0u8; wanted as usize];
     bytes[..HEADER_BYTES as usize].copy_from_slice(&header.encode());
     let made = file.write_at(&bytes, 0).and_then(|()| file.sync());
     if let Err(error) = made {
@@ -391,7 +419,7 @@ fn create_segment(
     }
     fs.rename(&temporary, &path).map_err(|e| file_error("rename", &temporary, &e))?;
     fs.sync_dir(dir).map_err(|e| file_error("sync", dir, &e))?;
-    let allocated = bytes.len() as u64;
+    let allocated = zeros.max(wanted);
     Ok(Current { file, path, header, end: HEADER_BYTES, synced: HEADER_BYTES, allocated, sync_failed: false })
 }
 

@@ -114,8 +114,7 @@ impl Planning<'_> {
         let plan = Projection::try_new(exprs, Arc::new(plan)).map_err(crate::error::from_planner)?;
         let mut query = finish_query(&env, LogicalPlan::Projection(plan))?;
         query.desc = desc;
-        let statement = Statement::Insert { table: table.id };
-        Ok(Planned { statement, query: Some(query), param_types: env.parameter_types() })
+        Ok(env.planned(Statement::Insert { table: table.id }, Some(query)))
     }
 
     pub(super) fn update(&self, update: &sql::Update) -> Result<Planned, SqlError> {
@@ -148,7 +147,7 @@ impl Planning<'_> {
         }
         let filter = self.filter(&env, &update.selection, &alias, &desc)?;
         let statement = Statement::Update { table: table.id, filter, set };
-        Self::with_parameters(&env, statement)
+        Ok(env.planned(statement, None))
     }
 
     pub(super) fn delete(&self, delete: &sql::Delete) -> Result<Planned, SqlError> {
@@ -163,11 +162,7 @@ impl Planning<'_> {
         let env = self.env(false);
         env.aliases.borrow_mut().insert(table.name.clone(), alias.clone());
         let filter = self.filter(&env, &delete.selection, &alias, &desc)?;
-        Self::with_parameters(&env, Statement::Delete { table: table.id, filter })
-    }
-
-    fn with_parameters(env: &Env, statement: Statement) -> Result<Planned, SqlError> {
-        Ok(Planned { statement, query: None, param_types: env.parameter_types() })
+        Ok(env.planned(Statement::Delete { table: table.id, filter }, None))
     }
 
     /// The table of UPDATE or DELETE, and the name it goes by in the statement.

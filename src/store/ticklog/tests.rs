@@ -10,10 +10,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, mpsc};
 
-const SMALL: LogLimits = LogLimits { segment_bytes: 4096, extend_bytes: 2048 };
+const SMALL: LogLimits = LogLimits { segment_bytes: 4096, extend_bytes: 2048, spare_bytes: 0 };
 
 /// Everything in one segment, in small steps.
-const ONE: LogLimits = LogLimits { segment_bytes: 1 << 20, extend_bytes: 4096 };
+const ONE: LogLimits = LogLimits { segment_bytes: 1 << 20, extend_bytes: 4096, spare_bytes: 0 };
 
 fn tick(time: u64) -> TickRecord {
     let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
@@ -51,6 +51,29 @@ fn write_ticks(path: &Path, limits: LogLimits, times: impl Iterator<Item = u64>)
         log.append(&tick(time)).expect("append");
         log.sync().expect("sync");
     }
+}
+
+#[test]
+fn goes_on_in_a_file_that_was_made_ahead() {
+    let home = tempfile::tempdir().expect("a directory");
+    let limits = LogLimits { segment_bytes: 1 << 20, extend_bytes: 4096, spare_bytes: 8192 };
+    let dir = DataDir::open(home.path()).expect("data directory");
+    let (mut log, _) = TickLog::open_with(&dir, limits).expect("log");
+    let mut last = 0;
+    while log.segments.len() < 4 {
+        last += 1;
+        assert!(last < 10_000, "the log never went on in another file");
+        log.append(&tick(last)).expect("append");
+        log.sync().expect("sync");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(log.current.allocated >= 8192, "the last segment was made in steps of {} bytes", limits.extend_bytes);
+    drop(log);
+    std::fs::write(dir.log_path().join("next.seg.tmp"), b"half made").expect("a file");
+    let (log, recovered) = TickLog::open_with(&dir, limits).expect("log");
+    assert_eq!((recovered.last_time, recovered.torn), (last, None));
+    assert_eq!(times(&log), (1..=last).collect::<Vec<_>>());
+    assert!(!dir.log_path().join("next.seg.tmp").exists());
 }
 
 fn times(log: &TickLog) -> Vec<u64> {

@@ -27,8 +27,6 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// When something was measured, µs since 1970, and how long it took, ms.
 type Samples = Arc<Mutex<Vec<(i64, f64)>>>;
 
-const PARTITIONS: i32 = 4;
-
 /// Measures the way from Kafka to a client.
 #[derive(Parser)]
 struct Line {
@@ -58,6 +56,9 @@ struct Measure {
     /// Beside it a consumer that does nothing with the messages: what the broker and this machine leave for us.
     #[arg(long)]
     plain: bool,
+    /// Partitions of the topics.
+    #[arg(long, default_value_t = 4)]
+    partitions: u64,
     /// Workers of the server.
     #[arg(long)]
     workers: Option<usize>,
@@ -67,7 +68,7 @@ struct Measure {
 enum Produce {
     /// The producer's own process.
     #[command(hide = true)]
-    Produce { broker: String, topic: String, rate: u64, groups: u64 },
+    Produce { broker: String, topic: String, partitions: u64, rate: u64, groups: u64 },
 }
 
 fn now_us() -> i64 {
@@ -82,10 +83,11 @@ fn producer(broker: &str, linger_ms: &str) -> Outcome<ThreadedProducer<DefaultPr
     Ok(config.set("socket.nagle.disable", "true").create()?)
 }
 
-fn send(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, k: u64, sent: i64) -> Outcome<()> {
+/// `topic`: its name, and how many partitions it has.
+fn send(producer: &ThreadedProducer<DefaultProducerContext>, topic: (&str, u64), k: u64, sent: i64) -> Outcome<()> {
     let text = format!("{{\"k\":{k},\"sent\":{sent},\"note\":\"a message of a usual length, about a hundred bytes\"}}");
     loop {
-        let record = BaseRecord::<(), str>::to(topic).partition((k % PARTITIONS as u64) as i32).payload(text.as_str());
+        let record = BaseRecord::<(), str>::to(topic.0).partition((k % topic.1) as i32).payload(text.as_str());
         match producer.send(record) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
@@ -97,7 +99,7 @@ fn send(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, k: u64
 }
 
 /// Sends at an even pace until it is killed.
-fn produce(broker: &str, topic: &str, rate: u64, groups: u64) -> Outcome<()> {
+fn produce(broker: &str, topic: (&str, u64), rate: u64, groups: u64) -> Outcome<()> {
     let producer = producer(broker, "0")?;
     let begun = Instant::now();
     for i in 0.. {
@@ -114,9 +116,9 @@ fn produce(broker: &str, topic: &str, rate: u64, groups: u64) -> Outcome<()> {
     Ok(())
 }
 
-async fn fill(broker: &str, topic: &str, messages: u64, groups: u64) -> Outcome<()> {
+async fn fill(broker: &str, topic: (&str, u64), messages: u64, groups: u64) -> Outcome<()> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", broker).create()?;
-    let wanted = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+    let wanted = NewTopic::new(topic.0, topic.1 as i32, TopicReplication::Fixed(1));
     for made in admin.create_topics([&wanted], &AdminOptions::new()).await? {
         made.map_err(|(name, e)| format!("{name}: {e}"))?;
     }
@@ -170,13 +172,13 @@ async fn follow(client: Client, samples: Samples, ticks: Samples) -> Outcome<()>
 }
 
 /// Notes how long ago each message was sent when a consumer of nothing else's has it.
-fn consume(broker: &str, topic: &str, samples: &Samples, over: &AtomicBool) -> Result<(), KafkaError> {
+fn consume(broker: &str, topic: (&str, u64), samples: &Samples, over: &AtomicBool) -> Result<(), KafkaError> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker).set("group.id", "plain").set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create()?;
     let mut partitions = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        partitions.add_partition_offset(topic, partition, Offset::End)?;
+    for partition in 0..topic.1 as i32 {
+        partitions.add_partition_offset(topic.0, partition, Offset::End)?;
     }
     consumer.assign(&partitions)?;
     while !over.load(Ordering::Relaxed) {
@@ -253,9 +255,9 @@ fn report_all(title: &str, all: &[(&str, Samples); 4], from: i64, to: i64) {
 
 async fn measure(args: Measure) -> Outcome<()> {
     let broker = KafkaBroker::start().await?;
-    fill(&broker.address(), "hot", args.groups, args.groups).await?;
+    fill(&broker.address(), ("hot", args.partitions), args.groups, args.groups).await?;
     if args.big > 0 {
-        fill(&broker.address(), "big", args.big, args.big).await?;
+        fill(&broker.address(), ("big", args.partitions), args.big, args.big).await?;
     }
     let workers = args.workers.map(|w| w.to_string());
     let flags: Vec<&str> = workers.iter().flat_map(|w| ["--workers", w.as_str()]).collect();
@@ -274,13 +276,14 @@ async fn measure(args: Measure) -> Outcome<()> {
     let plain = Samples::default();
     if args.plain {
         let (broker, samples, stop) = (broker.address(), plain.clone(), over.clone());
-        std::thread::spawn(move || consume(&broker, "hot", &samples, &stop));
+        std::thread::spawn(move || consume(&broker, ("hot", args.partitions), &samples, &stop));
     }
     let mut failures = tokio::task::JoinSet::new();
     failures.spawn(follow(server.connect().await?, all[0].1.clone(), all[1].1.clone()));
     failures.spawn(read_points(server.connect().await?, args.groups, all[2].1.clone()));
     let mut sender = std::process::Command::new(std::env::current_exe()?)
-        .args(["produce", &broker.address(), "hot", &args.rate.to_string(), &args.groups.to_string()])
+        .args(["produce", &broker.address(), "hot", &args.partitions.to_string()])
+        .args([&args.rate.to_string(), &args.groups.to_string()])
         .spawn()?;
     let sleep = |s| tokio::time::sleep(Duration::from_secs(s));
     let body = async {
@@ -318,7 +321,9 @@ async fn measure(args: Measure) -> Outcome<()> {
 async fn main() -> Outcome<()> {
     let line = Line::parse();
     match line.produce {
-        Some(Produce::Produce { broker, topic, rate, groups }) => produce(&broker, &topic, rate, groups),
+        Some(Produce::Produce { broker, topic, partitions, rate, groups }) => {
+            produce(&broker, (&topic, partitions), rate, groups)
+        }
         None => measure(line.args).await,
     }
 }

@@ -149,7 +149,7 @@ impl SessionBackend for FakeSession {
                 return Err(error.detail("A detail.").hint("A hint.").at(1));
             }
         };
-        Ok(Prepared { param_types, desc, sql: sql.into(), empty: sql.is_empty() })
+        Ok(Prepared::new(sql, param_types, desc))
     }
 
     fn split(&mut self, sql: &str) -> Result<Vec<(usize, String)>, SqlError> {
