@@ -23,6 +23,12 @@ pub use random::{Random, scaled, seed};
 pub use server::{Server, binary};
 pub use slt::{Restarts, run_file};
 
+/// Where the sqllogictest files are. Asked at run time: one build directory may serve several checkouts.
+pub fn sql_tests() -> std::path::PathBuf {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    std::path::PathBuf::from(here).join("../../sql-tests")
+}
+
 /// What went wrong in the harness, in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

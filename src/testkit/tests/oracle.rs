@@ -4,11 +4,11 @@
 
 use hw_testkit::oracle::{Definitions, Oracle, Summary};
 use hw_testkit::{Random, Server, scaled, seed};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 fn slt_files() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql-tests");
+    let dir = hw_testkit::sql_tests();
     let mut all: Vec<PathBuf> = std::fs::read_dir(dir)
         .expect("sql-tests is readable")
         .flatten()

@@ -17,7 +17,7 @@ fn files(dir: &Path, out: &mut Vec<PathBuf>) {
 async fn run_all(restarts: Restarts, args: &[&str]) {
     assert!(binary().is_some(), "build the server first: cargo build --release");
     let mut all = vec![];
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql-tests"), &mut all);
+    files(&hw_testkit::sql_tests(), &mut all);
     all.sort();
     assert!(!all.is_empty(), "no files in sql-tests");
     let mut failed = vec![];
