@@ -16,6 +16,10 @@ use timely::progress::frontier::AntichainRef;
 
 use crate::types::Chunks;
 
+mod runs;
+
+pub use runs::{merge_runs, sort_chunks};
+
 /// Rows a chunk is meant to have.
 pub const TARGET: usize = 8192;
 
@@ -373,54 +377,6 @@ fn sum(changes: &mut [(Timestamp, Diff)], mut emit: impl FnMut(Timestamp, Diff))
             emit(time, diff);
         }
     }
-}
-
-/// The eight bytes that follow those of [`hw_repr::chunk::prefix`], zero-padded: they order rows of equal prefixes as
-/// far as they go.
-fn second(row: &[u8]) -> u64 {
-    match row {
-        [first, _, _, _, _, _, _, _, _, rest @ ..] if *first == 1 => match rest.first_chunk::<8>() {
-            Some(b) => u64::from_be_bytes(*b),
-            None => {
-                let mut b = [0u8; 8];
-                b[..rest.len()].copy_from_slice(rest);
-                u64::from_be_bytes(b)
-            }
-        },
-        [first, ..] if *first > 1 => u64::MAX,
-        _ => 0,
-    }
-}
-
-/// Sorts and consolidates an unsorted body into chunks of at most [`TARGET`] rows.
-pub fn sort_chunks(source: &ChunkBody) -> Vec<RowChunk> {
-    // Sixteen bytes beside the position: most comparisons never look at the rows.
-    let first = |i: u32| (u128::from(source.prefixes[i as usize]) << 64) | u128::from(second(source.row(i as usize)));
-    let mut order: Vec<(u128, u32)> = (0..source.len() as u32).map(|i| (first(i), i)).collect();
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(source, a.1 as usize, source, b.1 as usize)));
-    let mut out = VecDeque::new();
-    let mut body = ChunkBody::default();
-    let mut i = 0;
-    while i < order.len() {
-        let at = order[i].1 as usize;
-        let mut diff = source.diffs.get(at);
-        i += 1;
-        while i < order.len() && compare(source, order[i].1 as usize, source, at).is_eq() {
-            diff += source.diffs.get(order[i].1 as usize);
-            i += 1;
-        }
-        if diff != 0 {
-            if body.is_empty() {
-                reserve(&mut body, source, (order.len() - i + 1).min(TARGET));
-            }
-            append(&mut body, source, at, source.times.get(at), diff);
-        }
-        if body.len() >= TARGET {
-            flush(&mut body, &mut out);
-        }
-    }
-    flush(&mut body, &mut out);
-    out.into()
 }
 
 /// Hands sorted chunks to the batcher.

@@ -1,4 +1,5 @@
-//! The trace of every arrangement: differential's spine, which can also be told to become one batch.
+//! The trace of every arrangement: differential's spine behind the newest batches, which can also be told to become
+//! one batch.
 //!
 //! By itself a spine merges what arrives, with the logical frontier of the moment at which a merge begins: what is
 //! retracted later may lie beside what it retracts until enough else has arrived. After [`want_compaction`] every
@@ -12,6 +13,7 @@ use crate::types::RowBatch;
 use differential_dataflow::logging::Logger;
 use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
 use differential_dataflow::trace::{Batch, BatchReader, Description, ExertionLogic, Merger, Trace, TraceReader};
+use recent::Recent;
 use std::cell::Cell;
 use std::rc::Rc;
 use timely::PartialOrder;
@@ -19,6 +21,8 @@ use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 use timely::scheduling::activate::Activator;
+
+mod recent;
 
 thread_local! {
     /// How often compaction was asked for on this worker.
@@ -33,6 +37,8 @@ pub fn want_compaction() {
 /// A spine of row chunks.
 pub struct RowSpine {
     inner: ChunkSpine<RowChunk>,
+    /// What came after it.
+    recent: Recent,
     /// What another inner spine is made from.
     info: OperatorInfo,
     logger: Option<Logger>,
@@ -64,8 +70,21 @@ impl RowSpine {
         }
     }
 
+    /// Gives the spine what may be joined; all of it, joined or not, where `all`.
+    fn flush(&mut self, all: bool) {
+        let since = self.inner.get_logical_compaction().to_owned();
+        let joined = self.recent.join(&since, self.inner.get_physical_compaction());
+        if let Some(batch) = joined {
+            self.inner.insert(batch);
+        }
+        if all || self.recent.is_stuck() {
+            self.recent.take().into_iter().for_each(|b| self.inner.insert(b));
+        }
+    }
+
     /// One batch of all that may be joined. False where a reader still needs a bound between batches.
     fn compact(&mut self) -> bool {
+        self.flush(true);
         let since = self.inner.get_logical_compaction().to_owned();
         let physical = self.inner.get_physical_compaction().to_owned();
         let mut batches: Vec<RowBatch> = vec![];
@@ -112,7 +131,15 @@ impl TraceReader for RowSpine {
     type Batch = RowBatch;
 
     fn batches_through(&mut self, upper: AntichainRef<'_, u64>) -> Option<Vec<RowBatch>> {
-        self.inner.batches_through(upper)
+        let mut batches = self.inner.batches_through(upper)?;
+        for batch in self.recent.iter().filter(|b| !b.is_empty()) {
+            if PartialOrder::less_equal(&batch.upper().borrow(), &upper) {
+                batches.push(batch.clone());
+            } else if !PartialOrder::less_equal(&upper, &batch.lower().borrow()) {
+                return None;
+            }
+        }
+        Some(batches)
     }
     fn set_logical_compaction(&mut self, frontier: AntichainRef<'_, u64>) {
         self.inner.set_logical_compaction(frontier);
@@ -126,15 +153,17 @@ impl TraceReader for RowSpine {
     fn get_physical_compaction(&mut self) -> AntichainRef<'_, u64> {
         self.inner.get_physical_compaction()
     }
-    fn map_batches<F: FnMut(&RowBatch)>(&self, f: F) {
-        self.inner.map_batches(f);
+    fn map_batches<F: FnMut(&RowBatch)>(&self, mut f: F) {
+        self.inner.map_batches(&mut f);
+        self.recent.iter().for_each(f);
     }
 }
 
 impl Trace for RowSpine {
     fn new(info: OperatorInfo, logger: Option<Logger>, activator: Option<Activator>) -> Self {
         let inner = ChunkSpine::new(info.clone(), logger.clone(), activator.clone());
-        RowSpine { inner, info, logger, activator, upper: Antichain::from_elem(0), heard: WANTED.get(), tries: 0 }
+        let (upper, recent) = (Antichain::from_elem(0), Recent::default());
+        RowSpine { inner, recent, info, logger, activator, upper, heard: WANTED.get(), tries: 0 }
     }
     fn exert(&mut self) {
         self.inner.exert();
@@ -145,9 +174,18 @@ impl Trace for RowSpine {
     }
     fn insert(&mut self, batch: RowBatch) {
         self.upper.clone_from(batch.upper());
-        self.inner.insert(batch);
+        let alone = self.recent.is_empty() && batch.is_empty();
+        if alone || Recent::is_large(&batch) {
+            self.flush(true);
+            return self.inner.insert(batch);
+        }
+        self.recent.push(batch, self.inner.get_physical_compaction());
+        if self.recent.is_full() {
+            self.flush(false);
+        }
     }
     fn close(&mut self) {
+        self.flush(true);
         self.upper = Antichain::new();
         self.inner.close();
     }

@@ -48,3 +48,26 @@ fn merge_settle_and_advance_keep_the_sums() {
         assert_eq!(got, want);
     }
 }
+
+#[test]
+fn runs_are_joined_as_pairs_are() {
+    for (rows, keys, runs) in [(10, 5, 3), (3_000, 2_000, 8), (20_000, 90_000, 5), (1, 1, 2)] {
+        let (mut chunks, mut want) = (vec![], BTreeMap::new());
+        for seed in 0..runs {
+            let (run, model) = chain(seed + 1, rows, keys);
+            chunks.extend(run);
+            model.into_iter().for_each(|((row, _), d)| *want.entry(row).or_insert(0) += d);
+        }
+        let joined = merge_runs(&chunks, 2);
+        assert!(is_graded(&joined));
+        let all = list(&joined);
+        assert!(all.iter().map(|c| &c.0).is_sorted(), "the rows are in order");
+        assert!(all.iter().all(|c| c.1 != 0));
+        let mut got = BTreeMap::new();
+        all.iter().for_each(|((row, _), d)| *got.entry(row.clone()).or_insert(0) += d);
+        let once = |row: &Vec<u8>| all.iter().filter(|c| c.0.0 == *row).count() == 1;
+        assert!(got.keys().take(100).all(once), "times at or before the frontier are joined");
+        want.retain(|_, d| *d != 0);
+        assert_eq!(got, want);
+    }
+}
