@@ -299,6 +299,8 @@ impl Core {
         if let Some(to) = h.next_time() {
             h.ahead.push_back((to, h.step_at));
             self.engine.advance(id, to);
+        } else {
+            self.engine.wake();
         }
         Ok(true)
     }

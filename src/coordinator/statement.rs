@@ -181,12 +181,7 @@ impl Session {
                 let value = self.settings.show(&name, &self.user)?;
                 query::literal_rows(Settings::show_desc(&name), vec![vec![Datum::Text(value)]], "SHOW")
             }
-            Statement::SetConfig { name, value } => {
-                let parameter_status = self.settings.set(&name, Some(value.clone()))?;
-                let desc = Settings::show_desc("set_config");
-                let rows = query::literal_rows(desc, vec![vec![Datum::Text(value)]], "SELECT")?;
-                Ok(Executed { parameter_status, ..rows })
-            }
+            Statement::SetConfig { name, value } => self.set_config(&name, value),
             Statement::Deallocate { name } => self.deallocate(name),
             Statement::Prepare { name, types, sql } => self.name_statement(name, types, sql),
             Statement::AlterRolePassword { role, password } => {
@@ -221,6 +216,14 @@ impl Session {
                 other => return other,
             }
         }
+    }
+
+    /// `SELECT set_config(name, value, ...)`
+    fn set_config(&mut self, name: &str, value: String) -> Result<Executed, SqlError> {
+        let parameter_status = self.settings.set(name, Some(value.clone()))?;
+        let desc = Settings::show_desc("set_config");
+        let rows = query::literal_rows(desc, vec![vec![Datum::Text(value)]], "SELECT")?;
+        Ok(Executed { parameter_status, ..rows })
     }
 
     /// `PREPARE name AS ...`

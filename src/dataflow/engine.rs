@@ -143,7 +143,7 @@ impl Engine {
     /// The same command to all, under the lock of the flows so that all see one order.
     fn broadcast(&self, order: &Flows, command: Command) {
         self.leave(order, command);
-        self.threads.iter().for_each(Thread::unpark);
+        self.wake();
     }
 
     /// As [`Engine::broadcast`], for what can wait until the workers are awake anyway: waking costs more than most
@@ -233,7 +233,7 @@ impl Engine {
     }
 
     /// Changes for an input of a flow, at or after the time it was advanced to. Workers that sleep take them up when the
-    /// flow is advanced.
+    /// flow is advanced, or with [`Engine::wake`].
     pub fn send(&self, flow: GlobalId, input: GlobalId, batches: Vec<UpdateBatch>) -> Result<(), SqlError> {
         let mut flows = self.lock();
         let entry = flows.entries.get(&flow).ok_or_else(|| not_there(flow))?;
@@ -281,6 +281,11 @@ impl Engine {
             }
         }
         out
+    }
+
+    /// Workers that sleep take up what was left for them.
+    pub fn wake(&self) {
+        self.threads.iter().for_each(Thread::unpark);
     }
 
     /// All inputs of a flow: no change below `to` will follow. Earlier times are ignored.

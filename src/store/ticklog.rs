@@ -239,7 +239,13 @@ impl TickLog {
     fn write_frame(&mut self, kind: FrameKind, payload: &[u8]) -> Result<(), SqlError> {
         let end = self.current.end + frame_len(payload.len() as u64);
         while self.current.allocated < end {
-            self.current.extend(self.limits.extend_bytes)?;
+            if let Err(e) = self.current.extend(self.limits.extend_bytes) {
+                // The room of the file that was to be the next may be what is missing.
+                if self.current.sync_failed || !self.spare.discard(self.fs.as_ref(), &self.dir) {
+                    return Err(e);
+                }
+                self.current.extend(self.limits.extend_bytes)?;
+            }
         }
         let c = &mut self.current;
         let frame = encode_frame(c.header.salt, c.end, c.synced, kind, payload);

@@ -41,7 +41,7 @@ impl Drop for StopOnDrop {
 pub(super) enum Spare {
     #[default]
     None,
-    Coming(Receiver<io::Result<Prepared>>, #[expect(dead_code, reason = "held to be dropped")] StopOnDrop),
+    Coming(Receiver<io::Result<Prepared>>, StopOnDrop),
     Ready(Prepared),
     /// It could not be made: the log extends its file instead, which reports what is wrong.
     Failed,
@@ -66,8 +66,15 @@ impl Spare {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let work = move || {
-            let filled = fill(&mut prepared, &stopped);
-            let _ = to.send(filled.map(|()| prepared));
+            let filled = match fill(&mut prepared, &stopped) {
+                Ok(()) => Ok(prepared),
+                Err(e) => {
+                    // Closed before anybody hears of it, so that its room is free then.
+                    drop(prepared);
+                    Err(e)
+                }
+            };
+            let _ = to.send(filled);
         };
         match std::thread::Builder::new().name("tick-log-next".into()).spawn(work) {
             Ok(_) => Spare::Coming(from, StopOnDrop(stop)),
@@ -103,6 +110,22 @@ impl Spare {
             }
             Spare::None | Spare::Failed => None,
         }
+    }
+}
+
+impl Spare {
+    /// Gives the room of the file back; true where there may have been some.
+    pub(super) fn discard(&mut self, fs: &dyn FileSystem, dir: &Path) -> bool {
+        match std::mem::replace(self, Spare::Failed) {
+            Spare::None => return false,
+            Spare::Coming(from, stop) => {
+                drop(stop);
+                let _ = from.recv();
+            }
+            Spare::Ready(_) | Spare::Failed => {}
+        }
+        let removed = fs.remove(&dir.join(NAME));
+        removed.is_ok()
     }
 }
 

@@ -264,6 +264,18 @@ struct Faults {
     full: AtomicBool,
     syncs: AtomicU64,
     gate: Mutex<()>,
+    /// Bytes that all files of a directory may have.
+    capacity: Option<(PathBuf, u64)>,
+}
+
+impl Faults {
+    /// True where a file cannot grow by so much.
+    fn refuses(&self, growth: u64) -> bool {
+        let size = |entry: std::fs::DirEntry| entry.metadata().map_or(0, |m| m.len());
+        let used = |dir: &Path| std::fs::read_dir(dir).map_or(0, |files| files.flatten().map(size).sum::<u64>());
+        let capacity = self.capacity.as_ref().is_some_and(|(dir, most)| used(dir) + growth > *most);
+        growth > 0 && (capacity || self.full.load(Ordering::SeqCst))
+    }
 }
 #[derive(Debug)]
 struct FaultyFileSystem(Arc<Faults>);
@@ -275,7 +287,7 @@ impl FileHandle for FaultyFile {
         self.0.read_at(buf, offset)
     }
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.1.full.load(Ordering::SeqCst) && offset + bytes.len() as u64 > self.0.len()? {
+        if self.1.refuses((offset + bytes.len() as u64).saturating_sub(self.0.len()?)) {
             return Err(io::Error::from(ErrorKind::StorageFull));
         }
         self.0.write_at(bytes, offset)
@@ -359,6 +371,34 @@ fn a_full_disk_is_53100_and_loses_nothing_acknowledged() {
     let (log, recovered) = TickLog::open_with(&dir, SMALL).expect("reopen");
     assert_eq!((recovered.last_time, recovered.torn), (appended, None));
     assert_eq!(times(&log), (1..=appended).collect::<Vec<_>>());
+}
+
+/// A file made ahead takes no room that a commit needs.
+#[test]
+fn on_a_small_disk_the_next_file_gives_way() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let log_dir = temp.path().join("log");
+    // The next file has half of what it wants when the disk is full.
+    let limits = LogLimits { segment_bytes: 4 << 20, extend_bytes: 64 << 10, spare_bytes: 1 << 20 };
+    let faults = Arc::new(Faults { capacity: Some((log_dir.clone(), 600 << 10)), ..Faults::default() });
+    let dir = DataDir::open_with(temp.path(), Arc::new(FaultyFileSystem(faults))).expect("data directory");
+    let (mut log, _) = TickLog::open_with(&dir, limits).expect("log");
+    let append = |log: &mut TickLog, time| {
+        log.append(&TickRecord { time, catalog: vec![vec![7; 20_000]], ..TickRecord::default() })
+    };
+    for time in 1..=3 {
+        append(&mut log, time).expect("there is room");
+    }
+    let next = log_dir.join("next.seg.tmp");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::fs::metadata(&next).map_or(0, |m| m.len()) < 512 << 10 {
+        assert!(std::time::Instant::now() < deadline, "the next file was not begun");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let error = (4..).find_map(|time| append(&mut log, time).err()).expect("the disk is full some time");
+    assert_eq!(error.code, SqlState::DISK_FULL);
+    assert!(log.current.end > 500 << 10, "the log used only {} bytes of its disk", log.current.end);
+    assert!(!next.exists());
 }
 
 /// Callbacks come in order, after the sync, and many records share one sync.

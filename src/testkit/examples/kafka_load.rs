@@ -40,6 +40,9 @@ struct Args {
     /// A broker that is there already: topics that it has are used as they are.
     #[arg(long)]
     broker: Option<String>,
+    /// Afterwards kill the server and start it again: how long until the view shows all again.
+    #[arg(long)]
+    restart: bool,
     /// Keep the server for this many seconds after the result.
     #[arg(long, default_value_t = 0)]
     linger: u64,
@@ -162,7 +165,7 @@ async fn check(client: &Client, messages: u64) -> Outcome<()> {
 async fn run(broker: &str, topic: &str, messages: u64, args: &Args) -> Outcome<()> {
     let workers = args.workers.map(|w| w.to_string());
     let flags: Vec<&str> = workers.iter().flat_map(|w| ["--workers", w.as_str()]).collect();
-    let server = Server::start(&flags)?;
+    let mut server = Server::start(&flags)?;
     let client = server.connect().await?;
     println!("server {} started", server.pid());
     client.simple_query(&format!("CREATE CONNECTION kafka TO KAFKA (BROKER '{broker}')")).await?;
@@ -190,7 +193,33 @@ async fn run(broker: &str, topic: &str, messages: u64, args: &Args) -> Outcome<(
         cpu / millions,
         peak as f64 / 1048576.0,
     );
+    if args.restart {
+        restart(&mut server, messages).await?;
+    }
     tokio::time::sleep(Duration::from_secs(args.linger)).await;
+    Ok(())
+}
+
+/// Kills the server and starts it again.
+async fn restart(server: &mut Server, messages: u64) -> Outcome<()> {
+    server.kill()?;
+    let begun = Instant::now();
+    server.restart()?;
+    let client = server.connect().await?;
+    let accepted = begun.elapsed();
+    // It waits until the view is what it was.
+    let shown = rows(&client, "SELECT sum(n) FROM totals").await?.first().map_or(0, |r| r[0]);
+    let wall = begun.elapsed().as_secs_f64();
+    if shown != messages {
+        return Err(format!("{shown} messages after the restart").into());
+    }
+    check(&client, messages).await?;
+    println!(
+        "restart after kill -9: a connection after {:.0} ms, the view with all {messages} messages after {wall:.2} s, \
+         peak {:.0} MiB",
+        accepted.as_secs_f64() * 1e3,
+        peak_memory(server.pid())? as f64 / 1048576.0
+    );
     Ok(())
 }
 
