@@ -1,5 +1,6 @@
 //! The messages the coordinator task understands.
 
+use crate::session::CommitPoint;
 use arrow::array::RecordBatch;
 use hw_plan::{ScalarExpr, Statement};
 use hw_repr::{Datum, GlobalId, PublishedRelation, RelationDesc, SqlError, Timestamp};
@@ -14,9 +15,9 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, SqlError>>;
 /// A message to the coordinator task.
 pub(crate) enum Command {
     /// A statement that changes the catalog. What needs the outside world was done by the session before.
-    Ddl { statement: Box<Statement>, owner: String, reply: Reply<DdlDone> },
+    Ddl { statement: Box<Statement>, owner: String, commit: Arc<CommitPoint>, reply: Reply<DdlDone> },
     /// A statement that writes a table.
-    Write { write: TableWrite, reply: Reply<u64> },
+    Write { write: TableWrite, commit: Arc<CommitPoint>, reply: Reply<u64> },
     /// Contents of these relations at one time: the newest, or that of an earlier read that is held.
     Read { ids: Vec<GlobalId>, at: Option<Arc<ReadHold>>, reply: Reply<ReadSnapshot> },
     /// Rows of a system relation that the coordinator knows.

@@ -5,6 +5,7 @@
 
 use crate::command::{Command, ReadHold, ReadSnapshot, Reply, TableWrite};
 use crate::hydrate::Hydration;
+use crate::session::CommitPoint;
 use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange, CatalogSnapshot};
@@ -48,6 +49,7 @@ pub(crate) struct WaitingRead {
 /// A write that waits for the next tick.
 pub(crate) struct PendingWrite {
     pub write: TableWrite,
+    pub commit: Arc<CommitPoint>,
     pub reply: Reply<u64>,
 }
 
@@ -211,12 +213,13 @@ impl Core {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Ddl { statement, owner, reply } => self.execute_ddl(*statement, owner, reply),
-            Command::Write { write, reply } => {
+            Command::Ddl { commit, reply, .. } if !commit.reach() => drop(reply),
+            Command::Ddl { statement, owner, reply, .. } => self.execute_ddl(*statement, owner, reply),
+            Command::Write { write, commit, reply } => {
                 if let Some(e) = &self.read_only {
                     let _ = reply.send(Err(e.clone()));
                 } else {
-                    self.writes.push_back(PendingWrite { write, reply });
+                    self.writes.push_back(PendingWrite { write, commit, reply });
                 }
             }
             Command::Read { ids, at, reply } => self.start_read(ids, at, reply),

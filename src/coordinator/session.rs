@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use futures::stream::BoxStream;
 use hw_repr::{RelationDesc, SqlError, SqlType};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Rows as they become available. The stream ends with an error at most once.
 pub type RowStream = BoxStream<'static, Result<RecordBatch, SqlError>>;
@@ -31,6 +32,22 @@ impl Prepared {
     pub fn new(sql: &str, param_types: Vec<SqlType>, desc: Option<RelationDesc>) -> Self {
         let empty = sql.is_empty();
         Prepared { param_types, desc, sql: Arc::from(sql), empty, plan: crate::plans::LastPlan::default() }
+    }
+}
+
+/// Decides between a statement's commit and its cancellation: whoever comes first.
+#[derive(Debug, Default)]
+pub struct CommitPoint(AtomicU8);
+
+impl CommitPoint {
+    /// The statement commits, unless it was withdrawn; true where it does.
+    pub(crate) fn reach(&self) -> bool {
+        self.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire) != Err(2)
+    }
+
+    /// The statement does not commit any more, unless it has begun to; true where it does not.
+    pub fn withdraw(&self) -> bool {
+        self.0.compare_exchange(0, 2, Ordering::AcqRel, Ordering::Acquire) != Err(1)
     }
 }
 

@@ -10,7 +10,7 @@ mod settings;
 use crate::command::{Command, ReadHold, SubscribeRequest, TableWrite};
 use crate::handle::CoordinatorHandle;
 use crate::plans::LastPlan;
-use crate::session::{Executed, Notice, Outcome, Prepared, TransactionStatus};
+use crate::session::{CommitPoint, Executed, Notice, Outcome, Prepared, TransactionStatus};
 use hw_plan::Statement;
 use hw_repr::{Datum, GlobalId, SqlError, SqlState, SqlType};
 use hw_sql::{ParamTypes, ParsedStatement, Planned, Query};
@@ -34,6 +34,10 @@ pub struct Session {
     status: TransactionStatus,
     /// The time that all reads of a transaction block are answered at.
     block: Option<Arc<ReadHold>>,
+    /// The time of BEGIN, µs since 1970: what `now()` is inside the block.
+    begun_us: Option<i64>,
+    /// That of the statement that runs.
+    pub(crate) commit: Arc<CommitPoint>,
     keep_identical: bool,
     entry: crate::sessions::Entry,
 }
@@ -52,6 +56,8 @@ impl Session {
             backend_pid: 0,
             status: TransactionStatus::Idle,
             block: None,
+            begun_us: None,
+            commit: Arc::default(),
             keep_identical: false,
             entry,
         }
@@ -96,12 +102,27 @@ impl Session {
             Statement::Rows { desc, .. } => Some(desc.clone()),
             Statement::Show { name } => Some(Settings::show_desc(name)),
             Statement::SetConfig { .. } => Some(Settings::show_desc("set_config")),
+            Statement::Compact => Some(query::compact_desc()),
             Statement::Subscribe { id, progress, .. } => {
                 let catalog = self.handle.snapshot.load();
                 hw_plan::CatalogView::get(&**catalog, *id)
                     .and_then(|o| o.desc().map(|d| query::subscribe_desc(d, *progress)))
             }
             _ => None,
+        }
+    }
+
+    /// The commit point of the statement that is executed next.
+    pub fn begin_statement(&mut self) -> Arc<CommitPoint> {
+        self.commit = Arc::default();
+        self.commit.clone()
+    }
+
+    /// A statement has failed, wherever: a transaction block is over but for its end.
+    pub fn statement_failed(&mut self) {
+        if self.status == TransactionStatus::Active {
+            self.status = TransactionStatus::Failed;
+            self.block = None;
         }
     }
 
@@ -112,9 +133,8 @@ impl Session {
         self.entry.begin(self.settings.application_name(), &prepared.sql);
         let result = self.run(prepared, params).await;
         self.entry.end();
-        if result.is_err() && self.status == TransactionStatus::Active {
-            self.status = TransactionStatus::Failed;
-            self.block = None;
+        if result.is_err() {
+            self.statement_failed();
         }
         result
     }
@@ -254,7 +274,8 @@ impl Session {
     }
 
     async fn write(&self, write: TableWrite) -> Result<u64, SqlError> {
-        self.handle.request(|reply| Command::Write { write, reply }).await
+        let commit = self.commit.clone();
+        self.handle.request(|reply| Command::Write { write, commit, reply }).await
     }
 
     /// A transaction block may only read so far.
@@ -283,6 +304,9 @@ impl Session {
     fn set_status(&mut self, to: TransactionStatus, tag: &str, idle: &str) -> Result<Executed, SqlError> {
         let unchanged = (self.status == TransactionStatus::Idle) == (to == TransactionStatus::Idle);
         self.status = to;
+        if !unchanged {
+            self.begun_us = (to == TransactionStatus::Active).then(now_us);
+        }
         if !(unchanged && to == TransactionStatus::Active) {
             self.block = None;
         }
@@ -330,6 +354,10 @@ impl Session {
     pub(crate) fn object(&self, id: GlobalId) -> Option<Arc<hw_plan::Object>> {
         hw_plan::CatalogView::get(&**self.handle.snapshot.load(), id)
     }
+}
+
+fn now_us() -> i64 {
+    (crate::core::now_ms() as i64).saturating_mul(1000)
 }
 
 fn one_statement(sql: &str) -> Result<Option<ParsedStatement>, SqlError> {

@@ -7,13 +7,19 @@
 use crate::command::Reply;
 use crate::core::{Ack, Core, LAG_LIMIT, now_ms};
 use crate::tables::{Checked, Overlay};
-use hw_repr::{GlobalId, Timestamp, UpdateBatch};
+use arrow::array::Array;
+use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
 use hw_store::{DeadLetterRow, SourcePosition, TableWrite as LoggedWrite, TickRecord};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Bytes of source batches that enter one tick.
 pub(crate) const TICK_SOURCE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of table writes that one tick takes, beyond its first write.
+const TICK_WRITE_BYTES: usize = 64 << 20;
+/// Bytes of one write: its record has to fit into the log.
+const WRITE_BYTES_MAX: usize = 900 << 20;
 
 /// While the previous tick has not passed, its passing wakes the coordinator; beside that it looks this often.
 const BLOCKED_POLL: Duration = Duration::from_millis(20);
@@ -152,6 +158,7 @@ impl Core {
         let mut overlays: BTreeMap<GlobalId, Overlay> = BTreeMap::new();
         let mut later = std::collections::VecDeque::new();
         let mut blocked: Vec<GlobalId> = vec![];
+        let mut bytes = 0;
         for pending in std::mem::take(&mut self.writes) {
             // The client has given up: cancelled, or timed out.
             if pending.reply.is_closed() {
@@ -159,6 +166,7 @@ impl Core {
             }
             let table = pending.write.table();
             let waits = blocked.contains(&table)
+                || bytes > TICK_WRITE_BYTES
                 || (pending.write.reads_table() && out.contains_key(&table))
                 || overlays.get(&table).is_some_and(Overlay::rewritten)
                 || self.engine.frontier(table) <= self.last_tick;
@@ -171,6 +179,14 @@ impl Core {
             let checked = self.check_current(&pending.write, &out);
             match checked.and_then(|()| self.check_write(&pending.write, overlay, time)) {
                 Ok(Checked { count, changes }) => {
+                    let size = logged_bytes(&changes);
+                    if size > WRITE_BYTES_MAX || !pending.commit.reach() {
+                        // The overlay knows of rows that do not come.
+                        blocked.push(table);
+                        let _ = pending.reply.send(Err(too_large(size)));
+                        continue;
+                    }
+                    bytes += size;
                     if !changes.is_empty() {
                         self.changed.insert(table, time);
                         out.entry(table).or_default().extend(changes);
@@ -184,6 +200,17 @@ impl Core {
         self.stats.writes += acks.len() as u64;
         out
     }
+}
+
+/// About the bytes that changes take in the log.
+fn logged_bytes(changes: &[UpdateBatch]) -> usize {
+    let column = |c: &arrow::array::ArrayRef| c.to_data().get_slice_memory_size().unwrap_or(c.get_array_memory_size());
+    changes.iter().map(|b| b.len() * 8 + b.rows.columns().iter().map(column).sum::<usize>()).sum()
+}
+
+fn too_large(bytes: usize) -> SqlError {
+    let message = format!("a write of {bytes} bytes exceeds the limit of {WRITE_BYTES_MAX} bytes");
+    SqlError::new(SqlState::LIMIT_EXCEEDED, message).hint("Split it into several statements.")
 }
 
 fn acknowledge(reply: Reply<u64>, count: u64) -> Ack {

@@ -134,6 +134,9 @@ fn seek(shard: &PublishedShard, run: usize, prefix: &[u8]) -> Position {
     Position { run, view, row: lo }.settle(shard)
 }
 
+/// Bytes of encoded rows after which a batch ends: columns of text hold less than 2 GiB.
+const BATCH_BYTES: usize = 32 << 20;
+
 /// The rows of one shard, merged and consolidated, as batches.
 #[derive(Debug)]
 pub(crate) struct ShardReader {
@@ -187,12 +190,15 @@ impl ShardReader {
     pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, SqlError> {
         let mut rows = vec![];
         let mut room = self.scan.batch_rows as Diff;
-        while room > 0 {
+        let mut bytes = 0;
+        while room > 0 && bytes < BATCH_BYTES {
             let Some((at, count)) = self.pending.take().or_else(|| self.next_row()) else { break };
             if count < 0 {
                 return Err(SqlError::internal(format!("a row is present {count} times at {}", self.scan.as_of)));
             }
-            let now = count.min(room);
+            let width = at.row(&self.shard).len().max(1);
+            let now = count.min(room).min((BATCH_BYTES / width).max(1) as Diff);
+            bytes += width * now as usize;
             if now > 0 {
                 rows.push((at, now));
                 room -= now;

@@ -3,7 +3,7 @@
 use crate::backend::{AuthRule, Backend, ScramVerifier, SessionBackend};
 use async_trait::async_trait;
 use hw_coordinator::session::Session;
-use hw_coordinator::session::{Executed, Prepared, TransactionStatus};
+use hw_coordinator::session::{CommitPoint, Executed, Prepared, TransactionStatus};
 use hw_coordinator::{CoordinatorConfig, CoordinatorHandle};
 use hw_repr::{Datum, SqlError, SqlType};
 use std::sync::Arc;
@@ -65,6 +65,12 @@ impl SessionBackend for CoordinatorSession {
     }
     async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError> {
         self.0.execute(prepared, params).await
+    }
+    fn begin_statement(&mut self) -> Arc<CommitPoint> {
+        self.0.begin_statement()
+    }
+    fn statement_failed(&mut self) {
+        self.0.statement_failed();
     }
     fn transaction_status(&self) -> TransactionStatus {
         self.0.transaction_status()

@@ -3,8 +3,9 @@
 //! Cancellation: every future and row stream may be dropped at any time; dropping it cancels the work.
 
 use async_trait::async_trait;
-use hw_coordinator::session::{Executed, Prepared, TransactionStatus};
+use hw_coordinator::session::{CommitPoint, Executed, Prepared, TransactionStatus};
 use hw_repr::{Datum, SqlError, SqlType};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What SCRAM-SHA-256 needs to know of a password; the password itself is not recoverable from it.
@@ -60,6 +61,12 @@ pub trait SessionBackend: Send {
     fn split(&mut self, sql: &str) -> Result<Vec<(usize, String)>, SqlError>;
     /// Runs a statement up to its first rows.
     async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError>;
+    /// The commit point of the statement that is executed next.
+    fn begin_statement(&mut self) -> Arc<CommitPoint> {
+        Arc::default()
+    }
+    /// A statement has failed, in whatever step: a transaction block has failed with it.
+    fn statement_failed(&mut self) {}
     /// For ReadyForQuery.
     fn transaction_status(&self) -> TransactionStatus;
     /// Settings reported at startup.

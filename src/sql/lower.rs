@@ -11,7 +11,7 @@ use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::logical_plan::{Aggregate as DfAggregate, Distinct, Join, Projection, TableScan, Values};
 use datafusion_expr::{Expr, LogicalPlan};
 use hw_plan::{Aggregate, CatalogView, FlowPlan, ScalarExpr};
-use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState};
+use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
 pub(crate) use scalar::lower_expr;
 
 /// Lowers an optimised plan. Its scans must be of relations in `catalog`.
@@ -27,6 +27,14 @@ struct Lowering<'a> {
 
 fn refuse(what: &str, hint: &str) -> SqlError {
     SqlError::unsupported(format!("{what} is not supported in a materialized view yet")).hint(hint)
+}
+
+/// Grouping is by encoded bytes, and those of jsonb differ where only the scale of a number does.
+fn refuse_jsonb(keys: &[SqlType]) -> Result<(), SqlError> {
+    if keys.contains(&SqlType::Jsonb) {
+        return Err(refuse("grouping or DISTINCT by jsonb", "Cast it to text where the text is what counts."));
+    }
+    Ok(())
 }
 
 /// An Mfp that keeps every column.
@@ -75,7 +83,9 @@ impl Lowering<'_> {
             LogicalPlan::Join(j) => self.join(j),
             LogicalPlan::Aggregate(a) => self.aggregate(a),
             LogicalPlan::Distinct(Distinct::All(input)) => {
-                Ok(FlowPlan::Distinct { input: Box::new(self.plan(input)?) })
+                let input = self.plan(input)?;
+                refuse_jsonb(&input.types())?;
+                Ok(FlowPlan::Distinct { input: Box::new(input) })
             }
             LogicalPlan::Union(u) => {
                 let inputs = u.inputs.iter().map(|i| self.plan(i)).collect::<Result<Vec<_>, _>>()?;
@@ -187,6 +197,11 @@ impl Lowering<'_> {
         let mut aggregates = vec![];
         for e in &a.aggr_expr {
             aggregates.push(lower_aggregate(e, schema, &mut column)?);
+        }
+        let keys: Vec<SqlType> = group.iter().filter_map(|g| project.get(*g)).map(ScalarExpr::ty).collect();
+        refuse_jsonb(&keys)?;
+        for distinct in aggregates.iter().filter(|a| a.distinct) {
+            refuse_jsonb(&distinct.arg.iter().filter_map(|i| project.get(*i)).map(ScalarExpr::ty).collect::<Vec<_>>())?;
         }
         let input = self.plan(&a.input)?;
         let inner = (0..project.len()).map(|i| format!("c{i}")).collect();

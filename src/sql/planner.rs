@@ -60,6 +60,8 @@ pub(crate) struct Env<'a> {
     pub settled: RefCell<BTreeSet<String>>,
     facts: OnceCell<Arc<Facts>>,
     names: Cell<usize>,
+    /// `*` stands for the columns of a join by USING or NATURAL.
+    pub star_of_using: Cell<bool>,
     /// The plan holds something of the moment or of the session.
     momentary: Cell<bool>,
 }
@@ -91,6 +93,7 @@ impl<'a> Env<'a> {
             settled: RefCell::default(),
             facts: OnceCell::new(),
             names: Cell::new(0),
+            star_of_using: Cell::new(false),
             momentary: Cell::new(false),
         }
     }
@@ -475,6 +478,9 @@ pub(crate) fn plan_query(env: &Env, mut query: Query) -> Result<LogicalPlan, Sql
     let plan = planner
         .sql_statement_to_plan(sqlparser::ast::Statement::Query(Box::new(query)))
         .map_err(|e| env.planner_error(e))?;
+    if env.star_of_using.take() {
+        crate::prepare::check_using(&plan)?;
+    }
     retype_plan(env, plan, &[])
 }
 

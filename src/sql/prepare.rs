@@ -9,6 +9,9 @@
 mod arrays;
 mod names;
 mod rows;
+mod using;
+
+pub(crate) use using::check_using;
 
 use crate::planner::Env;
 use crate::types::{reg_type, sql_type};
@@ -122,6 +125,10 @@ impl VisitorMut for Preparer<'_, '_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         if let Err(e) = self.note_relations(select) {
             return ControlFlow::Break(e);
+        }
+        match using::star_of_using(select) {
+            Ok(star) => self.env.star_of_using.set(star || self.env.star_of_using.get()),
+            Err(e) => return ControlFlow::Break(e),
         }
         names::name_items(select);
         arrays::skip_uncomputed(self.env, &self.ctes, select);

@@ -23,8 +23,8 @@ impl Session {
         }
         tracing::debug!(statement = %parsed.text, "ddl");
         statement = self.contact_upstream(statement).await?;
-        let owner = self.user.clone();
-        let answer = self.handle.request(|reply| Command::Ddl { statement: Box::new(statement), owner, reply }).await?;
+        let (statement, owner, commit) = (Box::new(statement), self.user.clone(), self.commit.clone());
+        let answer = self.handle.request(|reply| Command::Ddl { statement, owner, commit, reply }).await?;
         notices.extend(answer.notices.into_iter().map(|error| Notice { severity: "NOTICE", error }));
         let mut executed = done(Outcome::Complete { tag });
         executed.notices = notices;

@@ -23,7 +23,7 @@ impl Session {
             search_path: self.settings.search_path(),
             user: self.user.clone(),
             database: self.database.clone(),
-            now_us: (crate::core::now_ms() as i64).saturating_mul(1000),
+            now_us: self.begun_us.unwrap_or_else(super::now_us),
             settings: self.settings.all(&self.user),
             prepared: self.prepared.clone(),
             backend_pid: self.backend_pid,

@@ -1,6 +1,7 @@
 //! Cancel keys, and what a running statement can be ended by: a cancel request, its timeout, a client that left.
 
 use crate::pg::connection::Fail;
+use hw_coordinator::session::CommitPoint;
 use hw_repr::{SqlError, SqlState};
 use std::collections::HashMap;
 use std::future::Future;
@@ -114,6 +115,15 @@ impl Control {
             () = self.token.cancelled() => Err(cancelled().into()),
             () = timeout => Err(timed_out().into()),
             done = work => Ok(done),
+        }
+    }
+
+    /// As [`Control::guard`], for work that may commit: once it has begun to, its outcome is waited for.
+    pub async fn guard_commit<T>(&self, work: impl Future<Output = T>, commit: &CommitPoint) -> Result<T, Fail> {
+        let mut work = std::pin::pin!(work);
+        match self.guard(work.as_mut()).await {
+            Err(_) if !commit.withdraw() => Ok(work.await),
+            other => other,
         }
     }
 

@@ -216,6 +216,7 @@ impl<'a> Connection<'a> {
         match result {
             Err(Fail::Sql(error)) => {
                 tracing::debug!(code = error.code.as_str(), message = %error.message, "statement failed");
+                self.session.statement_failed();
                 Ok(self.out.put_error("ERROR", &error)?)
             }
             other => other,
@@ -294,7 +295,8 @@ impl<'a> Connection<'a> {
         control: &Control,
     ) -> Result<Outcome, Fail> {
         let executed = {
-            let mut work = std::pin::pin!(control.guard(self.session.execute(prepared, params)));
+            let commit = self.session.begin_statement();
+            let mut work = std::pin::pin!(control.guard_commit(self.session.execute(prepared, params), &commit));
             match work.as_mut().now_or_never() {
                 Some(done) => done,
                 None => {

@@ -231,6 +231,10 @@ impl Planning<'_> {
         }
         if let Some(key) = key {
             for column in &key {
+                if desc.columns[*column].ty == SqlType::Jsonb {
+                    return Err(SqlError::unsupported("a primary key of type jsonb is not supported yet")
+                        .hint("Use a column of another type, for instance text."));
+                }
                 desc.columns[*column].nullable = false;
             }
             desc.keys = vec![key];
