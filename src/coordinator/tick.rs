@@ -180,10 +180,13 @@ impl Core {
             match checked.and_then(|()| self.check_write(&pending.write, overlay, time)) {
                 Ok(Checked { count, changes }) => {
                     let size = logged_bytes(&changes);
-                    if size > WRITE_BYTES_MAX || !pending.commit.reach() {
+                    let fits = size <= WRITE_BYTES_MAX;
+                    if !fits || !pending.commit.reach() {
                         // The overlay knows of rows that do not come.
                         blocked.push(table);
-                        let _ = pending.reply.send(Err(too_large(size)));
+                        if !fits {
+                            let _ = pending.reply.send(Err(too_large(size)));
+                        }
                         continue;
                     }
                     bytes += size;

@@ -51,16 +51,21 @@ pub(crate) fn encode_prefix(types: &[SqlType], published: &PublishedRelation, va
     Some(out)
 }
 
+/// The values of the key's first columns, as far as `equalities` fix them.
+fn fixed_prefix(published: &PublishedRelation, equalities: &Equalities) -> Vec<Datum> {
+    published.key.iter().map_while(|c| equalities.get(c).cloned()).collect()
+}
+
 /// The longest usable key prefix that `equalities` fix, encoded; empty where there is none.
 pub(crate) fn prefix_of(desc: &RelationDesc, published: &PublishedRelation, equalities: &Equalities) -> Vec<u8> {
     let types = desc.types();
-    let values: Vec<Datum> = published.key.iter().map_while(|c| equalities.get(c).cloned()).collect();
+    let values = fixed_prefix(published, equalities);
     (1..=values.len()).rev().find_map(|n| encode_prefix(&types, published, &values[..n])).unwrap_or_default()
 }
 
 /// True where `equalities` fix the whole key.
 pub(crate) fn fixes_key(desc: &RelationDesc, published: &PublishedRelation, equalities: &Equalities) -> bool {
-    let values: Vec<Datum> = published.key.iter().map_while(|c| equalities.get(c).cloned()).collect();
+    let values = fixed_prefix(published, equalities);
     values.len() == published.key.len() && encode_prefix(&desc.types(), published, &values).is_some()
 }
 

@@ -3,11 +3,12 @@
 //! Runs on the reader's own thread over immutable chunks; a scan holds the positions of its runs and one batch.
 //!
 //! Invariant: a row whose diffs up to `as_of` sum to n > 0 comes out n times, one that sums to 0 not at all; a
-//! negative sum is a bug of the dataflow and fails the read.
+//! negative sum is a bug of the dataflow and fails the read. Where no column is wanted the rows are only counted: the sum of
+//! all diffs, without a look at any row.
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use hw_repr::chunk::{ChunkView, PublishedShard};
+use hw_repr::chunk::{Merge, Place, PublishedShard};
 use hw_repr::encoding::RowCodec;
 use hw_repr::{Datum, Diff, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp};
 use std::sync::Arc;
@@ -50,17 +51,28 @@ impl Scan {
         &self.schema
     }
 
-    fn batch(&self, shard: &PublishedShard, rows: &[(Position, Diff)]) -> Result<RecordBatch, SqlError> {
-        let copies = |(at, n): &(Position, Diff)| std::iter::repeat_n(at.row(shard), *n as usize);
-        let total: usize = rows.iter().map(|(_, n)| *n as usize).sum();
-        let columns: Vec<ArrayRef> = if self.wanted.is_empty() {
-            vec![]
-        } else {
-            self.codec.decode_columns(&mut rows.iter().flat_map(copies), &self.wanted)?
+    fn batch(&self, merge: &Merge, rows: &[(Place, Diff)]) -> Result<RecordBatch, SqlError> {
+        let copies = |(at, n): &(Place, Diff)| std::iter::repeat_n(merge.row(*at), *n as usize);
+        let columns = match self.wanted.is_empty() {
+            true => vec![],
+            false => self.codec.decode_columns(&mut rows.iter().flat_map(copies), &self.wanted)?,
         };
-        let options = RecordBatchOptions::new().with_row_count(Some(total));
+        self.made(columns, rows.iter().map(|(_, n)| *n as usize).sum())
+    }
+
+    /// A batch of `rows` rows without columns.
+    fn counted(&self, rows: Diff) -> Result<RecordBatch, SqlError> {
+        self.made(vec![], usize::try_from(rows).map_err(|_| self.negative(rows))?)
+    }
+
+    fn made(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, SqlError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(|e| SqlError::internal(format!("a published row does not fit its relation: {e}")))
+    }
+
+    fn negative(&self, count: Diff) -> SqlError {
+        SqlError::internal(format!("a row is present {count} times at {}", self.as_of))
     }
 }
 
@@ -89,51 +101,6 @@ pub(crate) fn check_readable(published: &PublishedRelation, as_of: Timestamp) ->
     }
 }
 
-/// A row in a shard: run, view in the run, row in the view's body.
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    run: usize,
-    view: usize,
-    row: usize,
-}
-
-impl Position {
-    fn view(self, shard: &PublishedShard) -> Option<&ChunkView> {
-        shard.runs[self.run].get(self.view)
-    }
-    fn row(self, shard: &PublishedShard) -> &[u8] {
-        shard.runs[self.run][self.view].body.row(self.row)
-    }
-    /// The position after this one, skipping empty views; may be past the end.
-    fn next(mut self, shard: &PublishedShard) -> Position {
-        self.row += 1;
-        self.settle(shard)
-    }
-    fn settle(mut self, shard: &PublishedShard) -> Position {
-        while let Some(view) = self.view(shard) {
-            if self.row < view.hi {
-                break;
-            }
-            self.view += 1;
-            self.row = self.view(shard).map_or(0, |v| v.lo);
-        }
-        self
-    }
-}
-
-/// The first row of a run that is not below `prefix`.
-fn seek(shard: &PublishedShard, run: usize, prefix: &[u8]) -> Position {
-    let views = &shard.runs[run];
-    let view = views.partition_point(|v| v.lo == v.hi || v.body.row(v.hi - 1) < prefix);
-    let Some(v) = views.get(view) else { return Position { run, view, row: 0 } };
-    let (mut lo, mut hi) = (v.lo, v.hi);
-    while lo < hi {
-        let mid = lo + (hi - lo) / 2;
-        if v.body.row(mid) < prefix { lo = mid + 1 } else { hi = mid }
-    }
-    Position { run, view, row: lo }.settle(shard)
-}
-
 /// Bytes of encoded rows after which a batch ends: columns of text hold less than 2 GiB.
 const BATCH_BYTES: usize = 32 << 20;
 
@@ -141,62 +108,51 @@ const BATCH_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct ShardReader {
     scan: Arc<Scan>,
-    shard: Arc<PublishedShard>,
-    /// Next row of each run that is not exhausted.
-    heads: Vec<Position>,
-    /// A row of which copies are still to come.
-    pending: Option<(Position, Diff)>,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
+    /// No column is wanted: so many rows are still to come.
+    Counted(Diff),
+    Merged {
+        merge: Merge,
+        /// A row of which copies are still to come.
+        pending: Option<(Place, Diff)>,
+    },
 }
 
 impl ShardReader {
     /// Starts at the first row with the scan's prefix.
     pub(crate) fn new(scan: Arc<Scan>, shard: Arc<PublishedShard>) -> ShardReader {
-        let mut reader = ShardReader { scan, shard, heads: vec![], pending: None };
-        for run in 0..reader.shard.runs.len() {
-            let head = seek(&reader.shard, run, &reader.scan.prefix);
-            reader.keep(head);
-        }
-        reader
-    }
-
-    fn keep(&mut self, head: Position) {
-        if head.view(&self.shard).is_some() && head.row(&self.shard).starts_with(&self.scan.prefix) {
-            self.heads.push(head);
-        }
-    }
-
-    /// The next distinct row and its count at `as_of`, which may be zero.
-    fn next_row(&mut self) -> Option<(Position, Diff)> {
-        let shard = self.shard.clone();
-        let least = *self.heads.iter().min_by_key(|h| h.row(&shard))?;
-        let row = least.row(&shard);
-        let mut sum: Diff = 0;
-        for mut head in std::mem::take(&mut self.heads) {
-            while let Some(view) = head.view(&shard) {
-                if head.row(&shard) != row {
-                    break;
-                }
-                if view.body.times.get(head.row) <= self.scan.as_of {
-                    sum += view.body.diffs.get(head.row);
-                }
-                head = head.next(&shard);
-            }
-            self.keep(head);
-        }
-        Some((least, sum))
+        let rows = if scan.wanted.is_empty() && scan.prefix.is_empty() {
+            Rows::Counted(shard.count(scan.as_of))
+        } else {
+            Rows::Merged { merge: Merge::new(vec![shard], scan.prefix.clone(), scan.as_of), pending: None }
+        };
+        ShardReader { scan, rows }
     }
 
     /// The next batch: at most `batch_rows` rows, `None` at the end.
     pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, SqlError> {
-        let mut rows = vec![];
         let mut room = self.scan.batch_rows as Diff;
+        let (merge, pending) = match &mut self.rows {
+            Rows::Merged { merge, pending } => (merge, pending),
+            Rows::Counted(0) => return Ok(None),
+            Rows::Counted(left) => {
+                let now = (*left).min(room);
+                *left -= now;
+                return self.scan.counted(now).map(Some);
+            }
+        };
+        let mut rows = vec![];
         let mut bytes = 0;
         while room > 0 && bytes < BATCH_BYTES {
-            let Some((at, count)) = self.pending.take().or_else(|| self.next_row()) else { break };
+            let Some((at, count)) = pending.take().or_else(|| merge.next_row()) else { break };
             if count < 0 {
-                return Err(SqlError::internal(format!("a row is present {count} times at {}", self.scan.as_of)));
+                return Err(self.scan.negative(count));
             }
-            let width = at.row(&self.shard).len().max(1);
+            let width = merge.row(at).len().max(1);
             let now = count.min(room).min((BATCH_BYTES / width).max(1) as Diff);
             bytes += width * now as usize;
             if now > 0 {
@@ -204,13 +160,13 @@ impl ShardReader {
                 room -= now;
             }
             if count > now {
-                self.pending = Some((at, count - now));
+                *pending = Some((at, count - now));
             }
         }
         if rows.is_empty() {
             return Ok(None);
         }
-        self.scan.batch(&self.shard, &rows).map(Some)
+        self.scan.batch(merge, &rows).map(Some)
     }
 }
 

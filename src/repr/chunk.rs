@@ -9,7 +9,9 @@ use crate::{Diff, Timestamp};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-mod scan;
+mod merge;
+
+pub use merge::{Merge, Place};
 
 /// A column that is stored once where it is constant.
 #[derive(Clone, Debug)]
@@ -229,6 +231,14 @@ impl ChunkView {
     pub fn is_empty(&self) -> bool {
         self.lo >= self.hi
     }
+    /// The changes up to `as_of`, summed.
+    pub fn count(&self, as_of: Timestamp) -> Diff {
+        let range = self.lo..self.hi;
+        match (&self.body.times, &self.body.diffs) {
+            (Col::Const(time, _), Col::Const(diff, _)) if *time <= as_of => diff * range.len() as Diff,
+            (times, diffs) => range.filter(|i| times.get(*i) <= as_of).map(|i| diffs.get(i)).sum(),
+        }
+    }
     /// The least row, unless empty.
     pub fn first(&self) -> Option<&[u8]> {
         (!self.is_empty()).then(|| self.body.row(self.lo))
@@ -266,7 +276,7 @@ pub struct PublishedShard {
     pub since: Timestamp,
     /// All changes below this time are in `runs`.
     pub upper: Timestamp,
-    /// Sorted runs; each is a list of views in ascending order.
+    /// Sorted runs; each is a list of views in ascending order, none of them empty.
     pub runs: Vec<Vec<ChunkView>>,
 }
 
