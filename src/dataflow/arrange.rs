@@ -20,14 +20,19 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, operator::source};
 use timely::scheduling::Activator;
 
+/// Room for encoding that an arrangement keeps from tick to tick.
+const SCRATCH_BYTES: usize = 4 << 20;
+
 /// Arranges a collection by the key of `layout`, each key on its owner. Rows with a NULL in a column of `drop_null`
 /// are left out.
 pub fn arrange<'s>(stream: RowStream<'s>, layout: &Layout, drop_null: &[usize], name: &str) -> RowArranged<'s> {
     let (layout2, drop_null) = (layout.clone(), drop_null.to_vec());
     let chunks = exchange(stream, layout).unary::<NoopBuilder<Chunks>, _, _, _>(Pipeline, "Encode", move |_, _| {
+        // Its room serves one tick after the other.
+        let mut body = ChunkBody::default();
         move |input, output| {
             input.for_each(|cap, rows| {
-                let mut body = ChunkBody::default();
+                body.clear(SCRATCH_BYTES);
                 rows.0.drain(..).for_each(|b| layout2.encode(&b, &drop_null, &mut body));
                 let mut chunks = Chunks(sort_chunks(&body));
                 if !chunks.0.is_empty() {

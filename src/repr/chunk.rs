@@ -161,6 +161,17 @@ impl ChunkBody {
         self.times.push(time);
         self.diffs.push(diff);
     }
+    /// Forgets all rows, and keeps the room they took unless that is more than `keep` bytes.
+    pub fn clear(&mut self, keep: usize) {
+        if self.bytes() > keep {
+            *self = ChunkBody::default();
+            return;
+        }
+        self.data.clear();
+        self.ends.clear();
+        self.prefixes.clear();
+        (self.key_lens, self.times, self.diffs) = (Col::Const(0, 0), Col::Const(0, 0), Col::Const(0, 0));
+    }
     /// Compares row `i` with `row`, by the prefixes first.
     #[inline]
     pub fn cmp_row(&self, i: usize, row: &[u8]) -> Ordering {

@@ -1,14 +1,23 @@
 //! Rows of one input of a join, as columns, by number.
 //!
-//! Invariants: rows are numbered from 0 in the order of their arrival, and never move; neighbouring segments are joined
-//! while they are small, so that a stream of small ticks does not leave one batch a tick.
+//! Invariants: rows are numbered from 0 in the order of their arrival, and never move; small segments are joined eight at a
+//! time, unless the first of the eight is much larger than the others: a stream of small ticks leaves few batches, and a
+//! row is copied about once for every eightfold growth of its segment.
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{concat_batches, interleave};
 use hw_repr::SqlError;
 
-/// Rows above which a segment is left as it is.
-const SEGMENT_ROWS: usize = 16_384;
+/// Rows from which on a segment is left as it is.
+const SEGMENT_ROWS: usize = 4096;
+
+/// Segments that are joined at a time.
+const FAN_IN: usize = 8;
+
+/// The order of magnitude of a segment, in powers of eight; none for what is not joined.
+fn size_class(rows: usize) -> Option<u32> {
+    (rows < SEGMENT_ROWS).then(|| rows.max(1).ilog(FAN_IN))
+}
 
 /// See the module.
 #[derive(Default)]
@@ -38,15 +47,15 @@ impl Rows {
         self.bytes += batch.get_array_memory_size();
         self.segments.push(batch);
         self.starts.push(first);
-        while let [.., a, b] = &self.segments[..]
-            && a.num_rows() + b.num_rows() <= SEGMENT_ROWS
-            && b.num_rows() * 2 >= a.num_rows()
+        while let Some(small) = self.segments.len().checked_sub(FAN_IN).map(|at| &self.segments[at..])
+            && let Some(classes) = small.iter().map(|s| size_class(s.num_rows())).collect::<Option<Vec<u32>>>()
+            && classes[1..].iter().any(|class| *class >= classes[0])
         {
-            let joined = concat_batches(&a.schema(), [a, b]).map_err(|e| SqlError::internal(e.to_string()))?;
-            self.bytes -= a.get_array_memory_size() + b.get_array_memory_size();
+            let joined = concat_batches(&small[0].schema(), small).map_err(|e| SqlError::internal(e.to_string()))?;
+            self.bytes -= small.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
             self.bytes += joined.get_array_memory_size();
-            self.segments.truncate(self.segments.len() - 2);
-            self.starts.pop();
+            self.segments.truncate(self.segments.len() - FAN_IN);
+            self.starts.truncate(self.segments.len() + 1);
             self.segments.push(joined);
         }
         Ok(first)
@@ -72,5 +81,42 @@ impl Rows {
             interleave(&arrays, &at).map_err(|e| SqlError::internal(e.to_string()))
         };
         (0..columns).map(column).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use std::sync::Arc;
+
+    fn batch(values: std::ops::Range<i64>) -> RecordBatch {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(values))]).expect("fits")
+    }
+
+    #[test]
+    fn small_segments_are_joined_whatever_their_sizes() {
+        let shapes: [&[usize]; 5] = [&[1], &[60], &[1, 10], &[3000, 1, 70], &[9000, 2]];
+        for sizes in shapes {
+            let (mut rows, mut next) = (Rows::default(), 0);
+            for size in sizes.iter().cycle().take(4000) {
+                let first = rows.push(batch(next..next + *size as i64)).expect("joins");
+                assert_eq!(first as i64, next);
+                next += *size as i64;
+            }
+            let large = rows.segments.iter().filter(|s| s.num_rows() >= SEGMENT_ROWS).count();
+            assert!(
+                rows.segments.len() <= 2 * large + 40,
+                "{sizes:?}: {} segments, {large} large",
+                rows.segments.len()
+            );
+            assert!(large <= next as usize / SEGMENT_ROWS, "{sizes:?}");
+            let asked: Vec<usize> = (0..next as usize).step_by(17).rev().collect();
+            let got = rows.gather(&asked).expect("gathers");
+            let got = got[0].as_primitive::<Int64Type>().values();
+            assert!(got.iter().zip(&asked).all(|(g, a)| *g == *a as i64), "{sizes:?}");
+        }
     }
 }
