@@ -185,6 +185,8 @@ async fn run(one: &One, feed: &Feed) -> Result<Figures, String> {
         data_dir: dir.path().join("data"),
         workers: one.workers,
         memory_limit: None,
+        checkpoint_interval: Duration::from_secs(10),
+        subscribe_resume: Duration::from_secs(60),
         initial_password: None,
         discard_views: one.discard,
         assume_retractions: queries::find(&one.query).is_some_and(|q| q.retractable),

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Unsubscribe { id: u64 },
     /// A new password verifier for a role.
     SetPassword { role: String, password: Option<String>, reply: Reply<()> },
+    /// Answers when a checkpoint that has everything acknowledged before is durable.
+    Checkpoint { reply: Reply<()> },
     /// Merges every arrangement into one batch.
     Compact { reply: Reply<()> },
     /// Answers when every earlier write is visible.

@@ -18,8 +18,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
-/// History kept of a relation that has been subscribed to, for `AS OF`.
-pub(crate) const SUBSCRIBE_RESUME_MS: u64 = 60_000;
 /// After this long without passing, a dataflow no longer holds up ticks.
 pub(crate) const LAG_LIMIT: Duration = Duration::from_secs(1);
 
@@ -109,6 +107,9 @@ pub(crate) struct Core {
     pub reads: Vec<WaitingRead>,
     pub errors_asked: Vec<WaitingErrors>,
     pub compacting: Vec<Compacting>,
+    pub checkpoints: crate::checkpoint::Checkpointer,
+    /// Tables that a checkpoint had, until they are installed.
+    pub restored: BTreeMap<GlobalId, Arc<hw_dataflow::Restored>>,
     /// Times that reads, queries and transactions hold.
     pub holds: Vec<Weak<ReadHold>>,
     /// Per table, the last tick that changed it since the start.
@@ -118,7 +119,11 @@ pub(crate) struct Core {
     pub flushes: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)>,
     pub acks: VecDeque<(Timestamp, Vec<Ack>)>,
     pub subscriptions: Subscriptions,
+    /// Relations that have been subscribed to, and all that those are computed from: after a start the history of a view
+    /// is computed from theirs.
     pub subscribed: BTreeSet<GlobalId>,
+    /// History kept of a relation that has been subscribed to, for `AS OF`, ms.
+    pub resume_ms: u64,
     /// Last tick that was closed.
     pub last_tick: Timestamp,
     /// Last tick whose record is on disk.
@@ -199,6 +204,7 @@ impl Core {
         self.observe_progress();
         self.step_hydration();
         self.poll_sources();
+        self.step_checkpoint();
         self.close_ticks();
         self.observe_progress();
         self.answer_reads();
@@ -235,6 +241,7 @@ impl Core {
             Command::Subscribe { request, reply } => self.start_subscribe(request, reply),
             Command::Unsubscribe { id } => self.end_subscribe(id),
             Command::SetPassword { role, password, reply } => self.set_password(role, password, reply),
+            Command::Checkpoint { reply } => self.ask_for_checkpoint(reply),
             Command::Compact { reply } => self.start_compact(reply),
             Command::Flush { reply } => self.flushes.push((self.acked.max(self.read_ts), reply)),
             Command::Wake => {}
@@ -257,6 +264,7 @@ impl Core {
             self.become_read_only(e);
         } else {
             self.durable = self.durable.max(time);
+            self.checkpoints.log.reached(self.durable);
             self.show_catalog(time);
         }
         while self.acks.front().is_some_and(|(t, _)| *t <= time) {
@@ -270,7 +278,8 @@ impl Core {
     }
 
     /// From here on every write is refused, those that wait too.
-    fn become_read_only(&mut self, e: SqlError) {
+    pub(crate) fn become_read_only(&mut self, e: SqlError) {
+        self.checkpoints.log.fail();
         let e = self.read_only.get_or_insert(e).clone();
         for pending in std::mem::take(&mut self.writes) {
             let _ = pending.reply.send(Err(e.clone()));
@@ -335,7 +344,7 @@ impl Core {
     /// Histories compact to the read time, except where someone may come back for them.
     fn compact_histories(&mut self) {
         let waiting = self.held();
-        if self.recovered_at.is_some_and(|at| at.elapsed() > Duration::from_millis(SUBSCRIBE_RESUME_MS)) {
+        if self.recovered_at.is_some_and(|at| at.elapsed() > Duration::from_millis(self.resume_ms)) {
             self.recovered_at = None;
         }
         for (id, flow) in &self.flows {
@@ -344,7 +353,7 @@ impl Core {
             }
             let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
             let keep = if self.recovered_at.is_some() || self.subscribed.contains(id) {
-                self.read_ts.saturating_sub(SUBSCRIBE_RESUME_MS)
+                self.read_ts.saturating_sub(self.resume_ms)
             } else {
                 self.read_ts
             };
@@ -439,9 +448,14 @@ impl Core {
         if self.read_only.is_none() && (!self.writes.is_empty() || !self.changes.is_empty()) {
             self.close_tick();
         }
-        if let Some(Err(e)) = self.log.take().map(LogWriter::close) {
-            tracing::error!(error = %e, "the tick log did not close well");
+        match self.log.take().map(LogWriter::close) {
+            Some(Err(e)) => {
+                tracing::error!(error = %e, "the tick log did not close well");
+                self.become_read_only(e);
+            }
+            _ => self.checkpoints.log.reached(self.last_tick),
         }
+        self.checkpoint_at_shutdown();
         self.subscriptions.end_all(&SqlError::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down"));
         self.sources.clear();
         self.engine.shutdown();

@@ -340,6 +340,7 @@ impl Core {
             as_of: if stepped { 0 } else { time },
             fingerprint,
             inputs: relations,
+            restored: self.restored.remove(&object.id),
         })?;
         for (relation, columns) in &inputs {
             self.want_columns(*relation, columns);

@@ -24,6 +24,10 @@ pub struct CoordinatorConfig {
     pub workers: usize,
     /// Bytes; reported, enforced by the pager when there is one.
     pub memory_limit: Option<usize>,
+    /// Between checkpoints, while there are changes.
+    pub checkpoint_interval: std::time::Duration,
+    /// History that is kept of a relation once it was subscribed to.
+    pub subscribe_resume: std::time::Duration,
     /// Password of the superuser in a new data directory.
     pub initial_password: Option<String>,
     /// Views keep nothing for readers; for benchmarks of the dataflow alone.
@@ -130,9 +134,20 @@ pub fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, SqlError> {
 
 fn options(config: &CoordinatorConfig) -> Arc<[(&'static str, String, &'static str)]> {
     let memory = config.memory_limit.map_or_else(|| "none".to_string(), |bytes| bytes.to_string());
+    let seconds = |d: std::time::Duration| format!("{}s", d.as_secs());
     Arc::new([
+        (
+            "checkpoint_interval",
+            seconds(config.checkpoint_interval),
+            "Time between checkpoints while there are changes.",
+        ),
         ("data_dir", config.data_dir.display().to_string(), "Where the data is kept."),
         ("memory_limit", memory, "Memory limit of the process in bytes."),
+        (
+            "subscribe_resume",
+            seconds(config.subscribe_resume),
+            "History that is kept of a relation that was subscribed to.",
+        ),
         ("workers", config.workers.to_string(), "Dataflow worker threads."),
     ])
 }

@@ -10,6 +10,7 @@
 //! - at most one tick a millisecond, times strictly increase, restarts included;
 //! - a read is answered at one time for all relations it names, never below an earlier read.
 
+mod checkpoint;
 mod command;
 mod core;
 mod ddl;

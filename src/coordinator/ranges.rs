@@ -4,7 +4,7 @@
 
 use hw_connect::{RangeDigest, SourceBatch};
 use hw_repr::{SqlError, SqlState, Timestamp};
-use hw_store::SourcePosition;
+use hw_store::{SavedRange, SourcePosition};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Messages up to which ranges are joined.
@@ -40,6 +40,24 @@ impl Ranges {
             }
         }
         ranges.push(Range { from, to, digest });
+    }
+
+    /// Those of a partition, as a checkpoint keeps them.
+    pub(crate) fn saved(&self, partition: i32) -> Vec<SavedRange> {
+        let saved = |r: &Range| {
+            let digest = r.digest.map(|d| (d.count, d.crc, d.bytes));
+            SavedRange { from: r.from, to: r.to, digest }
+        };
+        self.0.get(&partition).into_iter().flatten().map(saved).collect()
+    }
+
+    /// Takes over those of a partition.
+    pub(crate) fn restore(&mut self, partition: i32, saved: &[SavedRange]) {
+        let range = |r: &SavedRange| {
+            let digest = r.digest.map(|(count, crc, bytes)| RangeDigest { count, crc, bytes });
+            Range { from: r.from, to: r.to, digest }
+        };
+        self.0.insert(partition, saved.iter().map(range).collect());
     }
 
     /// Adds the ranges that follow.

@@ -1,19 +1,21 @@
 //! Start-up: catalog, then the tick log, then the dataflows.
 //!
-//! The catalog catches up with the log; tables are filled from the writes in it at their own times; views over
+//! The catalog catches up with the log; tables begin with what the last checkpoint had and are filled from the writes that
+//! the log has since, at their own times; views over
 //! sources read the logged ranges again, those of the last minute at their own times too, so that every tick that a
 //! subscriber may come back for is there. Invariant: nothing is served before the last durable tick is reached.
 
 use crate::CoordinatorConfig;
+use crate::checkpoint::Checkpointer;
 use crate::command::Command;
-use crate::core::{Core, SUBSCRIBE_RESUME_MS, Stats};
+use crate::core::{Core, Stats};
 use crate::ranges::{Ranges, Timeline, digest};
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
-use hw_repr::{GlobalId, SqlError, Timestamp, UpdateBatch};
-use hw_store::{DataDir, DeadLetterRow, LogWriter, SourcePosition, TickLog};
+use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
+use hw_store::{Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, SavedPartition, SourcePosition, TickLog};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,15 +24,14 @@ use tokio::sync::mpsc;
 /// What one pass over the log found, beside catalog changes.
 #[derive(Default)]
 struct Replayed {
-    last: Timestamp,
     positions: BTreeMap<(GlobalId, i32), Advance>,
     dead: Vec<DeadLetterRow>,
-    written: BTreeSet<GlobalId>,
 }
 
 /// How one partition of a source advanced.
 struct Advance {
-    first: SourcePosition,
+    /// The first record of it; none where a checkpoint has that.
+    first: Option<SourcePosition>,
     /// What followed.
     ranges: Ranges,
     next: i64,
@@ -43,10 +44,25 @@ struct Advance {
 }
 
 impl Advance {
+    /// As a checkpoint has it; `base` is its position when the log that is left begins.
+    fn saved(saved: &SavedPartition, base: Option<i64>) -> Advance {
+        let (ranges, ticks) = (Ranges::default(), VecDeque::new());
+        Advance { first: None, ranges, next: saved.next, history: None, base, ticks }
+    }
+
+    /// Notes when a position was reached.
+    fn note_tick(&mut self, next: i64, time: Timestamp, kept: Timestamp) {
+        if time > kept {
+            self.ticks.push_back((time, next));
+        } else {
+            self.base = Some(next);
+        }
+    }
+
     fn take_in(known: &mut BTreeMap<(GlobalId, i32), Advance>, p: SourcePosition, time: Timestamp, kept: Timestamp) {
         let new = !known.contains_key(&(p.source, p.partition));
         let advance = known.entry((p.source, p.partition)).or_insert_with(|| Advance {
-            first: p,
+            first: Some(p),
             ranges: Ranges::default(),
             next: p.next,
             history: None,
@@ -60,12 +76,40 @@ impl Advance {
             advance.history = Some(p);
             return;
         }
-        if time > kept {
-            advance.ticks.push_back((time, p.next));
-        } else {
-            advance.base = Some(p.next);
-        }
+        advance.note_tick(p.next, time, kept);
     }
+}
+
+/// What is on disk.
+struct Found {
+    log: TickLog,
+    manifest: Manifest,
+    checkpoints: Checkpointer,
+    catalog: Catalog,
+    replayed: Replayed,
+    /// The last durable tick.
+    last: Timestamp,
+    /// History from here on is restored.
+    kept: Timestamp,
+}
+
+/// Opens log, checkpoint and catalog, and brings the catalog to the last durable tick.
+fn find(config: &CoordinatorConfig) -> Result<Found, SqlError> {
+    let dir = DataDir::open(&config.data_dir)?;
+    let (mut log, recovered) = TickLog::open(&dir)?;
+    let saved = Checkpoints::open(&dir)?;
+    let manifest = saved.manifest().clone();
+    check_whole(&log, &manifest)?;
+    log.truncate(manifest.log_floor)?;
+    let last = recovered.last_time.max(manifest.tick);
+    let mut catalog = Catalog::open_up_to(&dir.catalog_path(), last)?;
+    // Before the time from which on restored tables can be read nobody has seen views over them.
+    let since = manifest.relations.iter().map(|r| r.since).max().unwrap_or(0);
+    let kept = last.saturating_sub(config.subscribe_resume.as_millis() as u64).max(since);
+    let replayed = replay_catalog(&log, &mut catalog, kept, &manifest)?;
+    let checkpoints = Checkpointer::new(saved, config.checkpoint_interval);
+    checkpoints.log.reached(last);
+    Ok(Found { log, manifest, checkpoints, catalog, replayed, last, kept })
 }
 
 /// Opens everything in `config.data_dir` and brings the dataflows to the last durable tick; says when the catalog is
@@ -78,16 +122,13 @@ pub(crate) fn recover(
     metrics: Arc<arc_swap::ArcSwap<String>>,
     catalog_loaded: impl FnOnce(),
 ) -> Result<Core, SqlError> {
-    let dir = DataDir::open(&config.data_dir)?;
-    let (log, recovered) = TickLog::open(&dir)?;
-    let mut catalog = Catalog::open_up_to(&dir.catalog_path(), recovered.last_time)?;
-    let kept = recovered.last_time.saturating_sub(SUBSCRIBE_RESUME_MS);
-    let replayed = replay_catalog(&log, &mut catalog, kept)?;
+    let Found { log, manifest, mut checkpoints, catalog, replayed, last, kept } = find(config)?;
     snapshot.store(catalog.snapshot());
-    let first_start = replayed.last == 0;
+    let first_start = last == 0;
     if !(first_start && config.initial_password.is_some()) {
         catalog_loaded();
     }
+    let restored = checkpoints.restore()?;
     let engine = Engine::start(EngineConfig {
         workers: config.workers,
         discard_views: config.discard_views,
@@ -113,25 +154,28 @@ pub(crate) fn recover(
         reads: vec![],
         errors_asked: vec![],
         compacting: vec![],
+        checkpoints,
+        restored,
         holds: vec![],
         changed: BTreeMap::new(),
-        recovered_at: (replayed.last > 0).then(Instant::now),
+        recovered_at: (last > 0).then(Instant::now),
         flushes: vec![],
         acks: VecDeque::new(),
         subscriptions: Subscriptions::default(),
         subscribed: BTreeSet::new(),
-        last_tick: replayed.last,
-        durable: replayed.last,
-        read_ts: replayed.last,
-        acked: replayed.last,
+        resume_ms: config.subscribe_resume.as_millis() as u64,
+        last_tick: last,
+        durable: last,
+        read_ts: last,
+        acked: last,
         last_close: Instant::now(),
         read_only: None,
         stats: Stats::default(),
         metrics,
         metrics_at: Instant::now(),
     };
-    core.restore_sources(&replayed)?;
-    core.restore_tables(&log)?;
+    core.restore_sources(&manifest, &replayed)?;
+    core.restore_tables(&log, manifest.tick)?;
     core.restore_views(kept)?;
     core.log = Some(LogWriter::start(log)?);
     if first_start {
@@ -140,17 +184,46 @@ pub(crate) fn recover(
     Ok(core)
 }
 
-fn replay_catalog(log: &TickLog, catalog: &mut Catalog, kept: Timestamp) -> Result<Replayed, SqlError> {
+/// `XX001` where the log begins after the checkpoint ends.
+fn check_whole(log: &TickLog, manifest: &Manifest) -> Result<(), SqlError> {
+    if log.floor() <= manifest.tick {
+        return Ok(());
+    }
+    let message =
+        format!("the tick log begins after tick {}, the last checkpoint ends at {}", log.floor(), manifest.tick);
+    Err(SqlError::new(SqlState::DATA_CORRUPTED, message)
+        .hint("Files of the data directory are missing. Restore it from a backup."))
+}
+
+fn replay_catalog(
+    log: &TickLog,
+    catalog: &mut Catalog,
+    kept: Timestamp,
+    manifest: &Manifest,
+) -> Result<Replayed, SqlError> {
     let mut out = Replayed::default();
+    let floor = manifest.earlier.first().filter(|p| p.tick <= manifest.log_floor);
+    for saved in &manifest.partitions {
+        let same =
+            |(source, partition, _): &&(GlobalId, i32, i64)| (*source, *partition) == (saved.source, saved.partition);
+        let base = floor.and_then(|p| p.next.iter().find(same)).map(|p| p.2);
+        out.positions.insert((saved.source, saved.partition), Advance::saved(saved, base));
+    }
     for record in log.replay() {
         let record = record?;
-        out.last = record.time;
         if !record.catalog.is_empty() {
             let changes: Vec<CatalogChange> =
                 record.catalog.iter().map(|bytes| CatalogChange::from_bytes(bytes)).collect::<Result<_, SqlError>>()?;
             catalog.apply(record.time, &changes)?;
         }
-        out.written.extend(record.tables.iter().map(|t| t.table));
+        if record.time <= manifest.tick {
+            for p in record.positions {
+                if let Some(advance) = out.positions.get_mut(&(p.source, p.partition)) {
+                    advance.note_tick(p.next, record.time, kept);
+                }
+            }
+            continue;
+        }
         for position in record.positions {
             Advance::take_in(&mut out.positions, position, record.time, kept);
         }
@@ -169,21 +242,29 @@ impl Core {
         Ok(())
     }
 
-    fn restore_sources(&mut self, replayed: &Replayed) -> Result<(), SqlError> {
+    fn restore_sources(&mut self, manifest: &Manifest, replayed: &Replayed) -> Result<(), SqlError> {
         let objects = self.snapshot.load().objects();
         for object in objects.iter().filter(|o| matches!(o.kind, ObjectKind::Source(_))) {
             self.add_source(object)?;
         }
+        for saved in &manifest.partitions {
+            if let Some(source) = self.sources.get_mut(&saved.source) {
+                source.restore_saved(saved);
+            }
+        }
         for ((source, partition), advance) in &replayed.positions {
             if let Some(source) = self.sources.get_mut(source) {
-                source.restore(&advance.first, &advance.ranges, advance.next);
+                match &advance.first {
+                    Some(first) => source.restore(first, &advance.ranges, advance.next),
+                    None => source.restore_rest(*partition, &advance.ranges, advance.next),
+                }
                 if let Some(history) = &advance.history {
                     source.restore_history(history);
                 }
                 source.replay.restore(*partition, advance.base, &advance.ticks);
             }
         }
-        for row in &replayed.dead {
+        for row in self.checkpoints.dead_letters()?.iter().chain(&replayed.dead) {
             if let Some(source) = self.sources.get_mut(&row.source) {
                 source.remember_dead(row.clone());
             }
@@ -191,14 +272,16 @@ impl Core {
         Ok(())
     }
 
-    fn restore_tables(&mut self, log: &TickLog) -> Result<(), SqlError> {
+    /// Tables as the checkpoint at `tick` has them, and what was written since.
+    fn restore_tables(&mut self, log: &TickLog, tick: Timestamp) -> Result<(), SqlError> {
         let objects = self.snapshot.load().objects();
         let tables: BTreeSet<GlobalId> =
             objects.iter().filter(|o| matches!(o.kind, ObjectKind::Table(_))).map(|o| o.id).collect();
         for object in objects.iter().filter(|o| tables.contains(&o.id)) {
             self.install(object, 0)?;
         }
-        for record in log.replay() {
+        self.restored.clear();
+        for record in log.replay_after(tick) {
             let record = record?;
             for write in record.tables {
                 if tables.contains(&write.table) {

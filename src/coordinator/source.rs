@@ -13,7 +13,7 @@ use crate::tick::{SourceIntake, TICK_SOURCE_BYTES_MAX};
 use hw_connect::{RangeDigest, SourceBatch, SourceReader, SourceState};
 use hw_plan::{CatalogView, Object, ObjectKind, SourceConnector, SourceDesc};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
-use hw_store::{DeadLetterRow, SourcePosition};
+use hw_store::{DeadLetterRow, SavedPartition, SourcePosition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -52,6 +52,8 @@ pub(crate) struct LiveSource {
     pub paused: bool,
     /// Dead letters seen since the start, newest last, bounded.
     pub dead: VecDeque<DeadLetterRow>,
+    /// How many there have been since the start.
+    pub dead_total: u64,
     /// Some dataflow reads it.
     read: bool,
     reader: Option<Box<dyn SourceReader>>,
@@ -87,6 +89,7 @@ impl LiveSource {
             upstream,
             relations,
             dead: VecDeque::new(),
+            dead_total: 0,
             read: false,
             reader: None,
             restart_at: None,
@@ -108,6 +111,31 @@ impl LiveSource {
             Some(from) => self.ranges.push(first.partition, from, first.next, digest(first)),
             None => drop(self.starts.insert(first.partition, first.next)),
         }
+        self.ranges.append(rest);
+    }
+
+    /// What a checkpoint keeps of its partitions.
+    pub(crate) fn saved(&self) -> Vec<SavedPartition> {
+        let saved = |(partition, next): (&i32, &i64)| SavedPartition {
+            source: self.object.id,
+            partition: *partition,
+            start: self.starts.get(partition).copied().unwrap_or(*next),
+            next: *next,
+            ranges: self.ranges.saved(*partition),
+        };
+        self.positions.iter().map(saved).collect()
+    }
+
+    /// Takes over what a checkpoint has of a partition.
+    pub(crate) fn restore_saved(&mut self, saved: &SavedPartition) {
+        self.starts.insert(saved.partition, saved.start);
+        self.positions.insert(saved.partition, saved.next);
+        self.ranges.restore(saved.partition, &saved.ranges);
+    }
+
+    /// Takes over what the log has of a partition beyond a checkpoint.
+    pub(crate) fn restore_rest(&mut self, partition: i32, rest: &Ranges, next: i64) {
+        self.positions.insert(partition, next);
         self.ranges.append(rest);
     }
 
@@ -479,6 +507,7 @@ impl LiveSource {
         if self.dead.iter().rev().any(|d| d.partition == row.partition && d.offset == row.offset) {
             return;
         }
+        self.dead_total += 1;
         if self.dead.len() == DEAD_LETTERS_MAX {
             self.dead.pop_front();
         }

@@ -7,7 +7,7 @@ mod ddl;
 mod query;
 mod settings;
 
-use crate::command::{Command, ReadHold, SubscribeRequest, TableWrite};
+use crate::command::{Command, ReadHold, Reply, SubscribeRequest, TableWrite};
 use crate::handle::CoordinatorHandle;
 use crate::plans::LastPlan;
 use crate::session::{CommitPoint, Executed, Notice, Outcome, Prepared, TransactionStatus};
@@ -205,22 +205,25 @@ impl Session {
             Statement::Deallocate { name } => self.deallocate(name),
             Statement::Prepare { name, types, sql } => self.name_statement(name, types, sql),
             Statement::AlterRolePassword { role, password } => {
-                self.handle.request(|reply| Command::SetPassword { role, password, reply }).await?;
-                Ok(done(Outcome::Complete { tag: "ALTER ROLE".into() }))
+                self.ask("ALTER ROLE", |reply| Command::SetPassword { role, password, reply }).await
             }
             Statement::Compact => {
                 self.handle.request(|reply| Command::Compact { reply }).await?;
                 query::literal_rows(query::compact_desc(), vec![vec![Datum::Bool(true)]], "SELECT")
             }
-            Statement::Flush => {
-                self.handle.request(|reply| Command::Flush { reply }).await?;
-                Ok(done(Outcome::Complete { tag: "FLUSH".into() }))
-            }
+            Statement::Flush => self.ask("FLUSH", |reply| Command::Flush { reply }).await,
+            Statement::Checkpoint => self.ask("CHECKPOINT", |reply| Command::Checkpoint { reply }).await,
             ddl => match parsed {
                 Some(parsed) => self.run_ddl(ddl, parsed).await,
                 None => Err(SqlError::internal("a plan that was kept changes the catalog")),
             },
         }
+    }
+
+    /// Waits until the coordinator has done what is asked.
+    async fn ask(&self, tag: &str, command: impl FnOnce(Reply<()>) -> Command) -> Result<Executed, SqlError> {
+        self.handle.request(command).await?;
+        Ok(done(Outcome::Complete { tag: tag.into() }))
     }
 
     /// Computed again where a table that the query reads has changed before its rows were written.

@@ -88,6 +88,14 @@ impl Subscriptions {
 }
 
 impl Core {
+    /// From here on a relation keeps its history, and so does what it is computed from.
+    fn keep_history(&mut self, id: GlobalId) {
+        if self.subscribed.insert(id) {
+            let imports = self.flows.get(&id).map(|f| f.imports.clone()).unwrap_or_default();
+            imports.into_iter().for_each(|from| self.keep_history(from));
+        }
+    }
+
     pub(crate) fn start_subscribe(&mut self, request: SubscribeRequest, reply: Reply<Subscription>) {
         let _ = reply.send(self.subscribe(request));
     }
@@ -137,7 +145,7 @@ impl Core {
             up_to: request.up_to,
         };
         self.subscriptions.running.insert(key, running);
-        self.subscribed.insert(id);
+        self.keep_history(id);
         Ok(Subscription { id: key, as_of, desc, updates, queued_bytes })
     }
 

@@ -37,7 +37,7 @@ impl Core {
             "operators" => self.operator_rows(),
             "dead_letters" => self.dead_letter_rows(),
             "view_errors" => self.view_error_rows()?,
-            "checkpoints" => vec![],
+            "checkpoints" => self.checkpoints.rows(),
             _ => {
                 let e = SqlError::new(
                     SqlState::UNDEFINED_TABLE,
@@ -194,6 +194,7 @@ impl Core {
         put("headwater_dead_letters_total", "counter", self.stats.dead_letters);
         put("headwater_table_writes_total", "counter", self.stats.writes);
         put("headwater_read_timestamp", "gauge", self.read_ts);
+        self.checkpoints.figures().into_iter().for_each(|(name, value)| put(name, "gauge", value));
         out.push_str("# TYPE headwater_source_lag gauge\n");
         for s in self.sources.values() {
             let ends = s.upstream_end();

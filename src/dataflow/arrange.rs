@@ -3,6 +3,7 @@
 use crate::chunk::{PassChunks, RowChunk, sort_chunks};
 use crate::exchange::exchange;
 use crate::layout::Layout;
+use crate::restore::Restored;
 use crate::types::{Chunks, RowArranged, RowBatch, RowSpine, RowStream, RowTrace, Rows};
 use differential_dataflow::operators::arrange::TraceReplayInstruction;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
@@ -23,9 +24,17 @@ use timely::scheduling::Activator;
 /// Room for encoding that an arrangement keeps from tick to tick.
 const SCRATCH_BYTES: usize = 4 << 20;
 
-/// Arranges a collection by the key of `layout`, each key on its owner. Rows with a NULL in a column of `drop_null`
-/// are left out.
-pub fn arrange<'s>(stream: RowStream<'s>, layout: &Layout, drop_null: &[usize], name: &str) -> RowArranged<'s> {
+/// Arranges a collection by the key of `layout`, each key on its owner, after what was `restored`. Rows with a NULL in a
+/// column of `drop_null` are left out.
+pub fn arrange<'s>(
+    stream: RowStream<'s>,
+    layout: &Layout,
+    drop_null: &[usize],
+    restored: Option<&Restored>,
+    name: &str,
+) -> RowArranged<'s> {
+    let scope = stream.scope();
+    let begin = restored.map(|r| r.batches(scope.index(), scope.peers()));
     let (layout2, drop_null) = (layout.clone(), drop_null.to_vec());
     let chunks = exchange(stream, layout).unary::<NoopBuilder<Chunks>, _, _, _>(Pipeline, "Encode", move |_, _| {
         // Its room serves one tick after the other.
@@ -41,6 +50,7 @@ pub fn arrange<'s>(stream: RowStream<'s>, layout: &Layout, drop_null: &[usize], 
             })
         }
     });
+    crate::restore::preload(begin);
     arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(chunks, Pipeline, name)
 }
 

@@ -49,6 +49,10 @@ impl From<ChunkBody> for RowChunk {
 }
 
 impl RowChunk {
+    /// The rows of a view that was published before.
+    pub fn restored(view: &ChunkView) -> RowChunk {
+        RowChunk { body: view.body.clone(), lo: view.lo, hi: view.hi }
+    }
     fn view(&self, lo: usize, hi: usize) -> Self {
         RowChunk { body: self.body.clone(), lo, hi }
     }
@@ -123,6 +127,21 @@ fn extend(to: &mut ChunkBody, from: &ChunkBody, lo: usize, hi: usize) {
     extend_col(&mut to.key_lens, &from.key_lens, lo, hi);
     extend_col(&mut to.times, &from.times, lo, hi);
     extend_col(&mut to.diffs, &from.diffs, lo, hi);
+}
+
+/// Some rows of a sorted run, as chunks of `rows` rows.
+pub fn pick(run: &[ChunkView], rows: usize, wanted: impl Fn(&ChunkView, usize) -> bool) -> Vec<RowChunk> {
+    let (mut body, mut out) = (ChunkBody::default(), VecDeque::new());
+    for view in run {
+        for i in (view.lo..view.hi).filter(|i| wanted(view, *i)) {
+            append(&mut body, &view.body, i, view.body.times.get(i), view.body.diffs.get(i));
+            if body.len() >= rows {
+                flush(&mut body, &mut out);
+            }
+        }
+    }
+    flush(&mut body, &mut out);
+    out.into_iter().map(seal).collect()
 }
 
 fn flush(body: &mut ChunkBody, out: &mut VecDeque<RowChunk>) {

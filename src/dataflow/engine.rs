@@ -167,6 +167,9 @@ impl Engine {
     /// Installs a dataflow. What it reads must be installed and readable at its as_of.
     pub fn install(&self, spec: FlowSpec) -> Result<(), SqlError> {
         let mut flows = self.lock();
+        if spec.restored.is_some() && !matches!(spec.kind, FlowKind::Table { .. }) {
+            return Err(SqlError::internal("only tables are restored"));
+        }
         if flows.entries.contains_key(&spec.id) {
             return Err(SqlError::internal(format!("dataflow {} is installed already", spec.id)));
         }
@@ -215,7 +218,8 @@ impl Engine {
                 entry.users += 1;
             }
         }
-        let (id, as_of) = (spec.id, spec.as_of);
+        let id = spec.id;
+        let (since, upper) = spec.bounds();
         let entry = Entry {
             shared: shared.clone(),
             layout: layout.clone(),
@@ -224,8 +228,8 @@ impl Engine {
             reads,
             users: 0,
             dropped: false,
-            since: as_of,
-            upper: as_of,
+            since,
+            upper,
         };
         flows.entries.insert(id, entry);
         self.broadcast(&flows, Command::Install(Arc::new(spec), shared, layout));

@@ -23,6 +23,15 @@ pub struct FlowSpec {
     pub as_of: Timestamp,
     /// Of the plan and its inputs: state restored under another one is not taken.
     pub fingerprint: u64,
+    /// What its served arrangement begins with, for a table: as of then, whatever `as_of` says.
+    pub restored: Option<Arc<crate::Restored>>,
+}
+
+impl FlowSpec {
+    /// The first time at which it can be read, and the first at which changes may come.
+    pub(crate) fn bounds(&self) -> (Timestamp, Timestamp) {
+        self.restored.as_ref().map_or((self.as_of, self.as_of), |r| (r.since(), r.upper()))
+    }
 }
 
 /// The kinds of dataflow.

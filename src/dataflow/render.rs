@@ -7,6 +7,7 @@ use crate::flow::{FlowShared, OperatorCounters};
 use crate::join::{Input, On, join};
 use crate::layout::Layout;
 use crate::reduce::Reduce;
+use crate::restore::Restored;
 use crate::stateless;
 use crate::types::{Pair, RowStream, RowTrace};
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
@@ -218,14 +219,15 @@ impl<'s> Render<'s> {
         stateless::constant(self.scope, None)
     }
 
-    /// Arranges a collection for readers.
+    /// Arranges a collection for readers, after what was restored.
     pub fn serve(
         &mut self,
         stream: RowStream<'s>,
         layout: &Layout,
+        restored: Option<&Restored>,
         name: &'static str,
     ) -> crate::types::RowArranged<'s> {
-        arrange(stream, layout, &[], name)
+        arrange(stream, layout, &[], restored, name)
     }
 }
 

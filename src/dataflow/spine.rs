@@ -48,6 +48,8 @@ pub struct RowSpine {
     heard: u64,
     /// How often compaction is still tried for it.
     tries: u8,
+    /// It began with what was restored below this time, and nothing that came since has reached it.
+    restored: Option<u64>,
 }
 
 /// Readers let go of earlier times only after the tick in which an arrangement compacts: then it does so again.
@@ -80,6 +82,19 @@ impl RowSpine {
         if all || self.recent.is_stuck() {
             self.recent.take().into_iter().for_each(|b| self.inner.insert(b));
         }
+    }
+
+    /// What of a batch follows what was restored: an arrangement does not know of that and begins at 0.
+    fn after_restored(&mut self, batch: RowBatch) -> Option<RowBatch> {
+        let Some(restored) = self.restored else { return Some(batch) };
+        let restored = Antichain::from_elem(restored);
+        if PartialOrder::less_equal(batch.upper(), &restored) {
+            debug_assert!(batch.is_empty(), "changes of times that were restored");
+            return None;
+        }
+        self.restored = None;
+        let (upper, since) = (batch.upper().clone(), batch.description().since().clone());
+        Some(Rc::new(ChunkBatch::new(batch.chunks.clone(), Description::new(restored, upper, since))))
     }
 
     /// One batch of all that may be joined. False where a reader still needs a bound between batches.
@@ -163,7 +178,14 @@ impl Trace for RowSpine {
     fn new(info: OperatorInfo, logger: Option<Logger>, activator: Option<Activator>) -> Self {
         let inner = ChunkSpine::new(info.clone(), logger.clone(), activator.clone());
         let (upper, recent) = (Antichain::from_elem(0), Recent::default());
-        RowSpine { inner, recent, info, logger, activator, upper, heard: WANTED.get(), tries: 0 }
+        let heard = WANTED.get();
+        let mut spine = RowSpine { inner, recent, info, logger, activator, upper, heard, tries: 0, restored: None };
+        for batch in crate::restore::take().into_iter().flatten() {
+            spine.upper.clone_from(batch.upper());
+            spine.restored = batch.upper().first().copied();
+            spine.inner.insert(batch);
+        }
+        spine
     }
     fn exert(&mut self) {
         self.inner.exert();
@@ -173,6 +195,7 @@ impl Trace for RowSpine {
         self.inner.set_exert_logic(logic);
     }
     fn insert(&mut self, batch: RowBatch) {
+        let Some(batch) = self.after_restored(batch) else { return };
         self.upper.clone_from(batch.upper());
         let alone = self.recent.is_empty() && batch.is_empty();
         if alone || Recent::is_large(&batch) {

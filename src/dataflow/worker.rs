@@ -144,6 +144,8 @@ impl State {
         let name = format!("{} {}", spec.id, spec.name);
         let flows = &mut self.flows;
         let EngineConfig { discard_views, assume_retractions, .. } = self.link.config;
+        let restored = spec.restored.as_deref();
+        let (since, upper) = spec.bounds();
         worker.dataflow_named::<u64, _, _>(&name, |scope| {
             let mut render = Render {
                 scope,
@@ -158,7 +160,7 @@ impl State {
             let own = matches!(spec.kind, FlowKind::Table { .. }).then_some(spec.id);
             for id in spec.inputs.iter().map(|i| i.0).chain(own) {
                 let (mut handle, stream) = scope.new_input_with_builder::<NoopBuilder<Rows>>();
-                handle.advance_to(spec.as_of);
+                handle.advance_to(upper);
                 inputs.insert(id, handle);
                 render.relations.insert(id, Relation::Input(stream));
             }
@@ -176,8 +178,8 @@ impl State {
                 FlowKind::View { plan, .. } => render.plan(plan),
                 FlowKind::Index { on, .. } => get_all(&mut render, *on, layout.order().len()),
             };
-            let oks = render.serve(pair.oks, &layout, "serve");
-            let errs = render.serve(pair.errs, &error_layout(), "serve errors");
+            let oks = render.serve(pair.oks, &layout, restored, "serve");
+            let errs = render.serve(pair.errs, &error_layout(), None, "serve errors");
             let probe = ProbeHandle::new();
             oks.stream.probe_with(&probe);
             errs.stream.probe_with(&probe);
@@ -191,11 +193,11 @@ impl State {
                 served: render.shared.register("serve", scope.index()),
                 layout,
                 shared: render.shared,
-                since: spec.as_of,
+                since,
                 shown: None,
             };
             for trace in [&mut flow.oks, &mut flow.errs] {
-                trace.set_logical_compaction(Antichain::from_elem(spec.as_of).borrow());
+                trace.set_logical_compaction(Antichain::from_elem(since).borrow());
                 trace.set_physical_compaction(Antichain::new().borrow());
             }
             flow

@@ -219,4 +219,6 @@ pub enum Statement {
     Compact,
     /// `FLUSH`: waits until every earlier write is visible.
     Flush,
+    /// `CHECKPOINT`: answered when a checkpoint that has everything before it is durable.
+    Checkpoint,
 }

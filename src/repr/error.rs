@@ -128,6 +128,8 @@ states! {
     TOO_MANY_CONNECTIONS = "53300";
     /// configuration_limit_exceeded
     LIMIT_EXCEEDED = "53400";
+    /// program_limit_exceeded
+    PROGRAM_LIMIT = "54000";
     /// object_not_in_prerequisite_state
     PREREQUISITE_STATE = "55000";
     /// query_canceled

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A streaming SQL database that speaks PostgreSQL's protocol.
 #[derive(Parser, Debug)]
@@ -52,6 +53,12 @@ pub struct Options {
     /// Memory limit of the process: bytes, or with a unit, such as 4GiB [default: none]
     #[arg(long, env = "HEADWATER_MEMORY_LIMIT", global = true)]
     pub memory_limit: Option<String>,
+    /// Seconds between checkpoints while there are changes [default: 10]
+    #[arg(long, env = "HEADWATER_CHECKPOINT_INTERVAL", global = true)]
+    pub checkpoint_interval: Option<u64>,
+    /// Seconds for which SUBSCRIBE ... AS OF can go back [default: 60]
+    #[arg(long, env = "HEADWATER_SUBSCRIBE_RESUME", global = true)]
+    pub subscribe_resume: Option<u64>,
     /// Client sessions at once [default: 1000]
     #[arg(long, env = "HEADWATER_MAX_CONNECTIONS", global = true)]
     pub max_connections: Option<usize>,
@@ -74,6 +81,10 @@ pub struct Config {
     pub workers: usize,
     /// In bytes.
     pub memory_limit: Option<usize>,
+    /// Between checkpoints, while there are changes.
+    pub checkpoint_interval: Duration,
+    /// History that is kept of a relation once it was subscribed to.
+    pub subscribe_resume: Duration,
     /// Client sessions at once.
     pub max_connections: usize,
 }
@@ -89,6 +100,10 @@ impl Options {
         if workers == Some(0) {
             return Err("workers must be at least 1".into());
         }
+        let interval = self.checkpoint_interval.or(file.checkpoint_interval).unwrap_or(10);
+        if interval == 0 {
+            return Err("checkpoint-interval must be at least 1 second".into());
+        }
         // The other half reads, decodes, logs, answers (docs/adr/0006-latency.md).
         let half = || (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1);
         let text = |a: Option<String>, b: Option<String>, default: &str| a.or(b).unwrap_or_else(|| default.into());
@@ -98,6 +113,8 @@ impl Options {
             http_addr: text(self.http_addr, file.http_addr, "127.0.0.1:7480"),
             workers: workers.unwrap_or_else(half),
             memory_limit: self.memory_limit.or(file.memory_limit).map(|m| parse_bytes(&m)).transpose()?,
+            checkpoint_interval: Duration::from_secs(interval),
+            subscribe_resume: Duration::from_secs(self.subscribe_resume.or(file.subscribe_resume).unwrap_or(60)),
             max_connections: self.max_connections.or(file.max_connections).unwrap_or(1000),
         })
     }

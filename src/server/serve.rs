@@ -80,6 +80,8 @@ impl Server {
             data_dir: absolute(config.data_dir)?,
             workers: config.workers,
             memory_limit: config.memory_limit,
+            checkpoint_interval: config.checkpoint_interval,
+            subscribe_resume: config.subscribe_resume,
             initial_password,
             discard_views: false,
             assume_retractions: false,

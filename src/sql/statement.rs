@@ -85,6 +85,7 @@ impl<'a> Planning<'a> {
             Ast::Execute { name, args } => self.execute(name, args),
             Ast::Deallocate(name) => plain(Statement::Deallocate { name: name.clone() }),
             Ast::Flush => plain(Statement::Flush),
+            Ast::Checkpoint => plain(Statement::Checkpoint),
         }
     }
 

@@ -127,6 +127,11 @@ impl TickLog {
         Ok((log, Recovered { last_time, torn }))
     }
 
+    /// Ticks up to this one may be missing from it: it was truncated.
+    pub fn floor(&self) -> u64 {
+        self.segments.first().map_or(0, |(_, previous)| *previous)
+    }
+
     /// Time of the last tick appended.
     pub fn last_time(&self) -> u64 {
         self.last_time

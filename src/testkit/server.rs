@@ -105,6 +105,8 @@ fn spawn(args: &[String], data: &Path) -> Result<(Child, SocketAddr, SocketAddr)
         .arg("--data-dir")
         .arg(data)
         .args(["--pg-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"])
+        // Often, so that whatever a test does meets one.
+        .env("HEADWATER_CHECKPOINT_INTERVAL", "1")
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -26,8 +26,8 @@ pub fn join<'s>(
     strict: [Vec<usize>; 2],
     mut account: impl FnMut(RowTrace),
 ) -> RowStream<'s> {
-    let a = arrange(left.stream, &layouts[0], &strict[0], "ArrangeLeft");
-    let b = arrange(right.stream, &layouts[1], &strict[1], "ArrangeRight");
+    let a = arrange(left.stream, &layouts[0], &strict[0], None, "ArrangeLeft");
+    let b = arrange(right.stream, &layouts[1], &strict[1], None, "ArrangeRight");
     account(a.trace.clone());
     account(b.trace.clone());
     let types: Vec<SqlType> = left.types.iter().chain(&right.types).copied().collect();

@@ -150,7 +150,7 @@ fn wait(engine: &Engine, flow: u32, passed: u64) {
 }
 
 fn spec(id: u32, kind: FlowKind, as_of: u64) -> FlowSpec {
-    FlowSpec { id: GlobalId(id), name: format!("f{id}"), kind, inputs: vec![], as_of, fingerprint: 0 }
+    FlowSpec { id: GlobalId(id), name: format!("f{id}"), kind, inputs: vec![], as_of, fingerprint: 0, restored: None }
 }
 
 /// A small generator, so that a failure repeats.

@@ -1,7 +1,7 @@
 //! Lives of flows: everything deleted leaves nothing; a dropped flow goes with its last user.
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec, SubscribeSink};
+use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec, Restored, SubscribeSink};
 use hw_plan::FlowPlan;
 use hw_repr::{Column, GlobalId, RelationDesc, SqlType, UpdateBatch};
 use std::sync::Arc;
@@ -12,7 +12,15 @@ fn desc() -> RelationDesc {
 }
 
 fn spec(id: u32, kind: FlowKind) -> FlowSpec {
-    FlowSpec { id: GlobalId(id), name: format!("f{id}"), kind, inputs: vec![], as_of: 0, fingerprint: 0 }
+    FlowSpec {
+        id: GlobalId(id),
+        name: format!("f{id}"),
+        kind,
+        inputs: vec![],
+        as_of: 0,
+        fingerprint: 0,
+        restored: None,
+    }
 }
 
 fn distinct() -> FlowPlan {
@@ -87,4 +95,65 @@ fn wrong_calls_are_refused() {
     engine.allow_compaction(GlobalId(2), 4);
     let (sink, _from) = SubscribeSink::channel(10);
     assert!(engine.subscribe(GlobalId(2), 3, true, sink).is_err());
+}
+
+/// The rows of a flow's newest contents, with their counts, at a time.
+fn contents(engine: &Engine, id: u32, at: u64) -> std::collections::BTreeMap<Vec<u8>, i64> {
+    let mut out = std::collections::BTreeMap::new();
+    for shard in &engine.published(GlobalId(id)).expect("is there").shards {
+        let mut merge = hw_repr::chunk::Merge::new(vec![shard.clone()], vec![], at);
+        while let Some((place, count)) = merge.next_row() {
+            if count != 0 {
+                *out.entry(merge.row(place).to_vec()).or_default() += count;
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn a_restored_table_goes_on_with_any_number_of_workers() {
+    let numbers = |engine: &Engine, time: u64, from: i64, diff: i64| {
+        let column: ArrayRef = Arc::new(Int64Array::from((from..from + 3000).collect::<Vec<i64>>()));
+        let rows = RecordBatch::try_new(desc().schema(), vec![column]).expect("one column");
+        let diffs = Some(Arc::new(Int64Array::from(vec![diff; 3000])));
+        engine.send(GlobalId(1), GlobalId(1), vec![UpdateBatch { rows, diffs, time }]).expect("changes");
+        engine.advance(GlobalId(1), time + 1);
+        until("passed", || engine.frontier(GlobalId(1)) > time);
+    };
+    let mut expected = std::collections::BTreeMap::new();
+    let mut restored: Option<Arc<Restored>> = None;
+    for (round, workers) in [1usize, 2, 4, 1, 1].into_iter().enumerate() {
+        let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
+        let table = FlowSpec { restored: restored.clone(), ..spec(1, FlowKind::Table { desc: desc(), key: vec![] }) };
+        engine.install(table).expect("a table");
+        engine
+            .install(FlowSpec {
+                as_of: engine.since(GlobalId(1)),
+                ..spec(2, FlowKind::View { plan: distinct(), desc: desc(), key: vec![] })
+            })
+            .expect("a view");
+        let start = 100 * (round as u64 + 1);
+        if restored.is_some() {
+            let upper = engine.frontier(GlobalId(1)).max(start - 100 + 11);
+            until("what was restored", || engine.frontier(GlobalId(1)) >= upper);
+            assert_eq!(contents(&engine, 1, start - 100 + 10), expected, "{workers} workers");
+        }
+        // Times between stay readable, and nothing is twice.
+        numbers(&engine, start, round as i64 * 1000, 1);
+        let between = contents(&engine, 1, start);
+        numbers(&engine, start + 10, 500, if round % 2 == 0 { 1 } else { -1 });
+        assert_eq!(contents(&engine, 1, start), between);
+        expected = contents(&engine, 1, start + 10);
+        until("the view", || engine.frontier(GlobalId(2)) > start + 10);
+        let distinct: Vec<Vec<u8>> = contents(&engine, 2, start + 10).into_keys().collect();
+        assert_eq!(distinct, expected.keys().cloned().collect::<Vec<_>>(), "{workers} workers");
+        if round % 2 == 1 {
+            engine.allow_compaction(GlobalId(1), start + 5);
+            numbers(&engine, start + 10 + 1, 0, 1);
+            numbers(&engine, start + 10 + 2, 0, -1);
+        }
+        let published = engine.published(GlobalId(1)).expect("is there");
+        restored = Some(Arc::new(Restored { shards: published.shards.clone() }));
+    }
 }

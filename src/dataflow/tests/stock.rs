@@ -103,7 +103,15 @@ fn batch(rows: &[(i64, i64, i64)], time: u64) -> UpdateBatch {
 fn ours(what: What, ticks: &[Tick], workers: usize) -> Changes {
     let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
     let install = |id: u32, kind| {
-        let spec = FlowSpec { id: GlobalId(id), name: id.to_string(), kind, inputs: vec![], as_of: 0, fingerprint: 0 };
+        let spec = FlowSpec {
+            id: GlobalId(id),
+            name: id.to_string(),
+            kind,
+            inputs: vec![],
+            as_of: 0,
+            fingerprint: 0,
+            restored: None,
+        };
         engine.install(spec).expect("a flow");
     };
     let (plan, columns) = plan(what);

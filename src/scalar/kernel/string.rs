@@ -251,7 +251,7 @@ fn trim(func: Func, args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {
 }
 
 fn too_long() -> SqlError {
-    SqlError::new(SqlState::new("54000"), "requested length too large")
+    SqlError::new(SqlState::PROGRAM_LIMIT, "requested length too large")
 }
 
 fn replace(args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {

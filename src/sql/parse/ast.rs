@@ -159,6 +159,8 @@ pub enum Ast {
     Deallocate(Option<String>),
     /// `FLUSH`
     Flush,
+    /// `CHECKPOINT`.
+    Checkpoint,
 }
 
 /// An option of a statement of our own.

@@ -36,6 +36,10 @@ pub(super) fn parse_statement(c: &mut Cursor) -> Result<Ast, SqlError> {
             c.expect(&["FLUSH"])?;
             Ok(Ast::Flush)
         }
+        "CHECKPOINT" => {
+            c.expect(&["CHECKPOINT"])?;
+            Ok(Ast::Checkpoint)
+        }
         _ => native(c),
     }
 }

@@ -1,0 +1,86 @@
+//! Arrangements that begin with what a checkpoint had.
+//!
+//! A trace makes itself deep inside differential, so what it begins with is left for it on its worker just before
+//! ([`preload`]) and taken by it ([`take`]). What comes then follows: the empty batches with which an arrangement starts are
+//! swallowed up to the restored bound (see [`crate::spine`]).
+//!
+//! Invariants: restored rows are sorted runs as an arrangement of the same layout published them; with another number of
+//! workers each row goes to the owner of its key.
+
+use crate::chunk::{RowChunk, TARGET, merge_runs, pick};
+use crate::exchange::owner;
+use crate::types::RowBatch;
+use differential_dataflow::trace::Description;
+use differential_dataflow::trace::chunk::ChunkBatch;
+use hw_repr::Timestamp;
+use hw_repr::chunk::{ChunkView, PublishedShard};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use timely::progress::Antichain;
+
+/// What a served arrangement held.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// By worker, as published; any number of workers.
+    pub shards: Vec<Arc<PublishedShard>>,
+}
+
+impl Restored {
+    /// It can be read from this time on.
+    pub fn since(&self) -> Timestamp {
+        self.shards.iter().map(|s| s.since).max().unwrap_or(0)
+    }
+
+    /// All changes below this time are in it.
+    pub fn upper(&self) -> Timestamp {
+        self.shards.iter().map(|s| s.upper).min().unwrap_or(0)
+    }
+
+    /// The sorted runs of one of `peers` workers.
+    fn runs(&self, worker: usize, peers: usize) -> Vec<Vec<RowChunk>> {
+        if self.shards.len() == peers {
+            let whole = |run: &Vec<ChunkView>| run.iter().map(RowChunk::restored).collect();
+            return self.shards[worker].runs.iter().map(whole).collect();
+        }
+        let mine = |view: &ChunkView, i: usize| owner(view.body.key(i), peers) == worker;
+        let runs = self.shards.iter().flat_map(|s| &s.runs);
+        runs.map(|run| pick(run, TARGET, mine)).filter(|run| !run.is_empty()).collect()
+    }
+
+    /// The batches with which the trace of one of `peers` workers begins. Without gaps from 0 to [`Restored::upper`]; the
+    /// bounds between them lie below every time that can be read.
+    pub fn batches(&self, worker: usize, peers: usize) -> Vec<RowBatch> {
+        let (since, upper) = (self.since(), self.upper());
+        let mut runs = self.runs(worker, peers);
+        if runs.len() as u64 > since {
+            let all: Vec<RowChunk> = runs.into_iter().flatten().collect();
+            runs = vec![merge_runs(&all, since)];
+        }
+        runs.retain(|run| !run.is_empty());
+        if runs.is_empty() {
+            runs.push(vec![]);
+        }
+        let last = runs.len() - 1;
+        let batch = |(i, chunks): (usize, Vec<RowChunk>)| {
+            let upper = if i == last { upper } else { i as u64 + 1 };
+            let at = Antichain::from_elem;
+            Rc::new(ChunkBatch::new(chunks, Description::new(at(i as u64), at(upper), at(since))))
+        };
+        runs.into_iter().enumerate().map(batch).collect()
+    }
+}
+
+thread_local! {
+    static NEXT: Cell<Option<Vec<RowBatch>>> = const { Cell::new(None) };
+}
+
+/// Leaves what the next trace of this worker begins with.
+pub fn preload(batches: Option<Vec<RowBatch>>) {
+    NEXT.set(batches);
+}
+
+/// What was left for this trace.
+pub fn take() -> Option<Vec<RowBatch>> {
+    NEXT.take()
+}

@@ -1,0 +1,331 @@
+//! Checkpoints: contents of relations as of a tick, so that the log before it is not needed.
+//!
+//! `checkpoint/` of the data directory holds chunk files (see [`block`]), which are never changed, and the [`Manifest`],
+//! which names the blocks that count. A checkpoint is incremental: bodies that are on disk are only named. The order of
+//! writes: chunk file, sync, sync of the directory, manifest by atomic rename; only then may the log be truncated, and
+//! files that nothing names be removed. A crash before the rename leaves the checkpoint before.
+//!
+//! Does not know what a relation means, or when a checkpoint may be taken.
+
+mod block;
+mod manifest;
+#[cfg(test)]
+mod tests;
+
+pub use manifest::{Block, Manifest, Positions, SavedPartition, SavedRange, SavedRelation, SavedView};
+
+use crate::files::{FileHandle, FileSystem, file_error};
+use crate::{DataDir, DeadLetterRow};
+use block::{BLOCK_HEADER_BYTES, FILE_HEADER};
+use hw_repr::chunk::{ChunkBody, ChunkView, PublishedShard};
+use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+/// Bytes of blocks that are written at a time.
+const WRITE_BYTES: usize = 4 << 20;
+/// A file of which less than one part in this many is named is given up: what is left of it is written again.
+const LIVE_PART: u64 = 4;
+
+/// What a checkpoint is made from: nothing of it changes while it is being written.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Everything up to this tick is in it.
+    pub tick: Timestamp,
+    /// The log will be truncated up to this tick.
+    pub log_floor: Timestamp,
+    /// Relations: id and contents by worker.
+    pub relations: Vec<(GlobalId, Vec<Arc<PublishedShard>>)>,
+    /// See [`Manifest::partitions`].
+    pub partitions: Vec<SavedPartition>,
+    /// See [`Manifest::earlier`].
+    pub earlier: Vec<Positions>,
+    /// All dead letters, where they are not those of the last checkpoint.
+    pub dead_letters: Option<Vec<DeadLetterRow>>,
+}
+
+/// What a checkpoint took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes of new blocks.
+    pub bytes: u64,
+    /// Bytes of all blocks that the manifest names.
+    pub total: u64,
+    /// Chunk files that hold them.
+    pub files: u64,
+}
+
+/// The checkpoints of a data directory.
+#[derive(Debug)]
+pub struct Checkpoints {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    manifest: Manifest,
+    /// Bodies in memory that are on disk too, by address.
+    stored: HashMap<usize, (Weak<ChunkBody>, Block)>,
+    _lock: DataDir,
+}
+
+impl Checkpoints {
+    /// Opens those of a data directory, and the last one's manifest; [`Manifest::tick`] is 0 where there is none.
+    /// `XX001` where it is damaged.
+    pub fn open(dir: &DataDir) -> Result<Checkpoints, SqlError> {
+        let fs = Arc::clone(dir.file_system());
+        let path = dir.subdirectory("checkpoint")?;
+        let manifest = Manifest::read(fs.as_ref(), &path)?.unwrap_or_default();
+        let all = Checkpoints { fs, dir: path, manifest, stored: HashMap::new(), _lock: dir.clone() };
+        all.remove_unnamed()?;
+        Ok(all)
+    }
+
+    /// The last checkpoint.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The contents of a relation in the last checkpoint, by worker; `None` where it is not in there.
+    pub fn load(&mut self, id: GlobalId) -> Result<Option<Vec<PublishedShard>>, SqlError> {
+        let Some(saved) = self.manifest.relations.iter().find(|r| r.id == id).cloned() else { return Ok(None) };
+        let mut bodies: HashMap<Block, Arc<ChunkBody>> = HashMap::new();
+        let mut files: HashMap<u64, (PathBuf, Box<dyn FileHandle>)> = HashMap::new();
+        let mut shards = vec![];
+        for shard in &saved.shards {
+            let mut runs = vec![];
+            for run in shard {
+                let mut views = vec![];
+                for view in run {
+                    let body = match bodies.get(&view.block) {
+                        Some(body) => body.clone(),
+                        None => {
+                            let body = Arc::new(self.body(&mut files, view.block)?);
+                            self.stored.insert(Arc::as_ptr(&body) as usize, (Arc::downgrade(&body), view.block));
+                            bodies.insert(view.block, body.clone());
+                            body
+                        }
+                    };
+                    if view.lo >= view.hi || view.hi > body.len() {
+                        return Err(block::damage(&self.path_of(view.block.file), view.block.at));
+                    }
+                    views.push(ChunkView { body, lo: view.lo, hi: view.hi });
+                }
+                runs.push(views);
+            }
+            shards.push(PublishedShard { since: saved.since, upper: self.manifest.tick + 1, runs });
+        }
+        Ok(Some(shards))
+    }
+
+    /// The dead letters in the last checkpoint.
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetterRow>, SqlError> {
+        let Some(at) = self.manifest.dead_letters else { return Ok(vec![]) };
+        let body = self.body(&mut HashMap::new(), at)?;
+        let json = if body.is_empty() { &[] } else { body.row(0) };
+        serde_json::from_slice(json).map_err(|_| block::damage(&self.path_of(at.file), at.at))
+    }
+
+    fn body(&self, files: &mut HashMap<u64, (PathBuf, Box<dyn FileHandle>)>, at: Block) -> Result<ChunkBody, SqlError> {
+        let (path, file) = match files.entry(at.file) {
+            std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
+            std::collections::hash_map::Entry::Vacant(e) => {
+                let path = self.path_of(at.file);
+                let file = self.fs.open(&path).map_err(|e| file_error("open", &path, &e))?;
+                let mut header = [0; FILE_HEADER.len()];
+                file.read_at(&mut header, 0).map_err(|e| file_error("read", &path, &e))?;
+                if header != FILE_HEADER {
+                    return Err(block::damage(&path, 0));
+                }
+                e.insert((path, file))
+            }
+        };
+        if (at.len as usize) < BLOCK_HEADER_BYTES {
+            return Err(block::damage(path, at.at));
+        }
+        let mut bytes = vec![0; at.len as usize];
+        file.read_at(&mut bytes, at.at).map_err(|e| file_error("read", path, &e))?;
+        block::decode(&bytes).ok_or_else(|| block::damage(path, at.at))
+    }
+
+    /// Writes what is new of `snapshot`, then calls `ready`, which waits until its tick is durable, then makes it the
+    /// last checkpoint. After an error the last checkpoint is the one before, and another may be tried.
+    pub fn write(
+        &mut self,
+        snapshot: Snapshot,
+        ready: impl FnOnce() -> Result<(), SqlError>,
+    ) -> Result<Written, SqlError> {
+        let sparse = self.sparse_files()?;
+        self.stored.retain(|_, (body, at)| body.strong_count() > 0 && !sparse.contains(&at.file));
+        let mut out = NewFile::new(self.manifest.next_file);
+        let mut relations = vec![];
+        for (id, shards) in &snapshot.relations {
+            let since = shards.iter().map(|s| s.since).max().unwrap_or(0);
+            let mut saved = SavedRelation { id: *id, since, shards: vec![] };
+            for shard in shards {
+                let runs = shard.runs.iter().map(|run| self.save_run(run, &mut out)).collect::<Result<_, _>>()?;
+                saved.shards.push(runs);
+            }
+            relations.push(saved);
+        }
+        let dead_letters = match &snapshot.dead_letters {
+            Some(rows) => self.save_dead_letters(rows, &mut out)?,
+            None => match self.manifest.dead_letters {
+                Some(at) if sparse.contains(&at.file) => self.save_dead_letters(&self.dead_letters()?, &mut out)?,
+                at => at,
+            },
+        };
+        let bytes = out.finish(self)?;
+        let manifest = Manifest {
+            tick: snapshot.tick,
+            log_floor: snapshot.log_floor,
+            next_file: out.number + 1,
+            relations,
+            partitions: snapshot.partitions,
+            earlier: snapshot.earlier,
+            dead_letters,
+        };
+        ready()?;
+        manifest.write(self.fs.as_ref(), &self.dir)?;
+        self.manifest = manifest;
+        self.remove_unnamed()?;
+        let files = self.manifest.files();
+        let total = files.values().flat_map(|f| f.values()).map(|len| u64::from(*len)).sum();
+        Ok(Written { bytes, total, files: files.len() as u64 })
+    }
+
+    fn save_run(&mut self, run: &[ChunkView], out: &mut NewFile) -> Result<Vec<SavedView>, SqlError> {
+        let mut views = vec![];
+        for view in run.iter().filter(|v| !v.is_empty()) {
+            let key = Arc::as_ptr(&view.body) as usize;
+            let known = self.stored.get(&key).filter(|(body, _)| std::ptr::eq(body.as_ptr(), Arc::as_ptr(&view.body)));
+            let block = match known {
+                Some((_, block)) => *block,
+                None => {
+                    let block = out.push(self, &view.body)?;
+                    self.stored.insert(key, (Arc::downgrade(&view.body), block));
+                    block
+                }
+            };
+            views.push(SavedView { block, lo: view.lo, hi: view.hi });
+        }
+        Ok(views)
+    }
+
+    fn save_dead_letters(&self, rows: &[DeadLetterRow], out: &mut NewFile) -> Result<Option<Block>, SqlError> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let json = serde_json::to_vec(rows)
+            .map_err(|e| SqlError::internal(format!("dead letters cannot be serialised: {e}")))?;
+        let mut body = ChunkBody::default();
+        body.push(&json, 0, 0, 1);
+        out.push(self, &body).map(Some)
+    }
+
+    /// Files of which so little is named that what is left is better written again.
+    fn sparse_files(&self) -> Result<Vec<u64>, SqlError> {
+        let mut sparse = vec![];
+        for (number, blocks) in self.manifest.files() {
+            let path = self.path_of(number);
+            let file = self.fs.open(&path).map_err(|e| file_error("open", &path, &e))?;
+            let size = file.len().map_err(|e| file_error("read", &path, &e))?;
+            let named: u64 = blocks.values().map(|len| u64::from(*len)).sum();
+            if named * LIVE_PART < size {
+                sparse.push(number);
+            }
+        }
+        Ok(sparse)
+    }
+
+    /// Removes files that the manifest does not name: of earlier checkpoints, or of one that a crash cut short.
+    fn remove_unnamed(&self) -> Result<(), SqlError> {
+        let named = self.manifest.files();
+        for name in self.fs.list(&self.dir).map_err(|e| file_error("read", &self.dir, &e))? {
+            let number = name.strip_suffix(".chunks").and_then(|n| n.parse::<u64>().ok());
+            if name.ends_with(".tmp") || number.is_some_and(|n| !named.contains_key(&n)) {
+                let path = self.dir.join(&name);
+                self.fs.remove(&path).map_err(|e| file_error("remove", &path, &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, number: u64) -> PathBuf {
+        self.dir.join(file_name(number))
+    }
+
+    /// Reads every block that the manifest names; the number of blocks and of their bytes. `XX001` at the first that is
+    /// damaged.
+    #[cfg(test)]
+    pub fn verify(&self) -> Result<(usize, u64), SqlError> {
+        let (mut blocks, mut bytes) = (0, 0);
+        let mut files = HashMap::new();
+        for (file, named) in self.manifest.files() {
+            for (at, len) in named {
+                self.body(&mut files, Block { file, at, len })?;
+                blocks += 1;
+                bytes += u64::from(len);
+            }
+        }
+        Ok((blocks, bytes))
+    }
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:016}.chunks")
+}
+
+/// A chunk file that is being written; made with its first block.
+struct NewFile {
+    number: u64,
+    file: Option<Box<dyn FileHandle>>,
+    /// What is not written yet.
+    buffer: Vec<u8>,
+    /// Where the buffer goes.
+    at: u64,
+    bytes: u64,
+}
+
+impl NewFile {
+    fn new(number: u64) -> NewFile {
+        NewFile { number, file: None, buffer: FILE_HEADER.to_vec(), at: 0, bytes: 0 }
+    }
+
+    fn push(&mut self, all: &Checkpoints, body: &ChunkBody) -> Result<Block, SqlError> {
+        let at = self.at + self.buffer.len() as u64;
+        block::encode(body, &mut self.buffer)?;
+        let len = self.at + self.buffer.len() as u64 - at;
+        self.bytes += len;
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush(all)?;
+        }
+        let len = u32::try_from(len)
+            .map_err(|_| SqlError::new(SqlState::PROGRAM_LIMIT, "a chunk does not fit into a block"))?;
+        Ok(Block { file: self.number, at, len })
+    }
+
+    fn flush(&mut self, all: &Checkpoints) -> Result<(), SqlError> {
+        let path = all.path_of(self.number);
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(all.fs.create(&path).map_err(|e| file_error("create", &path, &e))?),
+        };
+        file.write_at(&self.buffer, self.at).map_err(|e| file_error("write", &path, &e))?;
+        self.at += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes it durable; bytes of its blocks.
+    fn finish(&mut self, all: &Checkpoints) -> Result<u64, SqlError> {
+        if self.bytes == 0 {
+            return Ok(0);
+        }
+        self.flush(all)?;
+        let path = all.path_of(self.number);
+        if let Some(file) = &mut self.file {
+            file.sync().map_err(|e| file_error("sync", &path, &e))?;
+        }
+        all.fs.sync_dir(&all.dir).map_err(|e| file_error("sync", &all.dir, &e))?;
+        Ok(self.bytes)
+    }
+}
