@@ -62,8 +62,12 @@ pub struct Checkpoints {
     fs: Arc<dyn FileSystem>,
     dir: PathBuf,
     manifest: Manifest,
-    /// Bodies in memory that are on disk too, by address.
-    stored: HashMap<usize, (Weak<ChunkBody>, Block)>,
+    /// What is in files that the manifest names.
+    stored: Stored,
+    /// The number of the next chunk file; never one that was begun before.
+    next_file: u64,
+    /// Writing a manifest has failed: the one on disk may be that one, so nothing that it may name is removed.
+    uncertain: bool,
     _lock: DataDir,
 }
 
@@ -73,9 +77,16 @@ impl Checkpoints {
     pub fn open(dir: &DataDir) -> Result<Checkpoints, SqlError> {
         let fs = Arc::clone(dir.file_system());
         let path = dir.subdirectory("checkpoint")?;
-        let manifest = Manifest::read(fs.as_ref(), &path)?.unwrap_or_default();
-        let all = Checkpoints { fs, dir: path, manifest, stored: HashMap::new(), _lock: dir.clone() };
-        all.remove_unnamed()?;
+        let found = Manifest::read(fs.as_ref(), &path)?;
+        // A directory that has lost its manifest keeps what can still be saved.
+        let had_one = found.is_some();
+        let manifest = found.unwrap_or_default();
+        let next_file = manifest.next_file;
+        let (stored, uncertain) = (HashMap::new(), false);
+        let all = Checkpoints { fs, dir: path, manifest, stored, next_file, uncertain, _lock: dir.clone() };
+        if had_one {
+            all.remove_unnamed()?;
+        }
         Ok(all)
     }
 
@@ -153,9 +164,25 @@ impl Checkpoints {
         snapshot: Snapshot,
         ready: impl FnOnce() -> Result<(), SqlError>,
     ) -> Result<Written, SqlError> {
+        let written = self.try_write(snapshot, ready);
+        if let Err(e) = &written
+            && !self.uncertain
+            && let Err(more) = self.remove_unnamed()
+        {
+            tracing::warn!(error = %more, "what a checkpoint left that failed ({e}) could not be removed");
+        }
+        written
+    }
+
+    fn try_write(
+        &mut self,
+        snapshot: Snapshot,
+        ready: impl FnOnce() -> Result<(), SqlError>,
+    ) -> Result<Written, SqlError> {
         let sparse = self.sparse_files()?;
         self.stored.retain(|_, (body, at)| body.strong_count() > 0 && !sparse.contains(&at.file));
-        let mut out = NewFile::new(self.manifest.next_file);
+        let mut out = NewFile::new(self.next_file);
+        self.next_file += 1;
         let mut relations = vec![];
         for (id, shards) in &snapshot.relations {
             let since = shards.iter().map(|s| s.since).max().unwrap_or(0);
@@ -177,31 +204,38 @@ impl Checkpoints {
         let manifest = Manifest {
             tick: snapshot.tick,
             log_floor: snapshot.log_floor,
-            next_file: out.number + 1,
+            next_file: self.next_file,
             relations,
             partitions: snapshot.partitions,
             earlier: snapshot.earlier,
             dead_letters,
         };
         ready()?;
+        self.uncertain = true;
         manifest.write(self.fs.as_ref(), &self.dir)?;
+        self.uncertain = false;
         self.manifest = manifest;
-        self.remove_unnamed()?;
         let files = self.manifest.files();
+        self.stored.extend(out.stored);
+        // A body that is not named now may be named again: not in a file that goes.
+        self.stored.retain(|_, (_, at)| files.contains_key(&at.file));
+        if let Err(e) = self.remove_unnamed() {
+            tracing::warn!(error = %e, "files that no checkpoint needs could not be removed");
+        }
         let total = files.values().flat_map(|f| f.values()).map(|len| u64::from(*len)).sum();
         Ok(Written { bytes, total, files: files.len() as u64 })
     }
 
-    fn save_run(&mut self, run: &[ChunkView], out: &mut NewFile) -> Result<Vec<SavedView>, SqlError> {
+    fn save_run(&self, run: &[ChunkView], out: &mut NewFile) -> Result<Vec<SavedView>, SqlError> {
         let mut views = vec![];
         for view in run.iter().filter(|v| !v.is_empty()) {
             let key = Arc::as_ptr(&view.body) as usize;
-            let known = self.stored.get(&key).filter(|(body, _)| std::ptr::eq(body.as_ptr(), Arc::as_ptr(&view.body)));
-            let block = match known {
+            // An address is not given again while there is a weak reference to what was there.
+            let block = match self.stored.get(&key).or_else(|| out.stored.get(&key)) {
                 Some((_, block)) => *block,
                 None => {
                     let block = out.push(self, &view.body)?;
-                    self.stored.insert(key, (Arc::downgrade(&view.body), block));
+                    out.stored.insert(key, (Arc::downgrade(&view.body), block));
                     block
                 }
             };
@@ -274,9 +308,14 @@ fn file_name(number: u64) -> String {
     format!("{number:016}.chunks")
 }
 
+/// Bodies in memory that are on disk too, by address.
+type Stored = HashMap<usize, (Weak<ChunkBody>, Block)>;
+
 /// A chunk file that is being written; made with its first block.
 struct NewFile {
     number: u64,
+    /// What is in it; counts when a manifest names it.
+    stored: Stored,
     file: Option<Box<dyn FileHandle>>,
     /// What is not written yet.
     buffer: Vec<u8>,
@@ -287,7 +326,7 @@ struct NewFile {
 
 impl NewFile {
     fn new(number: u64) -> NewFile {
-        NewFile { number, file: None, buffer: FILE_HEADER.to_vec(), at: 0, bytes: 0 }
+        NewFile { number, stored: HashMap::new(), file: None, buffer: FILE_HEADER.to_vec(), at: 0, bytes: 0 }
     }
 
     fn push(&mut self, all: &Checkpoints, body: &ChunkBody) -> Result<Block, SqlError> {

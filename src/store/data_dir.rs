@@ -1,7 +1,7 @@
 //! The data directory: its layout, its lock and its format version.
 //!
 //! Layout: `LOCK` (held by the running server), `VERSION` (text: `headwater <n>`), `log/` (tick log),
-//! `catalog/` (the catalog's own files). A directory of another version, or one that holds foreign files, is refused.
+//! `checkpoint/`, `catalog/` (the catalog's own files). A directory of another version, or one that holds foreign files, is refused.
 
 use crate::files::{FileSystem, LockGuard, RealFileSystem, file_error, write_atomically};
 use hw_repr::{SqlError, SqlState};
@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The version of the directory's layout.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
+/// The version before, which lacks checkpoints: a server that knows only that one would miss the log that they replace.
+const LAYOUT_BEFORE: u32 = 1;
 /// SQLSTATE `lock_file_exists`.
 pub const LOCK_FILE_EXISTS: SqlState = SqlState::new("F0001");
 const LOCK: &str = "LOCK";
@@ -119,7 +121,9 @@ fn check_version(fs: &dyn FileSystem, path: &Path) -> Result<bool, SqlError> {
     let file = fs.open(&file_path).map_err(|e| file_error("open", &file_path, &e))?;
     let mut text = [0u8; 64];
     let n = file.read_at(&mut text, 0).map_err(|e| file_error("read", &file_path, &e))?;
-    if &text[..n] != expected.as_bytes() {
+    if &text[..n] == format!("headwater {LAYOUT_BEFORE}\n").as_bytes() {
+        write_atomically(fs, path, VERSION, expected.as_bytes())?;
+    } else if &text[..n] != expected.as_bytes() {
         let found = String::from_utf8_lossy(&text[..n]);
         return Err(SqlError::new(
             SqlState::PREREQUISITE_STATE,
@@ -161,6 +165,10 @@ mod tests {
         std::fs::write(other.join("VERSION"), "headwater 99\n").expect("write");
         let error = DataDir::open(&other).expect_err("newer");
         assert!(error.message.contains("headwater 99"), "{}", error.message);
+        std::fs::write(other.join("VERSION"), "headwater 1\n").expect("write");
+        drop(DataDir::open(&other).expect("the version before is taken over"));
+        let version = std::fs::read_to_string(other.join("VERSION")).expect("read");
+        assert_eq!(version, format!("headwater {LAYOUT_VERSION}\n"));
         std::fs::remove_file(other.join("VERSION")).expect("remove");
         assert_eq!(DataDir::open(&other).expect_err("lost").code, SqlState::DATA_CORRUPTED);
     }

@@ -4,6 +4,9 @@
 //! syncs and fill the disk. Promises of the real implementation: `sync` reaches the device (fdatasync or fsync), a
 //! rename is durable after [`FileSystem::sync_dir`] of its directory, a lock lasts as long as its guard or the process.
 
+#[cfg(test)]
+pub(crate) mod faulty;
+
 use hw_repr::{SqlError, SqlState};
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};

@@ -2,7 +2,9 @@
 //! told, and a checkpoint that was cut short never was.
 
 use super::*;
+use crate::files::faulty::faulty;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 const TABLE: GlobalId = GlobalId(16384);
 
@@ -28,6 +30,11 @@ fn snapshot(tick: u64, shard: &Arc<PublishedShard>) -> Snapshot {
 
 fn open(path: &Path) -> Checkpoints {
     Checkpoints::open(&DataDir::open(path).expect("data directory")).expect("checkpoints")
+}
+
+fn open_again(all: Checkpoints, path: &Path) -> Checkpoints {
+    drop(all);
+    open(path)
 }
 
 fn rows(shards: &[PublishedShard]) -> Vec<(Vec<u8>, u64, i64)> {
@@ -101,10 +108,21 @@ fn one_that_was_cut_short_never_was() {
         assert_eq!(all.manifest().tick, 10);
         // Another one may follow.
         all.write(snapshot(30, &shard(&[std::slice::from_ref(&b)])), || Ok(())).expect("written");
-        drop(all.write(snapshot(40, &shard(&[&[a.clone(), b.clone()]])), || Err(SqlError::internal("and again"))));
+        let c = body(400..450);
+        let cut = snapshot(40, &shard(&[&[a.clone(), b.clone()], std::slice::from_ref(&c)]));
+        drop(all.write(cut, || Err(SqlError::internal("and again"))));
+        // What the cut ones wrote does not count, also where the next one writes other things into a file of that name.
+        let next = shard(&[&[body(700..900), a.clone(), c.clone()]]);
+        all.write(snapshot(50, &next), || Ok(())).expect("written");
+        all.verify().expect("whole");
+        let back = open_again(all, home.path()).load(TABLE).expect("reads").expect("is there");
+        assert_eq!(rows(&back), rows(&[next.as_ref().clone()]));
+        let mut all = open(home.path());
+        all.write(snapshot(60, &shard(&[std::slice::from_ref(&b)])), || Ok(())).expect("written");
+        drop(all.write(snapshot(70, &shard(&[&[a.clone(), b.clone()]])), || Err(SqlError::internal("once more"))));
     }
     let mut all = open(home.path());
-    assert_eq!(all.manifest().tick, 30);
+    assert_eq!(all.manifest().tick, 60);
     assert_eq!(rows(&all.load(TABLE).expect("reads").expect("is there")), rows(&[shard(&[&[b]]).as_ref().clone()]));
     assert_eq!(chunk_files(home.path()).len(), 1, "what the cut ones left is gone");
 }
@@ -145,5 +163,54 @@ fn damage_is_told() {
         std::fs::write(&manifest, &damaged).expect("write");
         let error = Checkpoints::open(&DataDir::open(home.path()).expect("data directory")).expect_err("damaged");
         assert_eq!(error.code, SqlState::DATA_CORRUPTED, "byte {at}");
+    }
+}
+
+#[test]
+fn whichever_operation_fails_there_is_a_whole_checkpoint() {
+    let first = shard(&[&[body(0..300)], &[body(100..120)]]);
+    let second = shard(&[&[body(0..300)], &[body(500..600)]]);
+    let third = shard(&[&[body(7..9)]]);
+    for fails_at in 1.. {
+        let home = tempfile::tempdir().expect("a directory");
+        let (faults, dir) = faulty(home.path());
+        let mut all = Checkpoints::open(&dir).expect("checkpoints");
+        all.write(snapshot(10, &first), || Ok(())).expect("written");
+        let before = faults.operations.load(Ordering::SeqCst);
+        faults.fails_at.store(before + fails_at, Ordering::SeqCst);
+        let failed = all.write(snapshot(20, &second), || Ok(())).is_err();
+        let met = faults.operations.load(Ordering::SeqCst) >= before + fails_at;
+        // Another attempt may be cut short too.
+        let again = all.write(snapshot(30, &third), || Err(SqlError::internal("the log failed")));
+        assert!(again.is_err());
+        let expected = |tick: u64| if tick == 10 { &first } else { &second };
+        {
+            // As after a crash: what is on disk now.
+            let copy = tempfile::tempdir().expect("a directory");
+            copy_all(&home.path().join("checkpoint"), &copy.path().join("checkpoint"));
+            let mut found = open(copy.path());
+            let tick = found.manifest().tick;
+            assert!(tick == 20 || (failed && tick == 10), "operation {fails_at}: tick {tick}");
+            let back = found.load(TABLE).expect("reads").expect("is there");
+            assert_eq!(rows(&back), rows(&[expected(tick).as_ref().clone()]), "operation {fails_at}");
+        }
+        all.write(snapshot(40, &third), || Ok(())).expect("written");
+        assert_eq!(chunk_files(home.path()).len(), 1, "operation {fails_at}");
+        drop((all, dir));
+        let mut found = open(home.path());
+        assert_eq!(rows(&found.load(TABLE).expect("reads").expect("is there")), rows(&[third.as_ref().clone()]));
+        if !met {
+            assert!(fails_at > 6, "{fails_at}");
+            return;
+        }
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    drop(DataDir::open(to.parent().expect("a parent")).expect("data directory"));
+    std::fs::create_dir_all(to).expect("create");
+    for entry in std::fs::read_dir(from).expect("list") {
+        let entry = entry.expect("entry");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copy");
     }
 }

@@ -1,14 +1,14 @@
 //! What a crash, a full disk and damaged bytes do to the log.
 
 use super::*;
-use crate::files::{LockGuard, RealFileSystem};
+use crate::files::RealFileSystem;
+use crate::files::faulty::{Faults, FaultyFileSystem, faulty};
 use crate::{DeadLetterRow, LogWriter, SourcePosition, TableWrite};
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use hw_repr::GlobalId;
-use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 
 const SMALL: LogLimits = LogLimits { segment_bytes: 4096, extend_bytes: 2048, spare_bytes: 0 };
 
@@ -255,86 +255,6 @@ fn a_frame_inside_a_record_is_no_frame() {
     let (log, recovered) = TickLog::open(&dir).expect("a torn tail");
     assert!(recovered.torn.is_some());
     assert_eq!(times(&log), [1, 2]);
-}
-
-/// A file system whose syncs fail or whose disk is full on demand, and whose syncs can be held up.
-#[derive(Debug, Default)]
-struct Faults {
-    sync_fails: AtomicBool,
-    full: AtomicBool,
-    syncs: AtomicU64,
-    gate: Mutex<()>,
-    /// Bytes that all files of a directory may have.
-    capacity: Option<(PathBuf, u64)>,
-}
-
-impl Faults {
-    /// True where a file cannot grow by so much.
-    fn refuses(&self, growth: u64) -> bool {
-        let size = |entry: std::fs::DirEntry| entry.metadata().map_or(0, |m| m.len());
-        let used = |dir: &Path| std::fs::read_dir(dir).map_or(0, |files| files.flatten().map(size).sum::<u64>());
-        let capacity = self.capacity.as_ref().is_some_and(|(dir, most)| used(dir) + growth > *most);
-        growth > 0 && (capacity || self.full.load(Ordering::SeqCst))
-    }
-}
-#[derive(Debug)]
-struct FaultyFileSystem(Arc<Faults>);
-#[derive(Debug)]
-struct FaultyFile(Box<dyn FileHandle>, Arc<Faults>);
-
-impl FileHandle for FaultyFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.1.refuses((offset + bytes.len() as u64).saturating_sub(self.0.len()?)) {
-            return Err(io::Error::from(ErrorKind::StorageFull));
-        }
-        self.0.write_at(bytes, offset)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        let _open = self.1.gate.lock().expect("not poisoned");
-        self.1.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.1.sync_fails.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the drive is gone"));
-        }
-        self.0.sync()
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-}
-impl FileSystem for FaultyFileSystem {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn FileHandle>> {
-        Ok(Box::new(FaultyFile(RealFileSystem.open(path)?, Arc::clone(&self.0))))
-    }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn FileHandle>> {
-        Ok(Box::new(FaultyFile(RealFileSystem.create(path)?, Arc::clone(&self.0))))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFileSystem.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.remove(path)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.create_dir(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.sync_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        RealFileSystem.list(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
-        RealFileSystem.lock(path)
-    }
-}
-
-fn faulty(path: &Path) -> (Arc<Faults>, DataDir) {
-    let faults = Arc::new(Faults::default());
-    let dir = DataDir::open_with(path, Arc::new(FaultyFileSystem(Arc::clone(&faults)))).expect("data directory");
-    (faults, dir)
 }
 
 #[test]
