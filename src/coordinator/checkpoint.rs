@@ -275,6 +275,7 @@ impl Core {
         let snapshot = Snapshot {
             tick: self.last_tick,
             log_floor,
+            catalog: self.catalog.last_applied(),
             relations,
             partitions: self.sources.values().flat_map(crate::source::LiveSource::saved).collect(),
             earlier,

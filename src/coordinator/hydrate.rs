@@ -280,7 +280,8 @@ impl Core {
                 some = true;
                 let Some(source) = self.sources.get_mut(&feed.source) else { continue };
                 feed.admit(source, &mut batch)?;
-                let time = feed.timeline.time_of(batch.partition, batch.to).unwrap_or(untimed);
+                let tick = feed.timeline.time_of(batch.partition, batch.to);
+                let time = tick.map_or(untimed, |tick| tick.max(h.since));
                 for (relation, output) in &feed.relations {
                     let rows = batch.outputs[*output].clone();
                     if rows.num_rows() > 0 {

@@ -15,7 +15,9 @@ use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
-use hw_store::{Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, SavedPartition, SourcePosition, TickLog};
+use hw_store::{
+    Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, Recovered, SavedPartition, SourcePosition, TickLog,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -99,13 +101,12 @@ fn find(config: &CoordinatorConfig) -> Result<Found, SqlError> {
     let (mut log, recovered) = TickLog::open(&dir)?;
     let saved = Checkpoints::open(&dir)?;
     let manifest = saved.manifest().clone();
-    check_whole(&log, &manifest)?;
-    log.truncate(manifest.log_floor)?;
     let last = recovered.last_time.max(manifest.tick);
     let mut catalog = Catalog::open_up_to(&dir.catalog_path(), last)?;
-    // Before the time from which on restored tables can be read nobody has seen views over them.
-    let since = manifest.relations.iter().map(|r| r.since).max().unwrap_or(0);
-    let kept = last.saturating_sub(config.subscribe_resume.as_millis() as u64).max(since);
+    check_whole(&log, &recovered, &manifest, &catalog)?;
+    log.truncate(manifest.log_floor)?;
+    // What was before the log's floor has no times of its own any more.
+    let kept = last.saturating_sub(config.subscribe_resume.as_millis() as u64).max(manifest.log_floor);
     let replayed = replay_catalog(&log, &mut catalog, kept, &manifest)?;
     let checkpoints = Checkpointer::new(saved, config.checkpoint_interval);
     checkpoints.log.reached(last);
@@ -184,13 +185,18 @@ pub(crate) fn recover(
     Ok(core)
 }
 
-/// `XX001` where the log begins after the checkpoint ends.
-fn check_whole(log: &TickLog, manifest: &Manifest) -> Result<(), SqlError> {
-    if log.floor() <= manifest.tick {
+/// `XX001` where log, checkpoint and catalog do not fit together: something of the data directory is missing.
+fn check_whole(log: &TickLog, recovered: &Recovered, manifest: &Manifest, catalog: &Catalog) -> Result<(), SqlError> {
+    let (floor, tick, applied) = (log.floor(), manifest.tick, catalog.last_applied());
+    let message = if floor > tick {
+        format!("the tick log begins after tick {floor}, the last checkpoint ends at {tick}")
+    } else if recovered.last_time < tick && recovered.torn.is_none() {
+        format!("the tick log ends at tick {}, before the last checkpoint at {tick}", recovered.last_time)
+    } else if applied < manifest.catalog && applied < floor {
+        format!("the catalog ends at tick {applied}, the tick log begins after tick {floor}")
+    } else {
         return Ok(());
-    }
-    let message =
-        format!("the tick log begins after tick {}, the last checkpoint ends at {}", log.floor(), manifest.tick);
+    };
     Err(SqlError::new(SqlState::DATA_CORRUPTED, message)
         .hint("Files of the data directory are missing. Restore it from a backup."))
 }
@@ -303,9 +309,17 @@ impl Core {
         let mut objects: Vec<Arc<Object>> = self.snapshot.load().objects();
         objects.sort_by_key(|o| o.id);
         for object in objects {
-            if matches!(object.kind, ObjectKind::MaterializedView { .. } | ObjectKind::Index { .. }) {
-                self.install(&object, kept)?;
-            }
+            // What it is computed from can be read from then on: before, nobody has seen it.
+            let since = match &object.kind {
+                ObjectKind::MaterializedView { plan, .. } => {
+                    let mut since = 0;
+                    plan.for_each_get(&mut |id, _| since = since.max(self.engine.since(id)));
+                    since
+                }
+                ObjectKind::Index { on, .. } => self.engine.since(*on),
+                _ => continue,
+            };
+            self.install(&object, kept.max(since))?;
         }
         self.sources.values_mut().for_each(|s| s.replay = Timeline::default());
         Ok(())

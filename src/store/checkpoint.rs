@@ -25,6 +25,8 @@ use std::sync::{Arc, Weak};
 
 /// Bytes of blocks that are written at a time.
 const WRITE_BYTES: usize = 4 << 20;
+/// Bytes of rows above which a body is written as several blocks: less than a block may have.
+const BODY_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 /// A file of which less than one part in this many is named is given up: what is left of it is written again.
 const LIVE_PART: u64 = 4;
 
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub tick: Timestamp,
     /// The log will be truncated up to this tick.
     pub log_floor: Timestamp,
+    /// The last tick that changed the catalog.
+    pub catalog: Timestamp,
     /// Relations: id and contents by worker.
     pub relations: Vec<(GlobalId, Vec<Arc<PublishedShard>>)>,
     /// See [`Manifest::partitions`].
@@ -140,7 +144,10 @@ impl Checkpoints {
             std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::hash_map::Entry::Vacant(e) => {
                 let path = self.path_of(at.file);
-                let file = self.fs.open(&path).map_err(|e| file_error("open", &path, &e))?;
+                let file = self.fs.open(&path).map_err(|e| match e.kind() {
+                    std::io::ErrorKind::NotFound => block::damage(&path, 0),
+                    _ => file_error("open", &path, &e),
+                })?;
                 let mut header = [0; FILE_HEADER.len()];
                 file.read_at(&mut header, 0).map_err(|e| file_error("read", &path, &e))?;
                 if header != FILE_HEADER {
@@ -204,6 +211,7 @@ impl Checkpoints {
         let manifest = Manifest {
             tick: snapshot.tick,
             log_floor: snapshot.log_floor,
+            catalog: snapshot.catalog,
             next_file: self.next_file,
             relations,
             partitions: snapshot.partitions,
@@ -230,6 +238,10 @@ impl Checkpoints {
         let mut views = vec![];
         for view in run.iter().filter(|v| !v.is_empty()) {
             let key = Arc::as_ptr(&view.body) as usize;
+            if view.body.data.len() > BODY_BYTES_MAX {
+                views.extend(save_parts(self, view, out)?);
+                continue;
+            }
             // An address is not given again while there is a weak reference to what was there.
             let block = match self.stored.get(&key).or_else(|| out.stored.get(&key)) {
                 Some((_, block)) => *block,
@@ -302,6 +314,23 @@ impl Checkpoints {
         }
         Ok((blocks, bytes))
     }
+}
+
+/// The rows of a view whose body is too large for a block, as several; written anew each time.
+fn save_parts(all: &Checkpoints, view: &ChunkView, out: &mut NewFile) -> Result<Vec<SavedView>, SqlError> {
+    let mut views = vec![];
+    let mut part = ChunkBody::default();
+    for i in view.lo..view.hi {
+        let row = view.body.row(i);
+        let full = !part.is_empty() && part.data.len() + row.len() > BODY_BYTES_MAX;
+        if full {
+            views.push(SavedView { block: out.push(all, &part)?, lo: 0, hi: part.len() });
+            part = ChunkBody::default();
+        }
+        part.push(row, view.body.key_lens.get(i) as usize, view.body.times.get(i), view.body.diffs.get(i));
+    }
+    views.push(SavedView { block: out.push(all, &part)?, lo: 0, hi: part.len() });
+    Ok(views)
 }
 
 fn file_name(number: u64) -> String {

@@ -20,6 +20,8 @@ pub struct Manifest {
     pub tick: Timestamp,
     /// The log may lack ticks up to this one.
     pub log_floor: Timestamp,
+    /// The last tick that changed the catalog.
+    pub catalog: Timestamp,
     /// No chunk file has this number or a greater one.
     pub next_file: u64,
     /// Contents of relations.

@@ -128,6 +128,22 @@ fn one_that_was_cut_short_never_was() {
 }
 
 #[test]
+fn large_bodies_are_several_blocks() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut large = ChunkBody::default();
+    for i in 0..9u8 {
+        large.push(&[&[1, i][..], &vec![i; if i == 4 { 3 << 20 } else { 700 << 10 }]].concat(), 2, u64::from(i), 1);
+    }
+    let large = Arc::new(large);
+    let view = ChunkView { body: large.clone(), lo: 1, hi: 8 };
+    let shard = Arc::new(PublishedShard { since: 3, upper: 11, runs: vec![vec![view]] });
+    open(home.path()).write(snapshot(10, &shard), || Ok(())).expect("written");
+    let back = open(home.path()).load(TABLE).expect("reads").expect("is there");
+    assert!(back[0].runs[0].len() > 3);
+    assert_eq!(rows(&back), rows(&[shard.as_ref().clone()]));
+}
+
+#[test]
 fn damage_is_told() {
     let home = tempfile::tempdir().expect("a directory");
     let letters = vec![DeadLetterRow {
@@ -156,6 +172,8 @@ fn damage_is_told() {
     }
     std::fs::write(&file, &chunks[..chunks.len() - 1]).expect("write");
     assert!(open(home.path()).verify().is_err());
+    std::fs::remove_file(&file).expect("remove");
+    assert_eq!(open(home.path()).verify().expect_err("gone").code, SqlState::DATA_CORRUPTED);
     std::fs::write(&file, &chunks).expect("write");
     for at in 0..names.len() {
         let mut damaged = names.clone();

@@ -158,4 +158,16 @@ async fn the_log_shrinks_and_nothing_is_lost_with_it() {
     assert!(server.restart().is_err());
     std::fs::write(&manifest, &kept).expect("write");
     server.restart().expect("restarts with it");
+    server.kill().expect("kill");
+    // Nor is there one without the log, or without the catalog that the log no longer has.
+    for part in ["log", "catalog"] {
+        let (path, aside) = (home.path().join(part), home.path().join(format!("{part}-aside")));
+        std::fs::rename(&path, &aside).expect("rename");
+        assert!(server.restart().is_err(), "started without its {part}");
+        std::fs::remove_dir_all(&path).expect("remove");
+        std::fs::rename(&aside, &path).expect("rename");
+    }
+    server.restart().expect("restarts with everything");
+    let client = server.connect().await.expect("connects");
+    assert_eq!(one(&client, "SELECT count(*) FROM t").await, ["13"]);
 }
