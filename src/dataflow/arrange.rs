@@ -24,6 +24,9 @@ use timely::scheduling::Activator;
 /// Room for encoding that an arrangement keeps from tick to tick.
 const SCRATCH_BYTES: usize = 4 << 20;
 
+/// Bytes of rows that are sorted at a time.
+const SORT_BYTES: usize = 256 << 20;
+
 /// Arranges a collection by the key of `layout`, each key on its owner, after what was `restored`. Rows with a NULL in a
 /// column of `drop_null` are left out.
 pub fn arrange<'s>(
@@ -41,9 +44,13 @@ pub fn arrange<'s>(
         let mut body = ChunkBody::default();
         move |input, output| {
             input.for_each(|cap, rows| {
-                body.clear(SCRATCH_BYTES);
-                rows.0.drain(..).for_each(|b| layout2.encode(&b, &drop_null, &mut body));
-                let mut chunks = Chunks(sort_chunks(&body));
+                let mut chunks = Chunks(vec![]);
+                let mut sort = |body: &mut ChunkBody| {
+                    chunks.0.extend(sort_chunks(body));
+                    body.clear(SCRATCH_BYTES);
+                };
+                rows.0.drain(..).for_each(|b| layout2.encode(&b, &drop_null, &mut body, SORT_BYTES, &mut sort));
+                sort(&mut body);
                 if !chunks.0.is_empty() {
                     output.session_with_builder(&cap).give_container(&mut chunks);
                 }

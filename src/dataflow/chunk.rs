@@ -4,7 +4,7 @@
 //! consolidated; bodies are immutable once shared. A time below the compaction frontier may stay as it is where
 //! rewriting it would let nothing cancel.
 
-use differential_dataflow::trace::chunk::{Chunk, pack};
+use differential_dataflow::trace::chunk::Chunk;
 use hw_repr::chunk::{ChunkView, Col};
 use hw_repr::{ChunkBody, Diff, Timestamp};
 use std::cmp::Ordering;
@@ -22,6 +22,15 @@ pub use runs::{merge_runs, sort_chunks};
 
 /// Rows a chunk is meant to have.
 pub const TARGET: usize = 8192;
+/// Bytes of rows from which on a chunk of fewer rows is large enough. A body's offsets reach 4 GiB: this, and one row
+/// more, are far from there.
+pub const TARGET_BYTES: usize = 32 << 20;
+
+/// True where a body takes no more rows.
+#[inline]
+fn is_full(body: &ChunkBody) -> bool {
+    body.len() >= TARGET || body.data.len() >= TARGET_BYTES
+}
 
 /// Rows `lo..hi` of a body.
 #[derive(Clone, Debug)]
@@ -68,8 +77,21 @@ impl RowChunk {
     pub fn bytes(&self) -> usize {
         if self.body.is_empty() { 0 } else { self.body.bytes() * (self.hi - self.lo) / self.body.len() }
     }
-    fn is_full(&self) -> bool {
+    fn is_whole(&self) -> bool {
         self.lo == 0 && self.hi == self.body.len()
+    }
+    /// Bytes of its rows alone.
+    fn row_bytes(&self) -> usize {
+        if self.lo >= self.hi { 0 } else { self.body.ends[self.hi - 1] as usize - self.body.start(self.lo) }
+    }
+    /// Takes the rows of `next`, which follow its own.
+    fn absorb(&mut self, next: &RowChunk) {
+        if !self.is_whole() || Arc::get_mut(&mut self.body).is_none() {
+            *self = self.to_body().into();
+        }
+        let body = Arc::get_mut(&mut self.body).expect("invariant: just made, so not shared");
+        extend(body, &next.body, next.lo, next.hi);
+        self.hi = body.len();
     }
     fn to_body(&self) -> ChunkBody {
         let mut body = ChunkBody::default();
@@ -129,13 +151,13 @@ fn extend(to: &mut ChunkBody, from: &ChunkBody, lo: usize, hi: usize) {
     extend_col(&mut to.diffs, &from.diffs, lo, hi);
 }
 
-/// Some rows of a sorted run, as chunks of `rows` rows.
-pub fn pick(run: &[ChunkView], rows: usize, wanted: impl Fn(&ChunkView, usize) -> bool) -> Vec<RowChunk> {
+/// Some rows of a sorted run, as chunks.
+pub fn pick(run: &[ChunkView], wanted: impl Fn(&ChunkView, usize) -> bool) -> Vec<RowChunk> {
     let (mut body, mut out) = (ChunkBody::default(), VecDeque::new());
     for view in run {
         for i in (view.lo..view.hi).filter(|i| wanted(view, *i)) {
             append(&mut body, &view.body, i, view.body.times.get(i), view.body.diffs.get(i));
-            if body.len() >= rows {
+            if is_full(&body) {
                 flush(&mut body, &mut out);
             }
         }
@@ -157,7 +179,7 @@ fn take_run(body: &mut ChunkBody, chunk: &RowChunk, from: usize, out: &mut VecDe
         out.push_back(chunk.view(from, chunk.hi));
     } else {
         extend(body, &chunk.body, from, chunk.hi);
-        if body.len() >= TARGET {
+        if is_full(body) {
             flush(body, out);
         }
     }
@@ -166,14 +188,14 @@ fn take_run(body: &mut ChunkBody, chunk: &RowChunk, from: usize, out: &mut VecDe
 /// Room for `rows` rows as long as those of `like`, so that a body does not grow by copying itself.
 fn reserve(body: &mut ChunkBody, like: &ChunkBody, rows: usize) {
     let each = like.data.len().div_ceil(like.len().max(1));
-    body.data.reserve(each * rows + each);
+    body.data.reserve((each * rows).min(TARGET_BYTES) + each);
     body.ends.reserve(rows);
     body.prefixes.reserve(rows);
 }
 
 /// Merges rows of both from (i, j) until one ends or `body` is full; the new positions.
 fn interleave(body: &mut ChunkBody, a: &RowChunk, b: &RowChunk, mut i: usize, mut j: usize) -> (usize, usize) {
-    while i < a.hi && j < b.hi && body.len() < TARGET {
+    while i < a.hi && j < b.hi && !is_full(body) {
         match compare(&a.body, i, &b.body, j) {
             Ordering::Less => {
                 append(body, &a.body, i, a.body.times.get(i), a.body.diffs.get(i));
@@ -225,7 +247,7 @@ impl Chunk for RowChunk {
                 }
                 (i, j) = interleave(&mut body, &a, &b, i, j);
                 made += body.len() - before;
-                if body.len() >= TARGET {
+                if is_full(&body) {
                     flush(&mut body, out);
                 }
             }
@@ -314,25 +336,31 @@ impl Chunk for RowChunk {
         }
     }
 
+    /// As [`differential_dataflow::trace::chunk::pack`], which counts only rows: a chunk takes its neighbour where both
+    /// are no more than [`TARGET`] rows and [`TARGET_BYTES`].
     fn settle(input: &mut VecDeque<Self>, done: bool, out: &mut VecDeque<Self>) {
-        pack(
-            input,
-            done,
-            out,
-            |acc, next| {
-                if !acc.is_full() || Arc::get_mut(&mut acc.body).is_none() {
-                    *acc = acc.to_body().into();
+        let mut carry: Option<RowChunk> = None;
+        while let Some(mut next) = input.pop_front() {
+            if let Some(mut before) = carry.take() {
+                if before.len() + next.len() <= TARGET && before.row_bytes() + next.row_bytes() <= TARGET_BYTES {
+                    before.absorb(&next);
+                    next = before;
+                } else {
+                    out.push_back(seal(before));
                 }
-                let body = Arc::get_mut(&mut acc.body).expect("invariant: just made, so not shared");
-                extend(body, &next.body, next.lo, next.hi);
-                acc.hi = body.len();
-            },
-            |chunk, n| {
-                let mid = chunk.lo + n;
-                (chunk.view(chunk.lo, mid), chunk.view(mid, chunk.hi))
-            },
-            seal,
-        )
+            }
+            while next.len() > TARGET {
+                let mid = next.lo + TARGET;
+                out.push_back(seal(next.view(next.lo, mid)));
+                next = next.view(mid, next.hi);
+            }
+            carry = Some(next);
+        }
+        match carry {
+            Some(last) if done || last.len() == TARGET => out.push_back(seal(last)),
+            Some(last) => input.push_front(last),
+            None => {}
+        }
     }
 }
 
@@ -357,28 +385,28 @@ fn consolidate(held: &mut Vec<RowChunk>, since: Timestamp, out: &mut VecDeque<Ro
         out.extend(held.pop());
         return;
     }
-    let mut source = ChunkBody::default();
-    held.drain(..).for_each(|c| extend(&mut source, &c.body, c.lo, c.hi));
     let mut body = ChunkBody::default();
     let mut changes: Vec<(Timestamp, Diff)> = Vec::new();
-    let mut i = 0;
-    while i < source.len() {
-        let mut j = i + 1;
-        while j < source.len() && same_row(&source, i, &source, j) {
-            j += 1;
-        }
+    let mut rows = held.iter().flat_map(|c| c.range().map(|i| (&*c.body, i))).peekable();
+    while let Some((from, i)) = rows.next() {
+        let only = (from.times.get(i), from.diffs.get(i));
         changes.clear();
-        changes.extend((i..j).map(|x| (source.times.get(x).max(since), source.diffs.get(x))));
-        if j == i + 1 {
-            changes[0].0 = source.times.get(i);
+        while let Some((other, j)) = rows.next_if(|(other, j)| same_row(from, i, other, *j)) {
+            changes.push((other.times.get(j).max(since), other.diffs.get(j)));
         }
-        sum(&mut changes, |time, diff| append(&mut body, &source, i, time, diff));
-        if body.len() >= TARGET {
+        if changes.is_empty() {
+            append(&mut body, from, i, only.0, only.1);
+        } else {
+            changes.push((only.0.max(since), only.1));
+            sum(&mut changes, |time, diff| append(&mut body, from, i, time, diff));
+        }
+        if is_full(&body) {
             flush(&mut body, out);
         }
-        i = j;
     }
     flush(&mut body, out);
+    drop(rows);
+    held.clear();
 }
 
 /// Sorts by time and calls `emit` with each time's sum that is not zero.

@@ -61,8 +61,16 @@ impl Layout {
         self.key_codec.row_encoder(&columns(batch, &self.key))
     }
 
-    /// Appends the rows of a batch; those with a NULL in a key column marked in `drop_null` are left out.
-    pub fn encode(&self, batch: &UpdateBatch, drop_null: &[usize], out: &mut ChunkBody) {
+    /// Appends the rows of a batch; those with a NULL in a key column marked in `drop_null` are left out. Whenever `out`
+    /// reaches `limit` bytes of rows `full` has to empty it.
+    pub fn encode(
+        &self,
+        batch: &UpdateBatch,
+        drop_null: &[usize],
+        out: &mut ChunkBody,
+        limit: usize,
+        full: &mut dyn FnMut(&mut ChunkBody),
+    ) {
         let mut key = self.key_encoder(&batch.rows);
         let mut rest = self.rest_codec.row_encoder(&columns(&batch.rows, &self.rest));
         let strict = columns(&batch.rows, drop_null);
@@ -76,6 +84,9 @@ impl Layout {
             let key_len = out.data.len() - start;
             rest.encode(row, &mut out.data);
             out.seal(key_len, batch.time, diff);
+            if out.data.len() >= limit {
+                full(out);
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //! Invariants: restored rows are sorted runs as an arrangement of the same layout published them; with another number of
 //! workers each row goes to the owner of its key.
 
-use crate::chunk::{RowChunk, TARGET, merge_runs, pick};
+use crate::chunk::{RowChunk, merge_runs, pick};
 use crate::exchange::owner;
 use crate::types::RowBatch;
 use differential_dataflow::trace::Description;
@@ -45,7 +45,7 @@ impl Restored {
         }
         let mine = |view: &ChunkView, i: usize| owner(view.body.key(i), peers) == worker;
         let runs = self.shards.iter().flat_map(|s| &s.runs);
-        runs.map(|run| pick(run, TARGET, mine)).filter(|run| !run.is_empty()).collect()
+        runs.map(|run| pick(run, mine)).filter(|run| !run.is_empty()).collect()
     }
 
     /// The batches with which the trace of one of `peers` workers begins. Without gaps from 0 to [`Restored::upper`]; the

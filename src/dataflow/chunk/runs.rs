@@ -1,6 +1,6 @@
 //! Sorting changes into chunks, and joining several sorted runs in one pass.
 
-use super::{RowChunk, TARGET, append, compare, flush, reserve, same_row, seal, sum};
+use super::{RowChunk, TARGET, append, compare, flush, is_full, reserve, same_row, seal, sum};
 use hw_repr::{ChunkBody, Diff, Timestamp};
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ fn second(row: &[u8]) -> u64 {
     }
 }
 
-/// Sorts and consolidates an unsorted body into chunks of at most [`TARGET`] rows.
+/// Sorts and consolidates an unsorted body into chunks.
 pub fn sort_chunks(source: &ChunkBody) -> Vec<RowChunk> {
     let mut order: Vec<(u128, u32)> = (0..source.len() as u32).map(|i| (first_bytes(source, i as usize), i)).collect();
     order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(source, a.1 as usize, source, b.1 as usize)));
@@ -42,7 +42,7 @@ pub fn sort_chunks(source: &ChunkBody) -> Vec<RowChunk> {
             }
             append(&mut body, source, at, source.times.get(at), diff);
         }
-        if body.len() >= TARGET {
+        if is_full(&body) {
             flush(&mut body, &mut out);
         }
     }
@@ -89,7 +89,7 @@ pub fn merge_runs(chunks: &[RowChunk], since: Timestamp) -> Vec<RowChunk> {
             changes.extend(order[i..i + copies].iter().map(change));
             sum(&mut changes, |time, diff| append(&mut made, from, row, time, diff));
         }
-        if made.len() >= TARGET {
+        if is_full(&made) {
             flush(&mut made, &mut out);
         }
         i += copies;

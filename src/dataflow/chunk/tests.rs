@@ -71,3 +71,39 @@ fn runs_are_joined_as_pairs_are() {
         assert_eq!(got, want);
     }
 }
+
+/// Offsets of rows are 32 bits: 8,192 long rows must not become one body.
+#[test]
+fn chunks_of_long_rows_end_early() {
+    const ROW: usize = 3 << 20;
+    let long = |i: u64| {
+        let mut row = format!("key{i:05}").into_bytes();
+        row.resize(ROW, b'x');
+        row
+    };
+    let made = |from: u64, time: u64| {
+        let mut body = ChunkBody::default();
+        (0..30).rev().for_each(|i| body.push(&long(from + 2 * i), 8, time, 1));
+        sort_chunks(&body)
+    };
+    let bounded = |chunks: &[RowChunk]| chunks.iter().all(|c| c.body.data.len() < TARGET_BYTES + ROW);
+    let (a, b, later) = (made(0, 1), made(1, 1), made(0, 2));
+    assert!(bounded(&a) && a.len() > 1);
+    let (mut merged, mut all) = (VecDeque::new(), VecDeque::new());
+    merge_chains(a, b, &mut merged);
+    merge_chains(merged.into(), later, &mut all);
+    let settled = settle_all(all);
+    assert!(bounded(&settled));
+    assert!(settled.len() <= 90 * ROW / TARGET_BYTES * 2, "{} chunks", settled.len());
+    assert_eq!(settled.iter().map(Chunk::len).sum::<usize>(), 90);
+    let (mut input, mut out) = (VecDeque::from(settled), VecDeque::new());
+    RowChunk::advance(&mut input, Antichain::from_elem(5).borrow(), true, &mut out);
+    assert!(bounded(out.make_contiguous()));
+    let sums: Vec<(u64, i64)> = list(out.make_contiguous())
+        .into_iter()
+        .map(|((row, _), d)| (String::from_utf8_lossy(&row[3..8]).parse().expect("a number"), d))
+        .collect();
+    let want: Vec<(u64, i64)> = (0..60).map(|i| (i, if i % 2 == 0 { 2 } else { 1 })).collect();
+    assert_eq!(sums, want);
+    assert!(bounded(&merge_runs(out.make_contiguous(), 5)));
+}

@@ -1,8 +1,8 @@
 //! Rows of one input of a join, as columns, by number.
 //!
-//! Invariants: rows are numbered from 0 in the order of their arrival, and never move; small segments are joined eight at a
-//! time, unless the first of the eight is much larger than the others: a stream of small ticks leaves few batches, and a
-//! row is copied about once for every eightfold growth of its segment.
+//! Invariants: rows are numbered from 0 in the order of their arrival, and never move; segments of few rows and bytes are
+//! joined eight at a time, unless the first of the eight is much larger than the others: a stream of small ticks leaves
+//! few batches, and a row is copied about once for every eightfold growth of its segment.
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{concat_batches, interleave};
@@ -14,9 +14,20 @@ const SEGMENT_ROWS: usize = 4096;
 /// Segments that are joined at a time.
 const FAN_IN: usize = 8;
 
+/// Bytes from which on a segment is left as it is: eight together stay far below the 2 GiB that a column's offsets reach.
+const SEGMENT_BYTES: usize = 32 << 20;
+
 /// The order of magnitude of a segment, in powers of eight; none for what is not joined.
-fn size_class(rows: usize) -> Option<u32> {
-    (rows < SEGMENT_ROWS).then(|| rows.max(1).ilog(FAN_IN))
+fn size_class(segment: &RecordBatch) -> Option<u32> {
+    let rows = segment.num_rows();
+    (rows < SEGMENT_ROWS && !is_large(segment)).then(|| rows.max(1).ilog(FAN_IN))
+}
+
+/// True where the rows alone, without what else their buffers hold, are [`SEGMENT_BYTES`] or more.
+fn is_large(segment: &RecordBatch) -> bool {
+    let own = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
+    segment.get_array_memory_size() >= SEGMENT_BYTES
+        && segment.columns().iter().map(own).sum::<usize>() >= SEGMENT_BYTES
 }
 
 /// See the module.
@@ -48,7 +59,7 @@ impl Rows {
         self.segments.push(batch);
         self.starts.push(first);
         while let Some(small) = self.segments.len().checked_sub(FAN_IN).map(|at| &self.segments[at..])
-            && let Some(classes) = small.iter().map(|s| size_class(s.num_rows())).collect::<Option<Vec<u32>>>()
+            && let Some(classes) = small.iter().map(size_class).collect::<Option<Vec<u32>>>()
             && classes[1..].iter().any(|class| *class >= classes[0])
         {
             let joined = concat_batches(&small[0].schema(), small).map_err(|e| SqlError::internal(e.to_string()))?;
@@ -87,7 +98,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{AsArray, Int64Array};
+    use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use std::sync::Arc;
 
@@ -118,5 +129,19 @@ mod tests {
             let got = got[0].as_primitive::<Int64Type>().values();
             assert!(got.iter().zip(&asked).all(|(g, a)| *g == *a as i64), "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn segments_of_long_rows_are_left_alone() {
+        let schema = Arc::new(Schema::new(vec![Field::new("t", DataType::Utf8, false)]));
+        let text = "x".repeat(SEGMENT_BYTES / 2);
+        let mut rows = Rows::default();
+        for _ in 0..16 {
+            let column = StringArray::from_iter_values([&text, &text]);
+            rows.push(RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).expect("fits")).expect("joins");
+        }
+        assert_eq!(rows.segments.len(), 16);
+        let got = rows.gather(&[0, 31]).expect("gathers");
+        assert_eq!(got[0].as_string::<i32>().value(1).len(), text.len());
     }
 }
