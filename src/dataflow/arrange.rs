@@ -61,26 +61,52 @@ pub fn arrange<'s>(
     arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(chunks, Pipeline, name)
 }
 
-/// Changes grouped by what `time` makes of their times, as columns.
+/// Bytes of rows from which on a batch of columns takes no more: a column's offsets reach 2 GiB.
+pub const BATCH_BYTES: usize = 256 << 20;
+
+/// Changes that become a batch.
+#[derive(Default)]
+struct Open<'a> {
+    rows: Vec<&'a [u8]>,
+    diffs: Vec<i64>,
+    bytes: usize,
+}
+
+impl Open<'_> {
+    fn close(&mut self, layout: &Layout, time: Timestamp) -> Result<UpdateBatch, SqlError> {
+        let Open { rows, diffs, .. } = std::mem::take(self);
+        let rows = layout.decode_batch(&mut rows.iter().copied())?;
+        let ones = diffs.iter().all(|d| *d == 1);
+        Ok(UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(diffs.into())), time })
+    }
+}
+
+/// Changes grouped by what `time` makes of their times, as columns; those of one time in several batches where they are
+/// large.
 pub fn batches_by_time(
     layout: &Layout,
     chunks: &[RowChunk],
     time: impl Fn(Timestamp) -> Timestamp,
 ) -> Result<Vec<UpdateBatch>, SqlError> {
-    let mut times: BTreeMap<Timestamp, (Vec<&[u8]>, Vec<i64>)> = BTreeMap::new();
+    let (mut times, mut out): (BTreeMap<Timestamp, Open<'_>>, Vec<UpdateBatch>) = Default::default();
     for chunk in chunks {
         for i in chunk.range() {
-            let slot = times.entry(time(chunk.body.times.get(i))).or_default();
-            slot.0.push(chunk.body.row(i));
-            slot.1.push(chunk.body.diffs.get(i));
+            let (time, row) = (time(chunk.body.times.get(i)), chunk.body.row(i));
+            let open = times.entry(time).or_default();
+            open.rows.push(row);
+            open.diffs.push(chunk.body.diffs.get(i));
+            open.bytes += row.len();
+            if open.bytes >= BATCH_BYTES {
+                out.push(open.close(layout, time)?);
+            }
         }
     }
-    let batch = |(time, (rows, diffs)): (Timestamp, (Vec<&[u8]>, Vec<i64>))| {
-        let rows = layout.decode_batch(&mut rows.iter().copied())?;
-        let ones = diffs.iter().all(|d| *d == 1);
-        Ok(UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(diffs.into())), time })
-    };
-    times.into_iter().map(batch).collect()
+    times.retain(|_, open| !open.rows.is_empty());
+    for (time, mut open) in times {
+        out.push(open.close(layout, time)?);
+    }
+    out.sort_by_key(|batch| batch.time);
+    Ok(out)
 }
 
 /// Ends an import: its dataflow sees no more of the arrangement.
@@ -183,6 +209,8 @@ pub fn import<'s>(
 
 /// Rows of an import between two yields.
 const SLICE_ROWS: usize = 4096;
+/// Bytes of rows of an import between two yields.
+const SLICE_BYTES: usize = 64 << 20;
 
 /// What a listener heard.
 enum Seen {
@@ -212,13 +240,15 @@ impl Import {
     /// The next changes: what lies before `as_of` at the time `now`.
     fn slice(&mut self, now: Timestamp) -> Vec<UpdateBatch> {
         let mut chunks: Vec<RowChunk> = vec![];
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         while rows < SLICE_ROWS
+            && bytes < SLICE_BYTES
             && let Some(Seen::Batch(batch, done)) = self.waiting.front_mut()
         {
             match batch.chunks.get(*done) {
                 Some(chunk) => {
                     rows += chunk.range().len();
+                    bytes += chunk.row_bytes();
                     chunks.push(chunk.clone());
                     *done += 1;
                 }

@@ -81,7 +81,7 @@ impl RowChunk {
         self.lo == 0 && self.hi == self.body.len()
     }
     /// Bytes of its rows alone.
-    fn row_bytes(&self) -> usize {
+    pub fn row_bytes(&self) -> usize {
         if self.lo >= self.hi { 0 } else { self.body.ends[self.hi - 1] as usize - self.body.start(self.lo) }
     }
     /// Takes the rows of `next`, which follow its own.

@@ -1,5 +1,6 @@
 //! Subscriptions: the changes of a flow, consolidated per time, in order, once all workers have passed them.
 
+use crate::arrange::BATCH_BYTES;
 use crate::chunk::RowChunk;
 use crate::layout::Layout;
 use crate::render::error_layout;
@@ -143,9 +144,12 @@ impl Subscription {
             if rows.is_empty() {
                 continue;
             }
-            match self.layout.decode_batch(&mut rows.iter().map(|r| &r[..])) {
-                Ok(batch) => batches.push(UpdateBatch { rows: batch, diffs: Some(Arc::new(diffs.into())), time }),
-                Err(error) => return self.fail(state, error),
+            for piece in pieces(&rows, BATCH_BYTES) {
+                let diffs = Arc::new(diffs[piece.clone()].to_vec().into());
+                match self.layout.decode_batch(&mut rows[piece].iter().map(|r| &r[..])) {
+                    Ok(rows) => batches.push(UpdateBatch { rows, diffs: Some(diffs), time }),
+                    Err(error) => return self.fail(state, error),
+                }
             }
         }
         if !batches.is_empty() {
@@ -191,6 +195,19 @@ impl Subscription {
 fn below(map: &mut BTreeMap<Timestamp, Rows>, upper: Timestamp) -> BTreeMap<Timestamp, Rows> {
     let rest = if upper == Timestamp::MAX { BTreeMap::new() } else { map.split_off(&upper) };
     std::mem::replace(map, rest)
+}
+
+/// Ranges of rows that are `limit` bytes each, and one row more, at most.
+fn pieces(rows: &[Box<[u8]>], limit: usize) -> Vec<std::ops::Range<usize>> {
+    let (mut out, mut from, mut bytes) = (vec![], 0, 0);
+    for (i, row) in rows.iter().enumerate() {
+        bytes += row.len();
+        if bytes >= limit || i + 1 == rows.len() {
+            out.push(from..i + 1);
+            (from, bytes) = (i + 1, 0);
+        }
+    }
+    out
 }
 
 fn consolidate(mut rows: Rows) -> (Vec<Box<[u8]>>, Vec<Diff>) {

@@ -107,3 +107,30 @@ fn chunks_of_long_rows_end_early() {
     assert_eq!(sums, want);
     assert!(bounded(&merge_runs(out.make_contiguous(), 5)));
 }
+
+/// Columns have 32-bit offsets too: what goes on as columns is cut.
+#[test]
+fn long_rows_become_several_batches() {
+    use crate::arrange::{BATCH_BYTES, batches_by_time};
+    use crate::layout::Layout;
+    use hw_repr::SqlType;
+    let layout = Layout::keyed(&[SqlType::Int4, SqlType::Text], &[0]);
+    let value = "x".repeat(BATCH_BYTES / 4);
+    let columns: Vec<arrow::array::ArrayRef> = vec![
+        Arc::new(arrow::array::Int32Array::from(vec![1, 2, 3])),
+        Arc::new(arrow::array::StringArray::from_iter_values([&value, &value, &value])),
+    ];
+    let schema = crate::types::schema_of(&[SqlType::Int4, SqlType::Text]);
+    let rows = crate::types::batch_of(&schema, columns, 3).expect("fits");
+    let mut chunks = vec![];
+    for time in [1, 2] {
+        let mut body = ChunkBody::default();
+        let batch = hw_repr::UpdateBatch { rows: rows.clone(), diffs: None, time };
+        layout.encode(&batch, &[], &mut body, usize::MAX, &mut |_| panic!("has no limit"));
+        chunks.extend(sort_chunks(&body));
+    }
+    let cut = batches_by_time(&layout, &chunks, |_| 7).expect("decodes");
+    assert_eq!(cut.iter().map(hw_repr::UpdateBatch::len).collect::<Vec<_>>(), [4, 2]);
+    let kept = batches_by_time(&layout, &chunks, |t| t).expect("decodes");
+    assert_eq!(kept.iter().map(|b| (b.time, b.len())).collect::<Vec<_>>(), [(1, 3), (2, 3)]);
+}

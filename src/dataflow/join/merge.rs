@@ -5,7 +5,7 @@
 //! the key is null-safe.
 
 use super::Input;
-use crate::arrange::arrange;
+use crate::arrange::{BATCH_BYTES, arrange};
 use crate::chunk::RowChunk;
 use crate::layout::Layout;
 use crate::types::{RowBatch, RowStream, RowTrace, Rows, batch_of, schema_of};
@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// Rows after which the operator yields.
 const YIELD_ROWS: usize = 8192;
+/// Bytes of a match that count as one more row.
+const ROW_BYTES: usize = 16 << 10;
 
 /// Joins two collections; `account` gets the traces.
 pub fn join<'s>(
@@ -127,6 +129,9 @@ struct Matches {
 }
 
 impl Matches {
+    fn bytes(&self) -> usize {
+        self.sides[0].0.len() + self.sides[1].0.len()
+    }
     fn push(&mut self, left: &[u8], right: &[u8], diff: i64) {
         for (side, row) in self.sides.iter_mut().zip([left, right]) {
             side.0.extend_from_slice(row);
@@ -149,6 +154,32 @@ impl Matches {
         let rows = batch_of(&shape.schema, columns, count).expect("invariant: the schema is that of both sides");
         let ones = self.diffs.iter().all(|d| *d == 1);
         UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(self.diffs.into())), time }
+    }
+}
+
+/// Matches that were found between two yields.
+#[derive(Default)]
+struct Found {
+    /// Rows, and those that long rows count for.
+    made: usize,
+    open: BTreeMap<Timestamp, Matches>,
+    /// Batches that take no more: the offsets of rows and columns are 32 bits.
+    full: Vec<UpdateBatch>,
+}
+
+impl Found {
+    fn push(&mut self, time: Timestamp, left: &[u8], right: &[u8], diff: i64, shape: &Shape) {
+        self.made += 1 + (left.len() + right.len()) / ROW_BYTES;
+        let matches = self.open.entry(time).or_default();
+        matches.push(left, right, diff);
+        if matches.bytes() >= BATCH_BYTES {
+            self.full.push(std::mem::take(matches).into_batch(time, shape));
+        }
+    }
+    fn into_rows(mut self, shape: &Shape) -> Option<Rows> {
+        self.open.retain(|_, matches| !matches.diffs.is_empty());
+        self.full.extend(self.open.into_iter().map(|(time, m)| m.into_batch(time, shape)));
+        (!self.full.is_empty()).then_some(Rows(self.full))
     }
 }
 
@@ -183,7 +214,7 @@ impl Merge {
     }
 
     /// Matches of the current key with the batches left; false when it yields before their end.
-    fn scan(&mut self, out: &mut BTreeMap<Timestamp, Matches>, made: &mut usize) -> bool {
+    fn scan(&mut self, found: &mut Found) -> bool {
         let fresh = self.fresh[self.chunk].body.clone();
         let key = fresh.key(self.lo);
         while let Some(b) = self.batch.filter(|b| *b < self.other.len()) {
@@ -194,11 +225,10 @@ impl Merge {
                     let (left, right) =
                         if self.fresh_is_left { (fresh.row(f), body.row(i)) } else { (body.row(i), fresh.row(f)) };
                     let time = fresh.times.get(f).max(body.times.get(i));
-                    out.entry(time).or_default().push(left, right, fresh.diffs.get(f) * body.diffs.get(i));
+                    found.push(time, left, right, fresh.diffs.get(f) * body.diffs.get(i), &self.shape);
                 }
-                *made += self.hi - self.lo;
                 self.inner.step(chunks);
-                if *made >= YIELD_ROWS {
+                if found.made >= YIELD_ROWS {
                     return false;
                 }
             }
@@ -222,9 +252,8 @@ impl Merge {
 impl Iterator for Merge {
     type Item = Rows;
     fn next(&mut self) -> Option<Rows> {
-        let mut out: BTreeMap<Timestamp, Matches> = BTreeMap::new();
-        let mut made = 0;
-        while made < YIELD_ROWS {
+        let mut found = Found::default();
+        while found.made < YIELD_ROWS {
             if self.batch.is_none() {
                 if !self.next_key() {
                     break;
@@ -232,13 +261,10 @@ impl Iterator for Merge {
                 self.batch = Some(0);
                 self.start(0, self.chunk, self.lo);
             }
-            if !self.scan(&mut out, &mut made) {
+            if !self.scan(&mut found) {
                 break;
             }
         }
-        if out.is_empty() {
-            return None;
-        }
-        Some(Rows(out.into_iter().map(|(time, m)| m.into_batch(time, &self.shape)).collect()))
+        found.into_rows(&self.shape)
     }
 }

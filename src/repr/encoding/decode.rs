@@ -2,7 +2,7 @@
 
 use super::column::*;
 use super::damaged;
-use crate::error::SqlError;
+use crate::error::{SqlError, SqlState};
 use crate::types::SqlType;
 use arrow::array::*;
 use std::sync::Arc;
@@ -90,8 +90,16 @@ impl Builder {
             Builder::Float8(b) => b.append_value(take_f64(row)?),
             Builder::Decimal(b) => b.append_value(take_i128(row)?),
             Builder::Numeric(b) => b.append_value(take_numeric(row)?),
-            Builder::Text(b) => take_text(row, scratch, |s| b.append_value(s))?,
-            Builder::Bytea(b) => b.append_value(take_bytes(row, scratch)?),
+            Builder::Text(b) => {
+                let text = take_text(row, scratch)?;
+                check_room(b.values_slice().len(), text.len())?;
+                b.append_value(text);
+            }
+            Builder::Bytea(b) => {
+                let bytes = take_bytes(row, scratch)?;
+                check_room(b.values_slice().len(), bytes.len())?;
+                b.append_value(bytes);
+            }
             Builder::Date(b) => b.append_value(take_i32(row)?),
             Builder::Time(b) => b.append_value(take_i64(row)?),
             Builder::Timestamp(b) => b.append_value(take_i64(row)?),
@@ -99,7 +107,7 @@ impl Builder {
             Builder::Uuid(b) => {
                 b.append_value(take::<16>(row)?).map_err(|_| damaged("not 16 bytes of uuid"))?;
             }
-            Builder::Jsonb(b) => take_text(row, scratch, |s| b.append_value(s))?,
+            Builder::Jsonb(b) => b.append_value(take_text(row, scratch)?),
         }
         Ok(())
     }
@@ -126,9 +134,16 @@ impl Builder {
     }
 }
 
-fn take_text(row: &mut &[u8], scratch: &mut Vec<u8>, append: impl FnOnce(&str)) -> Result<(), SqlError> {
-    append(std::str::from_utf8(take_bytes(row, scratch)?).map_err(|_| damaged("text that is not UTF-8"))?);
-    Ok(())
+fn take_text<'s, 'a: 's>(row: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s str, SqlError> {
+    std::str::from_utf8(take_bytes(row, scratch)?).map_err(|_| damaged("text that is not UTF-8"))
+}
+
+/// 54000 where a column of 32-bit offsets has no room for another value: the builder would panic.
+fn check_room(held: usize, more: usize) -> Result<(), SqlError> {
+    if held + more <= i32::MAX as usize {
+        return Ok(());
+    }
+    Err(SqlError::new(SqlState::PROGRAM_LIMIT, "a batch of rows has more than 2 GiB in one column"))
 }
 
 /// Decodes the `wanted` columns of rows of `types`, in the order wanted.
