@@ -2,6 +2,7 @@
 //!
 //! Everything is JSON with names for variants, so that a new variant never changes the meaning of stored bytes.
 
+use crate::nested;
 use crate::snapshot::{CatalogSnapshot, Role, SchemaEntry};
 use crate::{ScramVerifierData, meta};
 use hw_plan::Object;
@@ -72,27 +73,24 @@ pub(crate) mod keys {
 
 /// The bytes of a value. Refuses what would not come back as it was (JSON knows no NaN; nesting is limited).
 pub(crate) fn encode<T: Serialize + DeserializeOwned + PartialEq>(value: &T) -> Result<Vec<u8>, SqlError> {
-    let refused = |why: String| {
-        SqlError::unsupported("the definition cannot be stored")
-            .detail(why)
-            .hint("It is nested too deeply or holds a constant that is no finite number; simplify the statement.")
-    };
-    let bytes = serde_json::to_vec(value).map_err(|e| refused(e.to_string()))?;
-    let back: T = serde_json::from_slice(&bytes).map_err(|e| refused(e.to_string()))?;
+    let bytes = nested::to_vec(value).map_err(|e| e.refusal())?;
+    let back: T = nested::from_slice(&bytes).map_err(|e| e.refusal())?;
     if back != *value {
-        return Err(refused("it would be read back differently".into()));
+        return Err(SqlError::unsupported("the definition cannot be stored")
+            .detail("it would be read back differently")
+            .hint("It holds a constant that is no finite number; simplify the statement."));
     }
     Ok(bytes)
 }
 
 /// The value of bytes; `XX001` where they hold none.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SqlError> {
-    serde_json::from_slice(bytes)
+    nested::from_slice(bytes)
         .map_err(|e| SqlError::new(SqlState::DATA_CORRUPTED, format!("an entry of the catalog cannot be read: {e}")))
 }
 
 impl CatalogChange {
-    /// Its bytes for the tick log. `0A000` where the definition cannot be stored.
+    /// Its bytes for the tick log. `0A000` or `54001` where the definition cannot be stored.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SqlError> {
         encode(self)
     }

@@ -12,6 +12,7 @@ pub mod builtin;
 pub mod change;
 mod facts;
 pub mod meta;
+mod nested;
 pub mod scram;
 pub mod snapshot;
 mod system_rows;

@@ -100,9 +100,12 @@ pub(crate) struct Core {
     pub durables: Durables,
     pub wake: Arc<tokio::sync::Notify>,
     pub flows: BTreeMap<GlobalId, Flow>,
+    /// Objects that could not be started, and why.
+    pub broken: BTreeMap<GlobalId, SqlError>,
     pub sources: BTreeMap<GlobalId, LiveSource>,
     pub writes: VecDeque<PendingWrite>,
-    pub changes: Vec<CatalogChange>,
+    /// Catalog changes for the next tick, as the log takes them.
+    pub changes: Vec<Vec<u8>>,
     pub change_acks: Vec<Ack>,
     pub reads: Vec<WaitingRead>,
     pub errors_asked: Vec<WaitingErrors>,
@@ -420,12 +423,16 @@ impl Core {
             ack(Err(e.clone()));
             return None;
         }
-        // The log must never hold a change that the catalog refuses.
-        if let Err(e) = self.snapshot.load().with_changes(&changes) {
-            ack(Err(e));
-            return None;
+        // The log must never hold a change that the catalog refuses, nor the catalog one that the log has not.
+        let bytes = changes.iter().map(CatalogChange::to_bytes).collect::<Result<Vec<_>, _>>();
+        let checked = bytes.and_then(|bytes| self.snapshot.load().with_changes(&changes).map(|_| bytes));
+        match checked {
+            Ok(bytes) => self.changes.extend(bytes),
+            Err(e) => {
+                ack(Err(e));
+                return None;
+            }
         }
-        self.changes.extend(changes.iter().cloned());
         self.change_acks.push(ack);
         let time = self.close_tick();
         match self.catalog.apply(time, &changes) {

@@ -50,9 +50,7 @@ impl Core {
         }
         for object in effect.created {
             let object = self.snapshot.load().get(object.id).unwrap_or_else(|| Arc::new(object));
-            if let Err(e) = self.install(&object, time) {
-                tracing::error!(object = %object.name, error = %e, "cannot be started");
-            }
+            self.install_or_break(&object, time);
         }
         for change in &effect.changes {
             if let CatalogChange::UpdateObject(Object { id, kind: ObjectKind::Source(s), .. }) = change {
@@ -78,6 +76,8 @@ impl Core {
                 self.create(owner, name, if_not_exists, create_sql, depends_on, ObjectKind::View { query, desc })
             }
             Statement::CreateMaterializedView { name, query, desc, plan, if_not_exists, create_sql, depends_on } => {
+                // What cannot be maintained must not reach the catalog: a start would meet it again.
+                hw_dataflow::validate(&plan)?;
                 let kind = ObjectKind::MaterializedView { query, desc, plan };
                 self.create(owner, name, if_not_exists, create_sql, depends_on, kind)
             }
@@ -130,6 +130,9 @@ impl Core {
             return outcome;
         }
         self.check_dependencies(&depends_on)?;
+        if let Some(e) = depends_on.iter().find_map(|id| self.broken.get(id)) {
+            return Err(e.clone());
+        }
         let id = GlobalId(self.catalog.next_oid());
         let object =
             Object { id, schema: name.schema, name: name.name, owner: owner.into(), create_sql, depends_on, kind };
@@ -255,8 +258,20 @@ impl Core {
             self.end_subscriptions_of(id);
         }
         self.sources.remove(&id);
+        self.broken.remove(&id);
         self.subscribed.remove(&id);
         self.changed.remove(&id);
+    }
+
+    /// As [`Core::install`]. An object that cannot be started stays in the catalog, so that it can be dropped; its readers
+    /// are told why.
+    pub(crate) fn install_or_break(&mut self, object: &Arc<Object>, time: Timestamp) {
+        if let Err(e) = self.install(object, time) {
+            tracing::error!(object = %object.name, error = %e, "cannot be started");
+            let message = format!("\"{}\" cannot be started: {}", object.name, e.message);
+            let e = SqlError { message, ..e }.hint("Drop it; it can be created again in another form.");
+            self.broken.insert(object.id, e);
+        }
     }
 
     /// Starts what an object of the catalog needs, as of `time`.

@@ -73,7 +73,7 @@ impl Core {
             return Ok(Some(ReadTable::Source { object: object.clone(), desc, from, to }));
         }
         let Some(flow) = self.flows.get(&object.id) else {
-            return Err(crate::subscribe::not_maintained(&object.name));
+            return Err(self.not_maintained(object));
         };
         if let Some(e) = &flow.failed {
             return Err(e.clone());

@@ -148,6 +148,7 @@ pub(crate) fn recover(
         durables: crate::core::Durables::default(),
         wake,
         flows: BTreeMap::new(),
+        broken: BTreeMap::new(),
         sources: BTreeMap::new(),
         writes: VecDeque::new(),
         changes: vec![],
@@ -319,7 +320,7 @@ impl Core {
                 ObjectKind::Index { on, .. } => self.engine.since(*on),
                 _ => continue,
             };
-            self.install(&object, kept.max(since))?;
+            self.install_or_break(&object, kept.max(since));
         }
         self.sources.values_mut().for_each(|s| s.replay = Timeline::default());
         Ok(())

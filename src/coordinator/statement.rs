@@ -91,7 +91,8 @@ impl Session {
         last: &LastPlan,
     ) -> Result<Planned, SqlError> {
         let catalog = self.handle.snapshot.load_full();
-        let planned = hw_sql::plan(parsed, &*catalog, &self.planning_context(), &ParamTypes(declared.to_vec()))?;
+        let (context, declared) = (self.planning_context(), ParamTypes(declared.to_vec()));
+        let planned = beside_others(&parsed.text, || hw_sql::plan(parsed, &*catalog, &context, &declared))?;
         last.put(&catalog, self.settings.search_path(), &planned);
         Ok(planned)
     }
@@ -386,4 +387,14 @@ fn aborted() -> SqlError {
 /// A result without notices.
 pub(crate) fn done(outcome: Outcome) -> Executed {
     Executed { outcome, notices: vec![], parameter_status: vec![] }
+}
+
+/// Bytes of a statement that is planned without making room first.
+const SHORT_TEXT: usize = 2048;
+
+/// Plans a statement. A long one takes long: other sessions do not wait for its thread.
+fn beside_others<T>(text: &str, plan: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let shared = Handle::try_current().is_ok_and(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if shared && text.len() > SHORT_TEXT { tokio::task::block_in_place(plan) } else { plan() }
 }

@@ -6,7 +6,7 @@
 use crate::command::{Reply, SubscribeEvent, SubscribeRequest, Subscription};
 use crate::core::Core;
 use hw_dataflow::{SubscribeMsg, SubscribeSink, SubscriptionId};
-use hw_plan::CatalogView;
+use hw_plan::{CatalogView, Object};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -96,6 +96,11 @@ impl Core {
         }
     }
 
+    /// Why nothing maintains a relation.
+    pub(crate) fn not_maintained(&self, object: &Object) -> SqlError {
+        self.broken.get(&object.id).cloned().unwrap_or_else(|| not_maintained(&object.name))
+    }
+
     pub(crate) fn start_subscribe(&mut self, request: SubscribeRequest, reply: Reply<Subscription>) {
         let _ = reply.send(self.subscribe(request));
     }
@@ -108,7 +113,7 @@ impl Core {
             .get(id)
             .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the relation does not exist"))?;
         let Some(flow) = self.flows.get(&id) else {
-            return Err(not_maintained(&object.name));
+            return Err(self.not_maintained(&object));
         };
         if let Some(e) = &flow.failed {
             return Err(e.clone());

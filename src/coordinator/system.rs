@@ -78,7 +78,8 @@ impl Core {
                     text(&s.object.name),
                     Datum::Int4(*partition),
                     Datum::Int8(*position),
-                    end.map_or(Datum::Null, Datum::Int8),
+                    // What the broker said last may be older than what it gave.
+                    end.map_or(Datum::Null, |e| Datum::Int8(e.max(*position))),
                     end.map_or(Datum::Null, |e| Datum::Int8((e - position).max(0))),
                 ]);
             }
@@ -113,6 +114,14 @@ impl Core {
                 int8(behind),
                 int8(errors),
             ]);
+        }
+        let catalog = self.visible.load();
+        for object in self.broken.keys().filter_map(|id| hw_plan::CatalogView::get(&**catalog, *id)) {
+            if let ObjectKind::MaterializedView { .. } = object.kind {
+                let (id, zero) = (int8(object.id.0), int8(0));
+                let state = [text(&object.schema), text(&object.name), text("failed"), Datum::Float8(Float(0.0))];
+                out.push([id].into_iter().chain(state).chain(std::iter::repeat_n(zero, 4)).collect());
+            }
         }
         out
     }

@@ -91,12 +91,7 @@ impl Core {
         let time = now_ms().max(self.last_tick + 1);
         let mut record = TickRecord { time, ..TickRecord::default() };
         let mut acks: Vec<Ack> = std::mem::take(&mut self.change_acks);
-        for change in std::mem::take(&mut self.changes) {
-            match change.to_bytes() {
-                Ok(bytes) => record.catalog.push(bytes),
-                Err(e) => tracing::error!(error = %e, "a catalog change cannot be serialised"),
-            }
-        }
+        record.catalog = std::mem::take(&mut self.changes);
         let intake = self.take_from_sources(time);
         record.positions = intake.positions;
         record.dead_letters = intake.dead;

@@ -29,5 +29,6 @@ pub use engine::{Engine, EngineConfig};
 pub use flow::{FlowKind, FlowSpec, OperatorStats};
 pub use hw_repr::FloatSum;
 pub use layout::Layout;
+pub use render::validate;
 pub use restore::Restored;
 pub use subscribe::{SubscribeMsg, SubscribeSink, SubscriptionId};

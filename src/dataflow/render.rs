@@ -91,7 +91,7 @@ pub fn validate(plan: &FlowPlan) -> Result<(), SqlError> {
             }
         }
     }
-    plan.inputs().into_iter().try_for_each(validate)
+    plan.inputs().into_iter().try_for_each(|input| hw_plan::stack::deep(|| validate(input)))
 }
 
 fn validate_aggregate(agg: &Aggregate, types: &[SqlType]) -> Result<(), SqlError> {
@@ -127,6 +127,10 @@ fn validate_aggregate(agg: &Aggregate, types: &[SqlType]) -> Result<(), SqlError
 impl<'s> Render<'s> {
     /// The operators of a plan that passed [`validate`].
     pub fn plan(&mut self, plan: &FlowPlan) -> Pair<'s> {
+        hw_plan::stack::deep(|| self.node(plan))
+    }
+
+    fn node(&mut self, plan: &FlowPlan) -> Pair<'s> {
         match plan {
             FlowPlan::Get { id, name, columns, .. } => self.get(*id, name, columns),
             FlowPlan::Constant { rows, desc } => {

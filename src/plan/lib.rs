@@ -9,6 +9,7 @@ pub mod fingerprint;
 pub mod flow;
 pub mod scalar;
 pub mod source;
+pub mod stack;
 pub mod statement;
 pub mod transform;
 

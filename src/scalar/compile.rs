@@ -73,6 +73,10 @@ fn compile_all(exprs: &[ScalarExpr], input: &[SqlType]) -> Result<Vec<Operand>, 
 }
 
 fn compile_node(expr: &ScalarExpr, input: &[SqlType]) -> Result<Node, SqlError> {
+    hw_plan::stack::deep(|| compile_one(expr, input))
+}
+
+fn compile_one(expr: &ScalarExpr, input: &[SqlType]) -> Result<Node, SqlError> {
     let node = match expr {
         ScalarExpr::Column(i, ty) => {
             let found = input.get(*i).map(SqlType::arrow);

@@ -5,12 +5,12 @@ use crate::eval::Input;
 use crate::value::Val;
 use arrow::datatypes::DataType;
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
-use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{SqlError, SqlType};
 use std::any::Any;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// A DataFusion function whose `n` arguments are the columns `0..n` of one of our expressions.
@@ -93,9 +93,33 @@ fn external(e: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(e))
 }
 
+/// Bytes of a call's column name that are written out.
+const NAME_BYTES: usize = 200;
+
+/// The name of the column that a call makes, unique to the call, of bounded length: names hold those of the arguments,
+/// and planning asks for the name of every call in a chain again and again.
+pub fn column_name(function: &str, args: &[Expr]) -> String {
+    let args: Vec<String> = args.iter().map(|a| a.schema_name().to_string()).collect();
+    let name = format!("{function}({})", args.join(","));
+    if name.len() <= NAME_BYTES {
+        return name;
+    }
+    let digest = |seed: u8| {
+        let mut hasher = DefaultHasher::new();
+        (seed, &name).hash(&mut hasher);
+        hasher.finish()
+    };
+    let begin: String = name.chars().take(NAME_BYTES / 8).collect();
+    format!("{begin}...{:016x}{:016x}", digest(0), digest(1))
+}
+
 impl ScalarUDFImpl for ScalarExprUdf {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(column_name(&self.name, args))
     }
 
     fn signature(&self) -> &Signature {

@@ -9,6 +9,10 @@ use tracing_subscriber::EnvFilter;
 /// Time that threads are given to end by themselves.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// Room on each of the runtime's threads: plans nest as deep as statements and the views they name. Only what is used
+/// is ever taken.
+const STACK_BYTES: usize = 64 << 20;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -17,7 +21,8 @@ fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,hw_server=info,hw_coordinator=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("headwater: cannot start threads: {error}");

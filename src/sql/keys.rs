@@ -10,8 +10,8 @@ use datafusion_common::{DFSchema, Result as DfResult};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::logical_plan::{Aggregate, Projection};
 use datafusion_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    AggregateUDF, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use hw_repr::encoding::RowCodec;
 use hw_repr::{SqlError, SqlType};
@@ -109,7 +109,15 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> Result<SqlType, SqlError> {
     column_type(&ty, "key")
 }
 
-/// An aggregate whose groups are those of SQL equality; the first value of a group stands for it.
+/// What stands for a group: the least where looks differ, as in a maintained view; else the first.
+fn representative(ty: SqlType) -> Result<Arc<AggregateUDF>, SqlError> {
+    if !RowCodec::has_print_tails(&[ty]) {
+        return Ok(crate::collect::any_value());
+    }
+    crate::aggregate::aggregate_by_name("min").ok_or_else(|| SqlError::internal("there is no min"))
+}
+
+/// An aggregate whose groups are those of SQL equality; one value of a group stands for it.
 pub(crate) fn group(
     input: Arc<LogicalPlan>,
     groups: Vec<Expr>,
@@ -126,8 +134,7 @@ pub(crate) fn group(
     for (i, (expr, ty)) in groups.into_iter().zip(types).enumerate() {
         let expr = expr.unalias();
         if needs_key(ty) {
-            let value =
-                AggregateFunction::new_udf(crate::collect::any_value(), vec![expr.clone()], false, None, vec![], None);
+            let value = AggregateFunction::new_udf(representative(ty)?, vec![expr.clone()], false, None, vec![], None);
             all.push(Expr::AggregateFunction(value).alias(format!("hw_value_{i}")));
             keys.push(key_of(expr, ty).alias(format!("hw_key_{i}")));
         } else {

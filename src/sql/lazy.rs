@@ -80,6 +80,9 @@ impl ScalarUDFImpl for LazyUdf {
     fn name(&self) -> &str {
         &self.name
     }
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(hw_scalar::column_name(&self.name, args))
+    }
     fn signature(&self) -> &Signature {
         &self.signature
     }
