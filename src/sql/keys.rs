@@ -1,6 +1,10 @@
 //! Keys of ad-hoc grouping, DISTINCT, sorting and joins for types whose equal values differ in bytes: 1.0 and 1.00,
 //! `1 day` and `24:00:00`, -0.0 and 0.0, `{"a": 1}` and `{"a": 1.0}`. DataFusion compares bytes; so it gets the bytes of
 //! a key, and the value itself travels beside it.
+//!
+//! Maintained views group by SQL equality, but what they know of a group is its key, which may be no value that is there
+//! (`1` of 1.00, `1 mon` of `30 days`): there too the value travels beside it. A condition on it stays above the group:
+//! it may tell equal values apart.
 
 use crate::error::{external, from_planner};
 use crate::typing::column_type;
@@ -117,26 +121,34 @@ fn representative(ty: SqlType) -> Result<Arc<AggregateUDF>, SqlError> {
     crate::aggregate::aggregate_by_name("min").ok_or_else(|| SqlError::internal("there is no min"))
 }
 
-/// An aggregate whose groups are those of SQL equality; one value of a group stands for it.
+/// True where the value of a group has to travel beside its key, in a maintained view (`stored`) or ad hoc.
+fn travels(ty: SqlType, stored: bool) -> bool {
+    if stored { RowCodec::has_print_tails(&[ty]) } else { needs_key(ty) }
+}
+
+/// An aggregate whose groups are those of SQL equality; one value of a group stands for it. `stored` in a maintained view.
 pub(crate) fn group(
     input: Arc<LogicalPlan>,
     groups: Vec<Expr>,
     aggregates: Vec<Expr>,
+    stored: bool,
 ) -> Result<LogicalPlan, SqlError> {
     let types = groups.iter().map(|g| type_of(g, input.schema())).collect::<Result<Vec<_>, _>>()?;
-    if !types.iter().any(|t| needs_key(*t)) {
+    if !types.iter().any(|t| travels(*t, stored)) {
         let plan = Aggregate::try_new(input, groups, aggregates).map_err(from_planner)?;
         return Ok(LogicalPlan::Aggregate(plan));
     }
     let shape = Aggregate::try_new(Arc::clone(&input), groups.clone(), aggregates.clone()).map_err(from_planner)?;
+    let beside: Vec<bool> = types.iter().map(|t| travels(*t, stored)).collect();
     let (mut keys, mut all) = (vec![], aggregates);
     let plain = all.len();
     for (i, (expr, ty)) in groups.into_iter().zip(types).enumerate() {
         let expr = expr.unalias();
-        if needs_key(ty) {
+        if beside[i] {
             let value = AggregateFunction::new_udf(representative(ty)?, vec![expr.clone()], false, None, vec![], None);
             all.push(Expr::AggregateFunction(value).alias(format!("hw_value_{i}")));
-            keys.push(key_of(expr, ty).alias(format!("hw_key_{i}")));
+            let key = if stored { expr } else { key_of(expr, ty) };
+            keys.push(key.alias(format!("hw_key_{i}")));
         } else {
             keys.push(expr.alias(format!("hw_key_{i}")));
         }
@@ -147,8 +159,7 @@ pub(crate) fn group(
     let mut values = groups + plain;
     let mut exprs = vec![];
     for (i, (qualifier, field)) in shape.schema.iter().enumerate() {
-        let replaced = i < groups && plan.schema.field(i).data_type() != field.data_type();
-        let at = if replaced {
+        let at = if beside.get(i) == Some(&true) {
             values += 1;
             values - 1
         } else {
@@ -160,12 +171,12 @@ pub(crate) fn group(
     Ok(LogicalPlan::Projection(Projection::try_new(exprs, plan).map_err(from_planner)?))
 }
 
-/// DISTINCT by SQL equality; `None` where bytes will do.
-pub(crate) fn distinct(input: &LogicalPlan) -> Result<Option<LogicalPlan>, SqlError> {
+/// DISTINCT by SQL equality; `None` where bytes will do. `stored` in a maintained view.
+pub(crate) fn distinct(input: &LogicalPlan, stored: bool) -> Result<Option<LogicalPlan>, SqlError> {
     let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     for column in &columns {
-        if needs_key(type_of(column, input.schema())?) {
-            return group(Arc::new(input.clone()), columns, vec![]).map(Some);
+        if travels(type_of(column, input.schema())?, stored) {
+            return group(Arc::new(input.clone()), columns, vec![], stored).map(Some);
         }
     }
     Ok(None)

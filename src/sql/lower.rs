@@ -10,8 +10,7 @@ use datafusion_common::{DFSchema, JoinType};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::logical_plan::{Aggregate as DfAggregate, Distinct, Join, Projection, TableScan, Values};
 use datafusion_expr::{Expr, LogicalPlan};
-use hw_plan::{Aggregate, AggregateFunc, CatalogView, FlowPlan, ScalarExpr};
-use hw_repr::encoding::RowCodec;
+use hw_plan::{Aggregate, CatalogView, FlowPlan, ScalarExpr};
 use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
 pub(crate) use scalar::lower_expr;
 
@@ -85,11 +84,7 @@ impl Lowering<'_> {
             LogicalPlan::Aggregate(a) => self.aggregate(a),
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let input = self.plan(input)?;
-                let types = input.types();
-                refuse_jsonb(&types)?;
-                if RowCodec::has_print_tails(&types) {
-                    return Ok(grouped(input, (0..types.len()).collect(), vec![], names(plan.schema())));
-                }
+                refuse_jsonb(&input.types())?;
                 Ok(FlowPlan::Distinct { input: Box::new(input) })
             }
             LogicalPlan::Union(u) => {
@@ -211,7 +206,7 @@ impl Lowering<'_> {
         let input = self.plan(&a.input)?;
         let inner = (0..project.len()).map(|i| format!("c{i}")).collect();
         let input = FlowPlan::Mfp { input: Box::new(input), filter: vec![], project, names: inner };
-        Ok(grouped(input, group, aggregates, names(&a.schema)))
+        Ok(FlowPlan::Reduce { input: Box::new(input), group, aggregates, names: names(&a.schema) })
     }
 
     fn values(&self, v: &Values) -> Result<FlowPlan, SqlError> {
@@ -226,32 +221,6 @@ impl Lowering<'_> {
         }
         Ok(FlowPlan::Constant { rows, desc: describe(&v.schema)? })
     }
-}
-
-/// A [`FlowPlan::Reduce`] whose group columns are values that are there: equal values may look different, `1 month` and
-/// `30 days`, `1` and `1.00`, and what computes with them tells them apart. The key of a group is none of them, so the
-/// least in the group stands for it.
-fn grouped(input: FlowPlan, group: Vec<usize>, mut aggregates: Vec<Aggregate>, names: Vec<String>) -> FlowPlan {
-    let types = input.types();
-    let (keys, own) = (group.len(), aggregates.len());
-    let mut project: Vec<ScalarExpr> = vec![];
-    for (at, column) in group.iter().enumerate() {
-        let ty = types[*column];
-        if RowCodec::has_print_tails(&[ty]) {
-            project.push(ScalarExpr::Column(keys + aggregates.len(), ty));
-            let func = AggregateFunc::Min;
-            aggregates.push(Aggregate { func, arg: Some(*column), distinct: false, filter: None, ty });
-        } else {
-            project.push(ScalarExpr::Column(at, ty));
-        }
-    }
-    if aggregates.len() == own {
-        return FlowPlan::Reduce { input: Box::new(input), group, aggregates, names };
-    }
-    project.extend(aggregates[..own].iter().enumerate().map(|(i, a)| ScalarExpr::Column(keys + i, a.ty)));
-    let inner = (0..keys + aggregates.len()).map(|i| format!("c{i}")).collect();
-    let reduce = FlowPlan::Reduce { input: Box::new(input), group, aggregates, names: inner };
-    FlowPlan::Mfp { input: Box::new(reduce), filter: vec![], project, names }
 }
 
 /// One input of a join: its columns, then computed keys.

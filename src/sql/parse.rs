@@ -5,12 +5,12 @@
 pub mod ast;
 mod cursor;
 pub(crate) mod depth;
+mod dialect;
 pub(crate) mod own;
 
 use ast::Ast;
 use cursor::Cursor;
 use hw_repr::{SqlError, SqlState};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 /// One statement of the text a client sent.
@@ -24,7 +24,7 @@ pub struct ParsedStatement {
     pub ast: Ast,
 }
 
-static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+static DIALECT: dialect::Postgres = dialect::Postgres;
 
 /// Parses every statement of `sql`; empty statements are skipped. Positions in errors count from the start of `sql`.
 pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlError> {

@@ -46,7 +46,7 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         LogicalPlan::Limit(l) => limit(env, l, outer),
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let input = retype_plan(env, Arc::unwrap_or_clone(input), outer)?;
-            let keyed = if env.stored { None } else { crate::keys::distinct(&input)? };
+            let keyed = crate::keys::distinct(&input, env.stored)?;
             Ok(keyed.unwrap_or_else(|| LogicalPlan::Distinct(Distinct::All(Arc::new(input)))))
         }
         LogicalPlan::Distinct(Distinct::On(_)) => Err(SqlError::unsupported("DISTINCT ON is not supported yet")),
@@ -177,11 +177,7 @@ fn aggregate(env: &Env, a: Aggregate, outer: &[DFSchemaRef]) -> Result<LogicalPl
     }
     let group = values(env, input.schema(), outer, a.group_expr)?;
     let aggregates = values(env, input.schema(), outer, a.aggr_expr)?;
-    if env.stored {
-        // Maintained views group by SQL equality.
-        return Ok(LogicalPlan::Aggregate(Aggregate::try_new(input, group, aggregates).map_err(from_planner)?));
-    }
-    crate::keys::group(input, group, aggregates)
+    crate::keys::group(input, group, aggregates, env.stored)
 }
 
 fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
