@@ -1,20 +1,22 @@
 //! When checkpoints are taken, and of what.
 //!
-//! Between two ticks, when every table has passed the last one, the chunks that tables published are handed to a thread
-//! that writes what is new of them; ticks go on meanwhile. With them go the positions of sources and the dead letters: all
-//! that the log knew and that is not in the catalog, which is dumped before. When the checkpoint is durable the log is
-//! truncated, but for the time for which subscribers may come back.
+//! Between two ticks, when every live dataflow has passed the last one, the state of all of them (see [`state`]) is handed
+//! to a thread that writes what is new of it; ticks go on meanwhile. With it go the positions of sources and the dead
+//! letters: all that the log knew and that is not in the catalog, which is dumped before. When the checkpoint is durable
+//! the log is truncated, but for the time for which subscribers may come back.
 //!
-//! Views are not in it yet: a start computes them anew, from tables and from what upstreams give again.
+//! Dataflows that are being filled, or have failed, are not in it: a start computes them anew.
+
+pub(crate) mod state;
 
 use crate::command::Reply;
 use crate::core::{Core, now_ms};
-use hw_dataflow::Restored;
-use hw_plan::{CatalogView, ObjectKind};
+use hw_plan::ObjectKind;
 use hw_repr::{Datum, GlobalId, SqlError, Timestamp};
 use hw_store::checkpoint::{Positions, Snapshot, Written};
 use hw_store::{Checkpoints, DeadLetterRow};
-use std::collections::{BTreeMap, VecDeque};
+use state::{Fingerprints, TakenState};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 const REMEMBERED: usize = 100;
 /// How often the thread looks whether its tick is durable.
 const DURABLE_POLL: Duration = Duration::from_millis(1);
-/// How long a shutdown waits for tables to pass the last tick.
+/// How long a shutdown waits for dataflows to pass the last tick.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 
 /// How far the log is, for the thread.
@@ -65,6 +67,7 @@ struct Writing {
     tick: Timestamp,
     log_floor: Timestamp,
     dead: DeadLetters,
+    flows: Fingerprints,
     begun: Instant,
     /// ms since 1970.
     started: u64,
@@ -96,6 +99,8 @@ pub(crate) struct Checkpointer {
     dumped: Option<Timestamp>,
     /// Those in the last checkpoint.
     dead: Option<DeadLetters>,
+    /// Flows whose state is in the last checkpoint, and since then was taken for no other.
+    pub saved: Fingerprints,
     asked: Vec<Reply<()>>,
     pub log: Arc<LogState>,
     taken: VecDeque<Taken>,
@@ -115,21 +120,11 @@ impl Checkpointer {
             begun: Instant::now(),
             dumped: None,
             dead: None,
+            saved: Fingerprints::new(),
             asked: vec![],
             log: Arc::default(),
             taken: VecDeque::new(),
         }
-    }
-
-    /// Tables as they were.
-    pub(crate) fn restore(&mut self) -> Result<BTreeMap<GlobalId, Arc<Restored>>, SqlError> {
-        let Some(store) = &mut self.store else { return Ok(BTreeMap::new()) };
-        let ids: Vec<GlobalId> = store.manifest().relations.iter().map(|r| r.id).collect();
-        let load = |id| {
-            let shards = store.load(id)?.unwrap_or_default().into_iter().map(Arc::new).collect();
-            Ok((id, Arc::new(Restored { shards })))
-        };
-        ids.into_iter().map(load).collect()
     }
 
     /// Dead letters as they were.
@@ -182,6 +177,18 @@ impl Checkpointer {
     }
 }
 
+/// Waits for the state and writes it with the rest.
+fn write(
+    store: &mut Checkpoints,
+    mut snapshot: Snapshot,
+    state: TakenState,
+    log: &LogState,
+) -> Result<Written, SqlError> {
+    snapshot.relations = state.parts()?;
+    let tick = snapshot.tick;
+    store.write(snapshot, || log.wait_for(tick))
+}
+
 impl Core {
     /// `CHECKPOINT`: answered when one that has everything acknowledged before is durable.
     pub(crate) fn ask_for_checkpoint(&mut self, reply: Reply<()>) {
@@ -198,15 +205,16 @@ impl Core {
         let c = &self.checkpoints;
         let due = c.begun.elapsed() >= c.interval && self.last_tick > c.tick;
         let possible = c.writing.is_none() && self.undurable.is_empty();
-        if possible && (due || !c.asked.is_empty()) && self.tables_passed() {
+        if possible && (due || !c.asked.is_empty()) && self.all_passed() {
             self.begin_checkpoint();
         }
     }
 
-    /// True where every table has published what the last tick made of it.
-    fn tables_passed(&self) -> bool {
+    /// True where every table and every live dataflow has published what the last tick made of it.
+    fn all_passed(&self) -> bool {
         let mut tables = self.flows.iter().filter(|(_, f)| matches!(f.object.kind, ObjectKind::Table(_)));
-        tables.all(|(id, f)| f.failed.is_none() && self.engine.frontier(*id) > self.last_tick)
+        self.passed() >= self.last_tick
+            && tables.all(|(id, f)| f.failed.is_none() && self.engine.frontier(*id) > self.last_tick)
     }
 
     fn begin_checkpoint(&mut self) {
@@ -225,26 +233,29 @@ impl Core {
         let (snapshot, dead) = self.checkpoint_snapshot();
         let Some(store) = self.checkpoints.store.take() else { return };
         let (tick, log_floor) = (snapshot.tick, snapshot.log_floor);
+        let state = self.take_state();
+        let flows = state.flows.clone();
         let (to, done) = channel();
         let (log, wake) = (self.checkpoints.log.clone(), self.wake.clone());
         // Taken by the thread, or taken back where there is none.
-        let work = Arc::new(Mutex::new(Some((store, snapshot))));
+        let work = Arc::new(Mutex::new(Some((store, snapshot, state))));
         let theirs = work.clone();
         let spawned = std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
             let taken = theirs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            if let Some((mut store, snapshot)) = taken {
-                let written = store.write(snapshot, || log.wait_for(tick));
+            if let Some((mut store, snapshot, state)) = taken {
+                let written = write(&mut store, snapshot, state, &log);
                 let _ = to.send((store, written));
                 wake.notify_one();
             }
         });
         if let Err(e) = spawned {
             let back = work.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            self.checkpoints.store = back.map(|(store, _)| store);
+            self.checkpoints.store = back.map(|(store, ..)| store);
+            self.checkpoints.saved.clear();
             return refuse(SqlError::internal(format!("the checkpoint's thread did not start: {e}")), replies);
         }
         let (begun, started) = (Instant::now(), now_ms());
-        self.checkpoints.writing = Some(Writing { done, replies, tick, log_floor, dead, begun, started });
+        self.checkpoints.writing = Some(Writing { done, replies, tick, log_floor, dead, flows, begun, started });
     }
 
     /// The log may go only after the catalog has all of it.
@@ -258,12 +269,6 @@ impl Core {
     }
 
     fn checkpoint_snapshot(&self) -> (Snapshot, DeadLetters) {
-        let catalog = self.snapshot.load();
-        let tables = self.flows.iter().filter(|(_, f)| matches!(f.object.kind, ObjectKind::Table(_)));
-        let relations = tables
-            .filter(|(id, _)| catalog.get(**id).is_some())
-            .filter_map(|(id, _)| Some((*id, self.engine.published(*id)?.shards.clone())))
-            .collect();
         let positions = self.sources.iter().flat_map(|(id, s)| s.positions.iter().map(|(p, at)| (*id, *p, *at)));
         let now = Positions { tick: self.last_tick, next: positions.collect() };
         let old = self.last_tick.saturating_sub(self.resume_ms);
@@ -276,7 +281,7 @@ impl Core {
             tick: self.last_tick,
             log_floor,
             catalog: self.catalog.last_applied(),
-            relations,
+            relations: vec![],
             partitions: self.sources.values().flat_map(crate::source::LiveSource::saved).collect(),
             earlier,
             dead_letters: (self.checkpoints.dead.as_ref() != Some(&dead)).then(all_dead),
@@ -306,7 +311,7 @@ impl Core {
         c.remember(Taken { tick: w.tick, started: w.started, took: w.begun.elapsed(), bytes, files, state });
         match &written {
             Ok(_) => {
-                (c.tick, c.log_floor, c.dead) = (w.tick, w.log_floor, Some(w.dead));
+                (c.tick, c.log_floor, c.dead, c.saved) = (w.tick, w.log_floor, Some(w.dead), w.flows);
                 c.earlier = store.manifest().earlier.iter().cloned().collect();
                 if let Some(log) = &self.log {
                     log.truncate(
@@ -319,7 +324,11 @@ impl Core {
                     );
                 }
             }
-            Err(e) => tracing::error!(error = %e, "a checkpoint failed; the one before counts"),
+            Err(e) => {
+                // What was taken for it will not be given again.
+                c.saved.clear();
+                tracing::error!(error = %e, "a checkpoint failed; the one before counts");
+            }
         }
         c.store = Some(store);
         let outcome = written.map(|_| ());
@@ -337,11 +346,11 @@ impl Core {
         if self.read_only.is_some() || self.last_tick == self.checkpoints.tick {
             return;
         }
-        while !self.tables_passed() && waiting.elapsed() < SHUTDOWN_WAIT {
+        while !self.all_passed() && waiting.elapsed() < SHUTDOWN_WAIT {
             std::thread::sleep(DURABLE_POLL);
         }
-        if !self.tables_passed() {
-            return tracing::warn!("tables are behind: there is no checkpoint of the shutdown");
+        if !self.all_passed() {
+            return tracing::warn!("dataflows are behind: there is no checkpoint of the shutdown");
         }
         self.begin_checkpoint();
         if let Some(writing) = &self.checkpoints.writing

@@ -35,6 +35,10 @@ pub(crate) struct Flow {
     pub hydration: Option<Hydration>,
     /// Set where hydration cannot go on.
     pub failed: Option<SqlError>,
+    /// Of what its state is computed by; 0 for tables.
+    pub fingerprint: u64,
+    /// It goes on from what a checkpoint had.
+    pub restored: bool,
 }
 
 /// A read that waits for its relations.
@@ -111,8 +115,8 @@ pub(crate) struct Core {
     pub errors_asked: Vec<WaitingErrors>,
     pub compacting: Vec<Compacting>,
     pub checkpoints: crate::checkpoint::Checkpointer,
-    /// Tables that a checkpoint had, until they are installed.
-    pub restored: BTreeMap<GlobalId, Arc<hw_dataflow::Restored>>,
+    /// Flows that a checkpoint had, until they are installed.
+    pub restored: BTreeMap<GlobalId, Arc<hw_dataflow::RestoredFlow>>,
     /// Times that reads, queries and transactions hold.
     pub holds: Vec<Weak<ReadHold>>,
     /// Per table, the last tick that changed it since the start.

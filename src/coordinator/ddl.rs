@@ -5,6 +5,7 @@
 
 use crate::command::{DdlDone, Reply};
 use crate::core::{Core, Flow};
+use crate::hydrate::Begin;
 use hw_catalog::CatalogChange;
 use hw_dataflow::{FlowKind, FlowSpec};
 use hw_plan::statement::QualifiedName;
@@ -340,12 +341,14 @@ impl Core {
         time: Timestamp,
     ) -> Result<(), SqlError> {
         let catalog = self.snapshot.load_full();
-        let fingerprint = match &kind {
-            FlowKind::View { plan, .. } => hw_plan::fingerprint::fingerprint(plan)?,
-            _ => u64::from(object.id.0),
-        };
+        let read: Vec<&Flow> = imports.iter().filter_map(|id| self.flows.get(id)).collect();
+        let reads = read.iter().map(|f| f.fingerprint);
+        let fingerprint = crate::checkpoint::state::fingerprint(&kind, reads, self.engine.assumes_retractions())?;
+        let usable = read.len() == imports.len() && read.iter().all(|f| f.restored);
+        let restored = self.restored.remove(&object.id).filter(|r| usable && r.fingerprint == fingerprint);
         // Without imports nothing forces history to enter at `time`: it may come in steps below it.
-        let stepped = imports.is_empty() && !inputs.is_empty();
+        let stepped = imports.is_empty() && !inputs.is_empty() && restored.is_none();
+        let begin = restored.as_ref().map_or(Begin::Empty, |r| Begin::Restored(r.upper));
         let relations: Vec<(GlobalId, RelationDesc)> =
             inputs.keys().filter_map(|id| Some((*id, catalog.get(*id)?.desc()?.clone()))).collect();
         self.engine.install(FlowSpec {
@@ -355,12 +358,15 @@ impl Core {
             as_of: if stepped { 0 } else { time },
             fingerprint,
             inputs: relations,
-            restored: self.restored.remove(&object.id),
+            restored: restored.clone(),
         })?;
+        if restored.is_some() {
+            self.checkpoints.saved.insert(object.id, fingerprint);
+        }
         for (relation, columns) in &inputs {
             self.want_columns(*relation, columns);
         }
-        let hydration = self.begin_hydration(&inputs, stepped, time);
+        let hydration = self.begin_hydration(&inputs, stepped, time, begin);
         let flow = Flow {
             object: object.clone(),
             inputs: inputs.into_keys().collect(),
@@ -368,6 +374,8 @@ impl Core {
             live: false,
             hydration,
             failed: None,
+            fingerprint,
+            restored: restored.is_some(),
         };
         self.flows.insert(object.id, flow);
         Ok(())

@@ -122,19 +122,31 @@ impl Hydration {
     }
 }
 
+/// What a dataflow begins with.
+#[derive(Clone, Copy)]
+pub(crate) enum Begin {
+    /// Nothing: it is filled from where its sources begin.
+    Empty,
+    /// What a checkpoint had below this time: it goes on from the positions that were reached then.
+    Restored(Timestamp),
+}
+
 enum Progress {
     Filling,
     CaughtUp,
 }
 
 impl Core {
-    /// Prepares filling `relations` (with the columns read of each) up to the last tick's positions.
+    /// Prepares filling `relations` (with the columns read of each) up to the last tick's positions. Nobody asks for what
+    /// was before `as_of`.
     pub(crate) fn begin_hydration(
         &self,
         relations: &BTreeMap<GlobalId, BTreeSet<usize>>,
         stepped: bool,
         as_of: Timestamp,
+        begin: Begin,
     ) -> Option<Hydration> {
+        let restored = matches!(begin, Begin::Restored(_));
         let mut feeds = vec![];
         for (id, source) in &self.sources {
             let read: Vec<(GlobalId, usize)> = source
@@ -151,16 +163,18 @@ impl Core {
             for (relation, output) in &read {
                 wanted[*output] = relations[relation].iter().copied().collect();
             }
+            let at = if restored { source.saved_positions() } else { source.starts.clone() };
+            let logged = if restored { &source.tail } else { &source.ranges };
             feeds.push(Feed {
                 source: *id,
                 relations: read,
                 wanted,
-                at: source.starts.clone(),
+                verifier: logged.expected(&at, &source.positions),
+                at,
                 to: source.positions.clone(),
-                reach: source.ends_to_reach(),
-                verifier: source.ranges.expected(&source.starts, &source.positions),
+                reach: if restored { Positions::new() } else { source.ends_to_reach() },
                 timeline: source.replay.clone(),
-                history: Some(BTreeMap::new()),
+                history: (!restored).then(BTreeMap::new),
                 reader: None,
                 retry_at: Instant::now(),
             });
@@ -175,7 +189,10 @@ impl Core {
             step_at: Instant::now(),
             step_bytes: STEP_BYTES_MIN,
             rest_until: Instant::now(),
-            target: as_of,
+            target: match begin {
+                Begin::Empty => as_of,
+                Begin::Restored(upper) => as_of.max(upper),
+            },
             since: as_of,
             ahead: VecDeque::new(),
             closing: false,

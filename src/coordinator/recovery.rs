@@ -1,15 +1,17 @@
 //! Start-up: catalog, then the tick log, then the dataflows.
 //!
-//! The catalog catches up with the log; tables begin with what the last checkpoint had and are filled from the writes that
-//! the log has since, at their own times; views over
-//! sources read the logged ranges again, those of the last minute at their own times too, so that every tick that a
-//! subscriber may come back for is there. Invariant: nothing is served before the last durable tick is reached.
+//! The catalog catches up with the log; tables and views begin with what the last checkpoint had, and what the log has
+//! since follows at its own times: table writes, and ranges of sources, which are read again. A view that the checkpoint
+//! does not have is computed anew: it reads all logged ranges again, those of the last minute at their own times too, so
+//! that every tick that a subscriber may come back for is there. Invariant: nothing is served before the last durable
+//! tick is reached.
 
 use crate::CoordinatorConfig;
 use crate::checkpoint::Checkpointer;
 use crate::command::Command;
 use crate::core::{Core, Stats};
-use crate::ranges::{Ranges, Timeline, digest};
+use crate::ranges::{Ranges, digest};
+use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
@@ -287,7 +289,6 @@ impl Core {
         for object in objects.iter().filter(|o| tables.contains(&o.id)) {
             self.install(object, 0)?;
         }
-        self.restored.clear();
         for record in log.replay_after(tick) {
             let record = record?;
             for write in record.tables {
@@ -322,7 +323,8 @@ impl Core {
             };
             self.install_or_break(&object, kept.max(since));
         }
-        self.sources.values_mut().for_each(|s| s.replay = Timeline::default());
+        self.restored.clear();
+        self.sources.values_mut().for_each(LiveSource::end_recovery);
         Ok(())
     }
 

@@ -46,6 +46,10 @@ pub(crate) struct LiveSource {
     pub ranges: Ranges,
     /// Only during recovery: when positions were reached.
     pub replay: Timeline,
+    /// Only during recovery: positions as of the checkpoint.
+    saved: BTreeMap<i32, i64>,
+    /// Only during recovery: what was read after the checkpoint.
+    pub tail: Ranges,
     /// Per output, columns that some dataflow reads.
     pub wanted: Vec<BTreeSet<usize>>,
     /// Paused by the user.
@@ -83,6 +87,8 @@ impl LiveSource {
             positions: external::start_positions(&desc.connector),
             ranges: Ranges::default(),
             replay: Timeline::default(),
+            saved: BTreeMap::new(),
+            tail: Ranges::default(),
             wanted: desc.outputs.iter().map(|_| BTreeSet::new()).collect(),
             paused: desc.paused,
             object,
@@ -108,10 +114,25 @@ impl LiveSource {
     /// Takes over what the log has of a partition: the first position, the ranges that follow it, the last position.
     pub(crate) fn restore(&mut self, first: &SourcePosition, rest: &Ranges, next: i64) {
         match self.positions.insert(first.partition, next) {
-            Some(from) => self.ranges.push(first.partition, from, first.next, digest(first)),
+            Some(from) => {
+                self.ranges.push(first.partition, from, first.next, digest(first));
+                self.tail.push(first.partition, from, first.next, digest(first));
+            }
             None => drop(self.starts.insert(first.partition, first.next)),
         }
         self.ranges.append(rest);
+        self.tail.append(rest);
+    }
+
+    /// Positions as of the checkpoint that this start goes on from, for every partition known by now.
+    pub(crate) fn saved_positions(&self) -> BTreeMap<i32, i64> {
+        let at = |(p, start): (&i32, &i64)| (*p, self.saved.get(p).copied().unwrap_or(*start));
+        self.starts.iter().map(at).collect()
+    }
+
+    /// Every dataflow goes on by itself from here.
+    pub(crate) fn end_recovery(&mut self) {
+        (self.replay, self.tail, self.saved) = Default::default();
     }
 
     /// What a checkpoint keeps of its partitions.
@@ -130,6 +151,7 @@ impl LiveSource {
     pub(crate) fn restore_saved(&mut self, saved: &SavedPartition) {
         self.starts.insert(saved.partition, saved.start);
         self.positions.insert(saved.partition, saved.next);
+        self.saved.insert(saved.partition, saved.next);
         self.ranges.restore(saved.partition, &saved.ranges);
     }
 
@@ -137,6 +159,7 @@ impl LiveSource {
     pub(crate) fn restore_rest(&mut self, partition: i32, rest: &Ranges, next: i64) {
         self.positions.insert(partition, next);
         self.ranges.append(rest);
+        self.tail.append(rest);
     }
 
     /// Takes over a logged digest of everything before a position.

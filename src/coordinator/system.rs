@@ -215,6 +215,11 @@ impl Core {
                 ));
             }
         }
+        out.push_str("# TYPE headwater_operator_changes_total counter\n");
+        for (id, flow) in &self.flows {
+            let (name, changes) = (label(&flow.object.name), self.engine.taken_in(*id));
+            out.push_str(&format!("headwater_operator_changes_total{{relation=\"{name}\"}} {changes}\n"));
+        }
         let arranged: Vec<_> =
             self.flows.iter().map(|(id, f)| (label(&f.object.name), self.engine.arranged(*id))).collect();
         out.push_str("# TYPE headwater_arranged_rows gauge\n");

@@ -7,18 +7,18 @@ use crate::restore::Restored;
 use crate::types::{Chunks, RowArranged, RowBatch, RowSpine, RowStream, RowTrace, Rows};
 use differential_dataflow::operators::arrange::TraceReplayInstruction;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::chunk::{ChunkBatcher, ChunkBuilder};
+use differential_dataflow::trace::{BatchReader, TraceReader};
 use hw_repr::{ChunkBody, SqlError, Timestamp, UpdateBatch};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::container::NoopBuilder;
-use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, operator::source};
+use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 /// Room for encoding that an arrangement keeps from tick to tick.
@@ -58,7 +58,27 @@ pub fn arrange<'s>(
         }
     });
     crate::restore::preload(begin);
-    arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(chunks, Pipeline, name)
+    let mut arranged = arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(
+        chunks, Pipeline, name,
+    );
+    if let Some(restored) = restored {
+        arranged.stream = after_restored(arranged.stream, restored.upper());
+    }
+    arranged
+}
+
+/// The batches of an arrangement that follow what was restored below `upper`, with bounds as in its trace.
+fn after_restored(stream: Stream<'_, u64, Vec<RowBatch>>, upper: Timestamp) -> Stream<'_, u64, Vec<RowBatch>> {
+    let mut begins = Some(upper);
+    stream.unary::<NoopBuilder<Vec<RowBatch>>, _, _, _>(Pipeline, "AfterRestored", move |_, _| {
+        move |input, output| {
+            input.for_each(|cap, batches| {
+                let mut batches: Vec<RowBatch> =
+                    batches.drain(..).filter_map(|b| crate::restore::follow(&mut begins, b)).collect();
+                output.session_with_builder(&cap).give_container(&mut batches);
+            })
+        }
+    })
 }
 
 /// Bytes of rows from which on a batch of columns takes no more: a column's offsets reach 2 GiB.
@@ -82,16 +102,17 @@ impl Open<'_> {
 }
 
 /// Changes grouped by what `time` makes of their times, as columns; those of one time in several batches where they are
-/// large.
+/// large. Changes for whose time it gives `None` are left out.
 pub fn batches_by_time(
     layout: &Layout,
     chunks: &[RowChunk],
-    time: impl Fn(Timestamp) -> Timestamp,
+    time: impl Fn(Timestamp) -> Option<Timestamp>,
 ) -> Result<Vec<UpdateBatch>, SqlError> {
     let (mut times, mut out): (BTreeMap<Timestamp, Open<'_>>, Vec<UpdateBatch>) = Default::default();
     for chunk in chunks {
         for i in chunk.range() {
-            let (time, row) = (time(chunk.body.times.get(i)), chunk.body.row(i));
+            let Some(time) = time(chunk.body.times.get(i)) else { continue };
+            let row = chunk.body.row(i);
             let open = times.entry(time).or_default();
             open.rows.push(row);
             open.diffs.push(chunk.body.diffs.get(i));
@@ -164,26 +185,40 @@ pub enum Followed<'a> {
     Upper(Timestamp),
 }
 
-/// The collection behind a served arrangement as of `as_of`.
+/// From where on an import gives what a collection holds.
+#[derive(Clone, Copy)]
+pub enum Begin {
+    /// Its contents at this time, and what comes after it.
+    AsOf(Timestamp),
+    /// What changes at this time or later.
+    Changes(Timestamp),
+}
+
+/// The collection behind a served arrangement.
 ///
 /// What was before comes in slices, at small times of their own, each closed before the next: so the dataflow that is
-/// filled works in bounded steps and lets others run between them. What it shows below `as_of` means nothing.
+/// filled works in bounded steps and lets others run between them. What it shows before it begins means nothing.
 pub fn import<'s>(
     scope: Scope<'s, u64>,
     trace: &mut RowTrace,
     layout: &Layout,
-    as_of: Timestamp,
+    begin: Begin,
     name: &str,
 ) -> (RowStream<'s>, ImportToken) {
+    let (Begin::AsOf(as_of) | Begin::Changes(as_of)) = begin;
     let layout = layout.clone();
     let mut token = None;
     let token_ref = &mut token;
-    let stream = source::<_, NoopBuilder<Rows>, _, _>(scope, name, move |capability, info| {
+    let stream = source::<_, NoopBuilder<Rows>, _, _>(scope, name, move |mut capability, info| {
+        let changes = matches!(begin, Begin::Changes(_));
+        if changes {
+            capability.downgrade(&as_of);
+        }
         let held = Rc::new(RefCell::new(Some(capability)));
         let activator = scope.activator_for(Rc::clone(&info.address));
         let queue = trace.new_listener(scope.activator_for(Rc::clone(&info.address)));
         *token_ref = Some(ImportToken { capability: Rc::clone(&held), activator: scope.activator_for(info.address) });
-        let mut import = Import { layout, as_of, waiting: VecDeque::new() };
+        let mut import = Import { layout, as_of, changes, waiting: VecDeque::new() };
         move |output| {
             let mut held = held.borrow_mut();
             import.waiting.extend(queue.1.borrow_mut().drain(..).map(Seen::from));
@@ -233,6 +268,8 @@ impl From<TraceReplayInstruction<RowSpine>> for Seen {
 struct Import {
     layout: Layout,
     as_of: Timestamp,
+    /// What was before `as_of` is left out.
+    changes: bool,
     waiting: VecDeque<Seen>,
 }
 
@@ -245,7 +282,11 @@ impl Import {
             && bytes < SLICE_BYTES
             && let Some(Seen::Batch(batch, done)) = self.waiting.front_mut()
         {
-            match batch.chunks.get(*done) {
+            let before = self.changes && batch.upper().elements().iter().all(|upper| *upper <= self.as_of);
+            match batch.chunks.get(*done).filter(|_| !before) {
+                Some(chunk) if self.changes && chunk.range().all(|i| chunk.body.times.get(i) < self.as_of) => {
+                    *done += 1;
+                }
                 Some(chunk) => {
                     rows += chunk.range().len();
                     bytes += chunk.row_bytes();
@@ -255,8 +296,12 @@ impl Import {
                 None => drop(self.waiting.pop_front()),
             }
         }
-        let as_of = self.as_of;
-        let time = |t: Timestamp| if t < as_of { now.min(as_of) } else { t };
+        let (as_of, changes) = (self.as_of, self.changes);
+        let time = |t: Timestamp| match t < as_of {
+            true if changes => None,
+            true => Some(now.min(as_of)),
+            false => Some(t),
+        };
         batches_by_time(&self.layout, &chunks, time).expect("invariant: an arrangement holds what its layout encoded")
     }
 

@@ -2,11 +2,15 @@
 //!
 //! Invariant: time t is handed over once, complete, after every earlier one.
 
+use crate::chunk::RowChunk;
+use crate::state::Entries;
 use crate::types::{Parcels, RowStream};
-use hw_repr::{Timestamp, UpdateBatch};
+use hw_repr::{SqlError, Timestamp, UpdateBatch};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -20,6 +24,8 @@ pub struct Counters {
     pub rows: AtomicI64,
     /// Heap bytes, estimated.
     pub bytes: AtomicI64,
+    /// Changes that have come in since the start.
+    pub taken_in: AtomicU64,
 }
 
 impl Counters {
@@ -27,6 +33,11 @@ impl Counters {
     pub fn set(&self, rows: usize, bytes: usize) {
         self.rows.store(rows as i64, Ordering::Relaxed);
         self.bytes.store(bytes as i64, Ordering::Relaxed);
+    }
+
+    /// Counts changes that came in.
+    pub fn take_in(&self, changes: usize) {
+        self.taken_in.fetch_add(changes as u64, Ordering::Relaxed);
     }
 }
 
@@ -39,6 +50,12 @@ pub trait ClosedTick: 'static {
     fn emit(&mut self, time: Timestamp) -> Option<Parcels>;
     /// Rows and bytes held.
     fn size(&self) -> (usize, usize);
+    /// What is held now is to be taken: all of it, or what changed since the last time.
+    fn begin_taking(&mut self, all: bool);
+    /// Takes about as many rows; all that was to be taken, when that was the rest.
+    fn take_some(&mut self, rows: usize) -> Option<Entries>;
+    /// Begins with entries, oldest first. Only before anything was absorbed.
+    fn restore(&mut self, entries: &[RowChunk]) -> Result<(), SqlError>;
 }
 
 /// Rows absorbed, or parts emitted times 2048, after which the operator yields: one tick may be a whole history.
@@ -68,7 +85,7 @@ pub fn closed_ticks<'s>(
     stream: Stream<'s, u64, Parcels>,
     name: &str,
     first: Option<Timestamp>,
-    mut state: impl ClosedTick,
+    state: Rc<RefCell<impl ClosedTick>>,
     counters: Arc<Counters>,
 ) -> Stream<'s, u64, Parcels> {
     let scope = stream.scope();
@@ -82,12 +99,14 @@ pub fn closed_ticks<'s>(
         move |(input, frontier), output| {
             input.for_each(|cap, parcels| {
                 for (from, batch) in parcels.0.drain(..).filter(|p| !p.1.is_empty()) {
+                    counters.take_in(batch.len());
                     let make = || Tick { capability: cap.delayed(&batch.time, 0), changes: VecDeque::new() };
                     pending.entry(batch.time).or_insert_with(make).changes.push_back((from, batch));
                 }
             });
             let mut fuel = FUEL_ROWS;
             let mut worked = false;
+            let mut state = state.borrow_mut();
             while let Some(mut entry) = pending.first_entry().filter(|e| !frontier.less_equal(e.key())) {
                 worked = true;
                 let time = *entry.key();

@@ -4,9 +4,10 @@ use crate::closed::slice;
 use crate::flow::{FlowKind, FlowShared, FlowSpec, OperatorStats};
 use crate::layout::Layout;
 use crate::render::validate;
+use crate::state::{Request, Share};
 use crate::subscribe::{SubscribeSink, Subscription, SubscriptionId};
 use crate::worker::{Command, Link, run};
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use hw_repr::{GlobalId, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp, UpdateBatch};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +66,7 @@ pub struct Engine {
     flows: Mutex<Flows>,
     waker: Arc<RwLock<Option<Waker>>>,
     next_subscription: AtomicU64,
+    assume_retractions: bool,
 }
 
 /// Aborts the process when its thread panics: crash over corrupt.
@@ -96,6 +98,7 @@ impl Engine {
         if !(1..=256).contains(&config.workers) {
             return Err(SqlError::new(SqlState::INVALID_PARAMETER, "the number of workers must be between 1 and 256"));
         }
+        let assume_retractions = config.assume_retractions;
         let waker: Arc<RwLock<Option<Waker>>> = Arc::default();
         let (mut senders, mut links) = (vec![], vec![]);
         for _ in 0..config.workers {
@@ -133,6 +136,7 @@ impl Engine {
             flows: Mutex::default(),
             waker,
             next_subscription: AtomicU64::new(1),
+            assume_retractions,
         })
     }
 
@@ -164,12 +168,14 @@ impl Engine {
         self.senders.len()
     }
 
+    /// See [`EngineConfig::assume_retractions`].
+    pub fn assumes_retractions(&self) -> bool {
+        self.assume_retractions
+    }
+
     /// Installs a dataflow. What it reads must be installed and readable at its as_of.
     pub fn install(&self, spec: FlowSpec) -> Result<(), SqlError> {
         let mut flows = self.lock();
-        if spec.restored.is_some() && !matches!(spec.kind, FlowKind::Table { .. }) {
-            return Err(SqlError::internal("only tables are restored"));
-        }
         if flows.entries.contains_key(&spec.id) {
             return Err(SqlError::internal(format!("dataflow {} is installed already", spec.id)));
         }
@@ -198,12 +204,14 @@ impl Engine {
             }
         };
         reads.retain(|id| !inputs.contains_key(id));
+        // What was restored needs the changes from then on.
+        let begin = spec.restored.as_ref().map_or(spec.as_of, |r| r.upper);
         for id in &reads {
             let entry = flows.entries.get(id).filter(|e| !e.dropped).ok_or_else(|| not_there(*id))?;
-            if entry.since > spec.as_of {
+            if entry.since > begin {
                 return Err(SqlError::internal(format!(
-                    "dataflow {id} cannot be read at {}, only from {} on",
-                    spec.as_of, entry.since
+                    "dataflow {id} cannot be read at {begin}, only from {} on",
+                    entry.since
                 )));
             }
         }
@@ -419,6 +427,22 @@ impl Engine {
     pub fn arranged(&self, flow: GlobalId) -> (usize, usize) {
         let stats = self.shared(flow).map(|s| s.stats()).unwrap_or_default();
         stats.iter().fold((0, 0), |sum, s| (sum.0 + s.rows as usize, sum.1 + s.bytes as usize))
+    }
+
+    /// Takes the state of flows, which have passed everything that was sent to them, for a checkpoint: all of an
+    /// operator's entries where that is asked for, else what changed since they were taken last. Every worker gives its
+    /// share, or goes away.
+    pub fn take_state(&self, wanted: Vec<(GlobalId, bool)>) -> Receiver<Share> {
+        let flows = self.lock();
+        let (to, shares) = unbounded();
+        self.broadcast(&flows, Command::TakeState(Request { flows: wanted.into(), to }));
+        shares
+    }
+
+    /// Changes that have come to the joins and aggregates of a flow since the start: those of a view that goes on from a
+    /// checkpoint are few.
+    pub fn taken_in(&self, flow: GlobalId) -> u64 {
+        self.shared(flow).map_or(0, |s| s.stats().iter().map(|o| o.taken_in).sum())
     }
 
     /// Every arrangement becomes one batch, with the next time that all are advanced to.

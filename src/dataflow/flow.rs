@@ -1,6 +1,7 @@
 //! What a flow is to the outside: its specification, and what workers show of it through atomics.
 
 use crate::closed::Counters;
+use crate::state::RestoredFlow;
 use arc_swap::ArcSwap;
 use hw_plan::FlowPlan;
 use hw_repr::chunk::PublishedShard;
@@ -23,14 +24,14 @@ pub struct FlowSpec {
     pub as_of: Timestamp,
     /// Of the plan and its inputs: state restored under another one is not taken.
     pub fingerprint: u64,
-    /// What its served arrangement begins with, for a table: as of then, whatever `as_of` says.
-    pub restored: Option<Arc<crate::Restored>>,
+    /// What it begins with: as of then, whatever `as_of` says.
+    pub restored: Option<Arc<RestoredFlow>>,
 }
 
 impl FlowSpec {
     /// The first time at which it can be read, and the first at which changes may come.
     pub(crate) fn bounds(&self) -> (Timestamp, Timestamp) {
-        self.restored.as_ref().map_or((self.as_of, self.as_of), |r| (r.since(), r.upper()))
+        self.restored.as_ref().map_or((self.as_of, self.as_of), |r| (r.since(), r.upper))
     }
 }
 
@@ -77,6 +78,8 @@ pub struct OperatorStats {
     pub rows: u64,
     /// Heap bytes.
     pub bytes: u64,
+    /// Changes that came in since the start.
+    pub taken_in: u64,
 }
 
 /// Counters of an operator on a worker.
@@ -152,6 +155,7 @@ impl FlowShared {
             worker: o.worker,
             rows: o.counters.rows.load(Ordering::Relaxed).max(0) as u64,
             bytes: o.counters.bytes.load(Ordering::Relaxed).max(0) as u64,
+            taken_in: o.counters.taken_in.load(Ordering::Relaxed),
         };
         operators.iter().map(stats).collect()
     }

@@ -7,13 +7,16 @@ mod hash;
 mod merge;
 mod rows;
 
-use crate::closed::{Counters, closed_ticks, tag};
+use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
 use crate::exchange::exchange;
 use crate::layout::Layout;
+use crate::restore::Restored;
 use crate::stateless;
 use crate::types::{RowStream, RowTrace};
 use hash::HashJoin;
 use hw_repr::SqlType;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// One input.
@@ -46,23 +49,31 @@ impl On<'_> {
     }
 }
 
-/// Joins two collections; see [`hw_plan::FlowPlan::Join`]. `counters` makes the counters of an operator.
-pub fn join<'s>(
-    left: Input<'s>,
-    right: Input<'s>,
-    on: &On<'_>,
-    counters: impl FnOnce() -> Arc<Counters>,
-    account: impl FnMut(RowTrace),
-) -> RowStream<'s> {
+/// What a join does with its state: makes its counters, keeps what it holds, and begins with what was held.
+pub trait Keeper {
+    /// Counters of the operator.
+    fn counters(&mut self) -> Arc<Counters>;
+    /// The next part is this arrangement; its counters.
+    fn arrangement(&mut self, trace: RowTrace) -> Arc<Counters>;
+    /// What the arrangement begins with that is the part after `ahead` others.
+    fn restored(&self, ahead: u32) -> Option<Restored>;
+    /// The next part is the state of this operator, which begins with what was held of it.
+    fn entries(&mut self, state: Rc<RefCell<dyn ClosedTick>>);
+}
+
+/// Joins two collections; see [`hw_plan::FlowPlan::Join`].
+pub fn join<'s>(left: Input<'s>, right: Input<'s>, on: &On<'_>, keeper: &mut impl Keeper) -> RowStream<'s> {
     let layouts = [Layout::keyed(&left.types, &on.columns(0)), Layout::keyed(&right.types, &on.columns(1))];
     if !(left.append_only && right.append_only) {
-        return merge::join(left, right, layouts, [on.strict(0), on.strict(1)], account);
+        return merge::join(left, right, layouts, [on.strict(0), on.strict(1)], keeper);
     }
     let scope = left.stream.scope();
     let state = HashJoin::new([&left.types, &right.types], &layouts, [on.strict(0), on.strict(1)]);
+    let state = Rc::new(RefCell::new(state));
+    keeper.entries(state.clone());
     let streams = [left.stream, right.stream];
     let tagged =
         streams.into_iter().zip(&layouts).enumerate().map(|(side, (s, layout))| tag(exchange(s, layout), side));
     let both = timely::dataflow::operators::core::Concatenate::concatenate(&scope, tagged);
-    stateless::only_oks(closed_ticks(both, "HashJoin", None, state, counters()))
+    stateless::only_oks(closed_ticks(both, "HashJoin", None, state, keeper.counters()))
 }

@@ -5,8 +5,10 @@
 //! columns there is always exactly one row, from the dataflow's as_of on. A result that fails (a sum out of range)
 //! becomes an error row and goes when the sum is in range again.
 
+use crate::chunk::RowChunk;
 use crate::closed::ClosedTick;
 use crate::layout::{Layout, pick};
+use crate::state::Entries;
 use crate::stateless::{ERR, ErrorRow, OK, error_batch, row_json};
 use crate::types::{Parcels, batch_of, schema_of};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
@@ -23,6 +25,7 @@ use std::sync::Arc;
 mod accumulate;
 mod fold;
 pub mod groups;
+mod saved;
 
 pub use hw_repr::float_sum;
 
@@ -53,6 +56,7 @@ pub struct Reduce {
     /// Touched groups that were emitted.
     emitted: usize,
     slots: Vec<u32>,
+    saved: saved::Saved,
 }
 
 impl Reduce {
@@ -85,6 +89,7 @@ impl Reduce {
             tick: 1,
             emitted: 0,
             slots: vec![],
+            saved: saved::Saved::default(),
         }
     }
 
@@ -97,17 +102,24 @@ impl Reduce {
     fn touch(&mut self, slot: u32) {
         let at = slot as usize;
         if at >= self.rows.len() {
-            let slots = self.groups.slots();
-            self.rows.grow(slots);
-            self.touched_in.grow(slots);
-            self.folds.iter_mut().for_each(|f| f.grow(slots));
+            self.grow();
         }
         let seen = self.touched_in.get_mut(at);
         if *seen != self.tick {
             *seen = self.tick;
             self.touched.push(slot);
             self.rows_before.push(*self.rows.get(at));
+            self.note_change(slot);
         }
+    }
+
+    /// Makes room for every slot.
+    fn grow(&mut self) {
+        let slots = self.groups.slots();
+        self.rows.grow(slots);
+        self.touched_in.grow(slots);
+        self.saved.grow(slots);
+        self.folds.iter_mut().for_each(|f| f.grow(slots));
     }
 
     /// Lets the aggregates note what newly touched groups were.
@@ -184,6 +196,7 @@ impl Reduce {
     fn end_tick(&mut self) {
         for slot in std::mem::take(&mut self.touched) {
             if *self.rows.get(slot as usize) == 0 && !self.holds_global {
+                self.saved.note_end(slot, self.groups.key(slot));
                 self.groups.remove(slot);
                 self.folds.iter_mut().for_each(|f| f.clear(slot));
             }
@@ -194,6 +207,7 @@ impl Reduce {
             self.groups.reset();
             self.rows.clear();
             self.touched_in.clear();
+            self.saved.reset();
             self.folds.iter_mut().for_each(|f| f.reset());
         }
         self.global_shown = self.holds_global;
@@ -242,6 +256,19 @@ impl ClosedTick for Reduce {
 
     fn size(&self) -> (usize, usize) {
         let bytes: usize = self.folds.iter().map(|f| f.bytes()).sum();
-        (self.groups.len(), self.groups.bytes() + self.rows.bytes() + self.touched_in.bytes() + bytes)
+        let own = self.groups.bytes() + self.rows.bytes() + self.touched_in.bytes() + self.saved.bytes();
+        (self.groups.len(), own + bytes)
+    }
+
+    fn begin_taking(&mut self, all: bool) {
+        self.begin(all);
+    }
+
+    fn take_some(&mut self, rows: usize) -> Option<Entries> {
+        self.take(rows)
+    }
+
+    fn restore(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {
+        self.restore_groups(entries)
     }
 }

@@ -1,19 +1,22 @@
 //! FlowPlan to operators.
 
-use crate::arrange::{ImportToken, arrange, import, trace_size};
+use crate::arrange::{Begin, ImportToken, arrange, import, trace_size};
 use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
 use crate::exchange::{exchange, owner};
 use crate::flow::{FlowShared, OperatorCounters};
-use crate::join::{Input, On, join};
+use crate::join::{Input, Keeper, On, join};
 use crate::layout::Layout;
 use crate::reduce::Reduce;
 use crate::restore::Restored;
+use crate::state::{Holder, RestoredFlow, SERVED, SERVED_ERRORS};
 use crate::stateless;
 use crate::types::{Pair, RowStream, RowTrace};
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
 use hw_repr::{GlobalId, SqlError, SqlType, Timestamp};
 use hw_scalar::Mfp;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use timely::dataflow::Scope;
 
@@ -45,10 +48,28 @@ pub struct Render<'s> {
     pub assume_retractions: bool,
     /// Imports to drop with the flow.
     pub tokens: Vec<ImportToken>,
-    /// Traces inside the flow, for accounting.
-    pub traces: Vec<(Arc<Counters>, RowTrace)>,
+    /// What the flow begins with, where that was restored.
+    pub restored: Option<Arc<RestoredFlow>>,
+    /// State inside the flow.
+    pub held: Held,
     /// The flow.
     pub shared: Arc<FlowShared>,
+}
+
+/// The state inside a flow, on one worker.
+#[derive(Default)]
+pub struct Held {
+    /// Arrangements, with their parts.
+    pub arrangements: Vec<(u32, Arc<Counters>, RowTrace)>,
+    /// Operators with state of their own, with their parts.
+    pub operators: Vec<(u32, Holder)>,
+}
+
+impl Held {
+    /// The part that comes next: after the served rows and errors.
+    fn next_part(&self) -> u32 {
+        SERVED_ERRORS + 1 + (self.arrangements.len() + self.operators.len()) as u32
+    }
 }
 
 /// Refuses what [`Render`] cannot maintain.
@@ -135,7 +156,9 @@ impl<'s> Render<'s> {
             FlowPlan::Get { id, name, columns, .. } => self.get(*id, name, columns),
             FlowPlan::Constant { rows, desc } => {
                 let batch = stateless::constant_batch(rows, &desc.types(), self.as_of).expect("invariant: validated");
-                Pair { oks: stateless::constant(self.scope, Some(batch)), errs: self.no_errors() }
+                // What was restored has these rows already.
+                let batch = self.restored.is_none().then_some(batch);
+                Pair { oks: stateless::constant(self.scope, batch), errs: self.no_errors() }
             }
             FlowPlan::Mfp { input, filter, project, .. } => {
                 let types = input.types();
@@ -165,8 +188,12 @@ impl<'s> Render<'s> {
         let (oks, errs) = match self.relations.get_mut(&id).expect("invariant: the engine checked that it is there") {
             Relation::Input(stream) => (stream.clone(), None),
             Relation::Served { oks, errs, layout } => {
-                let (rows, a) = import(self.scope, oks, layout, self.as_of, name);
-                let (errors, b) = import(self.scope, errs, &error_layout(), self.as_of, name);
+                let begin = match &self.restored {
+                    Some(restored) => Begin::Changes(restored.upper),
+                    None => Begin::AsOf(self.as_of),
+                };
+                let (rows, a) = import(self.scope, oks, layout, begin, name);
+                let (errors, b) = import(self.scope, errs, &error_layout(), begin, name);
                 self.tokens.extend([a, b]);
                 (rows, Some(errors))
             }
@@ -184,11 +211,8 @@ impl<'s> Render<'s> {
         let (a, b) = (self.plan(left), self.plan(right));
         let input =
             |plan: &FlowPlan, stream| Input { stream, types: plan.types(), append_only: self.append_only(plan) };
-        let mut traces = vec![];
-        let (shared, index) = (self.shared.clone(), self.scope.index());
-        let counters = || shared.register("join", index);
-        let oks = join(input(left, a.oks), input(right, b.oks), on, counters, |t| traces.push(t));
-        traces.into_iter().for_each(|t| self.account("join", t));
+        let (left, right) = (input(left, a.oks), input(right, b.oks));
+        let oks = join(left, right, on, self);
         Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
     }
 
@@ -198,7 +222,9 @@ impl<'s> Render<'s> {
         let inner = self.plan(input);
         let global = group.is_empty() && owner(&[], self.scope.peers()) == self.scope.index();
         let state = Reduce::new(&types, group, aggregates, global, append_only);
-        self.stateful(inner, name, &Reduce::layout(&types, group), global.then_some(self.as_of), state)
+        // Without group columns there is a row from the beginning, which a restored flow has already.
+        let first = (global && self.restored.is_none()).then_some(self.as_of);
+        self.stateful(inner, name, &Reduce::layout(&types, group), first, state)
     }
 
     fn stateful(
@@ -210,28 +236,54 @@ impl<'s> Render<'s> {
         state: impl ClosedTick,
     ) -> Pair<'s> {
         let counters = self.shared.register(name, self.scope.index());
+        let state = Rc::new(RefCell::new(state));
+        self.entries(state.clone());
         let tagged = closed_ticks(tag(exchange(input.oks, layout), 0), name, first, state, counters);
         let made = stateless::split_pair(tagged);
         Pair { oks: made.oks, errs: stateless::union(self.scope, vec![input.errs, made.errs]) }
-    }
-
-    fn account(&mut self, name: &'static str, trace: RowTrace) {
-        self.traces.push((self.shared.register(name, self.scope.index()), unhold(trace)));
     }
 
     fn no_errors(&self) -> RowStream<'s> {
         stateless::constant(self.scope, None)
     }
 
-    /// Arranges a collection for readers, after what was restored.
-    pub fn serve(
-        &mut self,
-        stream: RowStream<'s>,
-        layout: &Layout,
-        restored: Option<&Restored>,
-        name: &'static str,
-    ) -> crate::types::RowArranged<'s> {
-        arrange(stream, layout, &[], restored, name)
+    /// What an arrangement begins with; nothing, and no gap, where the part was empty.
+    fn restored_part(&self, part: u32) -> Option<Restored> {
+        let flow = self.restored.as_ref()?;
+        Some(flow.arrangements.get(&part).cloned().unwrap_or_else(|| Restored::empty(flow.upper)))
+    }
+
+    /// Arranges rows and errors for readers, after what was restored.
+    pub fn serve(&mut self, pair: Pair<'s>, layout: &Layout) -> [crate::types::RowArranged<'s>; 2] {
+        let oks = arrange(pair.oks, layout, &[], self.restored_part(SERVED).as_ref(), "serve");
+        let errors = self.restored_part(SERVED_ERRORS);
+        [oks, arrange(pair.errs, &error_layout(), &[], errors.as_ref(), "serve errors")]
+    }
+}
+
+impl Keeper for Render<'_> {
+    fn counters(&mut self) -> Arc<Counters> {
+        self.shared.register("join", self.scope.index())
+    }
+
+    fn arrangement(&mut self, trace: RowTrace) -> Arc<Counters> {
+        let counters = self.counters();
+        self.held.arrangements.push((self.held.next_part(), counters.clone(), unhold(trace)));
+        counters
+    }
+
+    fn restored(&self, ahead: u32) -> Option<Restored> {
+        self.restored_part(self.held.next_part() + ahead)
+    }
+
+    fn entries(&mut self, state: Rc<RefCell<dyn ClosedTick>>) {
+        let part = self.held.next_part();
+        if let Some(flow) = &self.restored {
+            let entries = flow.entries(part, self.scope.index(), self.scope.peers());
+            // Their blocks had the right checksums.
+            state.borrow_mut().restore(&entries).expect("invariant: entries are what this operator gave");
+        }
+        self.held.operators.push((part, state));
     }
 }
 
@@ -249,8 +301,8 @@ pub fn error_layout() -> Layout {
 }
 
 /// Writes the sizes of traces where any thread reads them.
-pub fn account_traces(traces: &[(Arc<Counters>, RowTrace)]) {
-    for (counters, trace) in traces {
+pub fn account_traces(traces: &[(u32, Arc<Counters>, RowTrace)]) {
+    for (_, counters, trace) in traces {
         let (rows, bytes) = trace_size(trace);
         counters.set(rows, bytes);
     }

@@ -10,13 +10,14 @@
 use crate::chunk::{RowChunk, merge_runs, pick};
 use crate::exchange::owner;
 use crate::types::RowBatch;
-use differential_dataflow::trace::Description;
 use differential_dataflow::trace::chunk::ChunkBatch;
+use differential_dataflow::trace::{BatchReader, Description};
 use hw_repr::Timestamp;
 use hw_repr::chunk::{ChunkView, PublishedShard};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use timely::PartialOrder;
 use timely::progress::Antichain;
 
 /// What a served arrangement held.
@@ -27,6 +28,11 @@ pub struct Restored {
 }
 
 impl Restored {
+    /// Nothing, below `upper`.
+    pub fn empty(upper: Timestamp) -> Restored {
+        Restored { shards: vec![Arc::new(PublishedShard { since: upper, upper, runs: vec![] })] }
+    }
+
     /// It can be read from this time on.
     pub fn since(&self) -> Timestamp {
         self.shards.iter().map(|s| s.since).max().unwrap_or(0)
@@ -73,6 +79,23 @@ impl Restored {
 
 thread_local! {
     static NEXT: Cell<Option<Vec<RowBatch>>> = const { Cell::new(None) };
+}
+
+/// What of a batch follows what was restored: an arrangement does not know of that and begins at 0. `begins` is the
+/// restored bound until the first batch that does.
+pub fn follow(begins: &mut Option<Timestamp>, batch: RowBatch) -> Option<RowBatch> {
+    let Some(restored) = begins.map(Antichain::from_elem) else { return Some(batch) };
+    if PartialOrder::less_equal(batch.upper(), &restored) {
+        debug_assert!(batch.is_empty(), "changes of times that were restored");
+        return None;
+    }
+    *begins = None;
+    // On a stream empty batches before it may be missing.
+    if PartialOrder::less_equal(&restored, batch.lower()) {
+        return Some(batch);
+    }
+    let (upper, since) = (batch.upper().clone(), batch.description().since().clone());
+    Some(Rc::new(ChunkBatch::new(batch.chunks.clone(), Description::new(restored, upper, since))))
 }
 
 /// Leaves what the next trace of this worker begins with.

@@ -84,19 +84,6 @@ impl RowSpine {
         }
     }
 
-    /// What of a batch follows what was restored: an arrangement does not know of that and begins at 0.
-    fn after_restored(&mut self, batch: RowBatch) -> Option<RowBatch> {
-        let Some(restored) = self.restored else { return Some(batch) };
-        let restored = Antichain::from_elem(restored);
-        if PartialOrder::less_equal(batch.upper(), &restored) {
-            debug_assert!(batch.is_empty(), "changes of times that were restored");
-            return None;
-        }
-        self.restored = None;
-        let (upper, since) = (batch.upper().clone(), batch.description().since().clone());
-        Some(Rc::new(ChunkBatch::new(batch.chunks.clone(), Description::new(restored, upper, since))))
-    }
-
     /// One batch of all that may be joined. False where a reader still needs a bound between batches.
     fn compact(&mut self) -> bool {
         self.flush(true);
@@ -195,7 +182,7 @@ impl Trace for RowSpine {
         self.inner.set_exert_logic(logic);
     }
     fn insert(&mut self, batch: RowBatch) {
-        let Some(batch) = self.after_restored(batch) else { return };
+        let Some(batch) = crate::restore::follow(&mut self.restored, batch) else { return };
         self.upper.clone_from(batch.upper());
         let alone = self.recent.is_empty() && batch.is_empty();
         if alone || Recent::is_large(&batch) {

@@ -5,14 +5,15 @@ use crate::closed::Counters;
 use crate::engine::EngineConfig;
 use crate::flow::{FlowKind, FlowShared, FlowSpec};
 use crate::layout::Layout;
-use crate::render::{Relation, Render, account_traces, error_layout};
+use crate::render::{Held, Relation, Render, account_traces};
+use crate::state::{Request, Taking};
 use crate::subscribe::{Subscription, SubscriptionId};
 use crate::types::{Pair, RowTrace, Rows};
 use crossbeam_channel::{Receiver, TryRecvError};
 use differential_dataflow::trace::TraceReader;
 use hw_repr::chunk::PublishedShard;
 use hw_repr::{GlobalId, Timestamp, UpdateBatch};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use timely::container::NoopBuilder;
@@ -46,6 +47,8 @@ pub enum Command {
     Unsubscribe(SubscriptionId),
     /// Merge arrangements.
     Compact,
+    /// Take the state of flows for a checkpoint.
+    TakeState(Request),
     /// End.
     Shutdown,
 }
@@ -66,7 +69,7 @@ struct Flow {
     oks: RowTrace,
     errs: RowTrace,
     probe: ProbeHandle<u64>,
-    traces: Vec<(Arc<Counters>, RowTrace)>,
+    held: Held,
     served: Arc<Counters>,
     layout: Layout,
     shared: Arc<FlowShared>,
@@ -81,11 +84,14 @@ pub struct State {
     link: Link,
     /// Show everything again, moved or not.
     again: bool,
+    /// State that is being taken, the oldest request first.
+    taking: VecDeque<Taking>,
 }
 
 /// Runs until told to end.
 pub fn run(worker: &mut Worker, link: Link) {
-    let mut state = State { flows: BTreeMap::new(), subscriptions: HashMap::new(), link, again: false };
+    let mut state =
+        State { flows: BTreeMap::new(), subscriptions: HashMap::new(), link, again: false, taking: VecDeque::new() };
     loop {
         loop {
             match state.link.commands.try_recv() {
@@ -95,7 +101,12 @@ pub fn run(worker: &mut Worker, link: Link) {
             }
         }
         let backlog = state.subscriptions.values().filter(|s| s.0.flush()).count() > 0;
-        worker.step_or_park(Some(if backlog { PARK_BACKLOG } else { PARK }));
+        let taking = state.take_state();
+        worker.step_or_park(Some(match backlog {
+            _ if taking => Duration::ZERO,
+            true => PARK_BACKLOG,
+            false => PARK,
+        }));
         state.show(worker.index());
     }
 }
@@ -136,15 +147,41 @@ impl State {
                 crate::spine::want_compaction();
                 self.again = true;
             }
+            Command::TakeState(request) => self.begin_taking(worker.index(), &request),
             Command::Shutdown => {}
         }
+    }
+
+    /// Everything that was handed over before the request has passed.
+    fn begin_taking(&mut self, worker: usize, request: &Request) {
+        let mut taking = Taking::new(worker, request.to.clone());
+        for (id, all) in request.flows.iter() {
+            let Some(flow) = self.flows.get(id) else { continue };
+            let upper = flow.probe.with_frontier(|f| f.first().copied().unwrap_or(Timestamp::MAX));
+            for (part, _, trace) in &flow.held.arrangements {
+                taking.arrangement(*id, *part, shard(trace, upper, upper));
+            }
+            for (part, holder) in &flow.held.operators {
+                taking.entries(*id, *part, holder, *all);
+            }
+        }
+        self.taking.push_back(taking);
+    }
+
+    /// Takes some of what is wanted. True where there is more.
+    fn take_state(&mut self) -> bool {
+        if let Some(taking) = self.taking.pop_front()
+            && let Some(more) = taking.go_on()
+        {
+            self.taking.push_front(more);
+        }
+        !self.taking.is_empty()
     }
 
     fn install(&mut self, worker: &mut Worker, spec: &FlowSpec, shared: Arc<FlowShared>, layout: Layout) -> Flow {
         let name = format!("{} {}", spec.id, spec.name);
         let flows = &mut self.flows;
         let EngineConfig { discard_views, assume_retractions, .. } = self.link.config;
-        let restored = spec.restored.as_deref();
         let (since, upper) = spec.bounds();
         worker.dataflow_named::<u64, _, _>(&name, |scope| {
             let mut render = Render {
@@ -153,7 +190,8 @@ impl State {
                 as_of: spec.as_of,
                 assume_retractions,
                 tokens: vec![],
-                traces: vec![],
+                restored: spec.restored.clone(),
+                held: Held::default(),
                 shared,
             };
             let mut inputs = HashMap::new();
@@ -178,8 +216,7 @@ impl State {
                 FlowKind::View { plan, .. } => render.plan(plan),
                 FlowKind::Index { on, .. } => get_all(&mut render, *on, layout.order().len()),
             };
-            let oks = render.serve(pair.oks, &layout, restored, "serve");
-            let errs = render.serve(pair.errs, &error_layout(), None, "serve errors");
+            let [oks, errs] = render.serve(pair, &layout);
             let probe = ProbeHandle::new();
             oks.stream.probe_with(&probe);
             errs.stream.probe_with(&probe);
@@ -189,7 +226,7 @@ impl State {
                 oks: oks.trace,
                 errs: errs.trace,
                 probe,
-                traces: render.traces,
+                held: render.held,
                 served: render.shared.register("serve", scope.index()),
                 layout,
                 shared: render.shared,
@@ -237,7 +274,7 @@ impl State {
             flow.shown = Some(frontier);
             let (rows, bytes) = trace_size(&flow.oks);
             flow.served.set(rows, bytes);
-            account_traces(&flow.traces);
+            account_traces(&flow.held.arrangements);
             flow.shared.show(
                 worker,
                 shard(&flow.oks, flow.since, frontier),

@@ -114,6 +114,40 @@ impl FloatSum {
     pub fn bytes(&self) -> usize {
         self.limbs.len() * 32
     }
+
+    /// Appends it as bytes: the number of limbs, each with its index (u8) and value (i128), then how many NaN, infinity
+    /// and -infinity there are (i64); little-endian.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.limbs.len() as u8);
+        for (index, limb) in &self.limbs {
+            out.push(*index);
+            out.extend_from_slice(&limb.to_le_bytes());
+        }
+        for count in [self.nans, self.plus_infinities, self.minus_infinities] {
+            out.extend_from_slice(&count.to_le_bytes());
+        }
+    }
+
+    /// Takes what [`FloatSum::write`] appended from the front of `input`; `None` where it is not there.
+    pub fn read(input: &mut &[u8]) -> Option<FloatSum> {
+        fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+            let (first, rest) = input.split_first_chunk::<N>()?;
+            *input = rest;
+            Some(*first)
+        }
+        let [count] = take(input)?;
+        let mut limbs = BTreeMap::new();
+        for _ in 0..count {
+            let [index] = take(input)?;
+            limbs.insert(index, i128::from_le_bytes(take(input)?));
+        }
+        let mut counts = [0; 3];
+        for count in &mut counts {
+            *count = i64::from_le_bytes(take(input)?);
+        }
+        let [nans, plus_infinities, minus_infinities] = counts;
+        Some(FloatSum { limbs, nans, plus_infinities, minus_infinities })
+    }
 }
 
 fn too_large() -> SqlError {
@@ -197,6 +231,25 @@ mod tests {
         assert_eq!(a.narrow_sum().map_err(|e| e.code), Err(SqlState::OUT_OF_RANGE));
         a.add(f64::INFINITY, 1);
         assert_eq!(a.sum().ok(), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn written_sums_come_back() {
+        let mut sum = FloatSum::default();
+        for v in [1e308, -2.5, 5e-324, f64::NAN, f64::INFINITY, f64::INFINITY] {
+            sum.add(v, 3);
+        }
+        let mut bytes = vec![];
+        sum.write(&mut bytes);
+        bytes.push(7);
+        let mut input = &bytes[..];
+        let mut back = FloatSum::read(&mut input).expect("whole");
+        assert_eq!(input, [7]);
+        for v in [f64::NAN, f64::INFINITY, f64::INFINITY, 1e308, 5e-324] {
+            back.add(v, -3);
+        }
+        assert_eq!(back.value(), -7.5);
+        assert!(FloatSum::read(&mut &bytes[..bytes.len() - 2]).is_none());
     }
 
     #[test]

@@ -8,15 +8,18 @@
 //! Does not know what a relation means, or when a checkpoint may be taken.
 
 mod block;
+mod entries;
 mod manifest;
 #[cfg(test)]
 mod tests;
 
+pub use entries::{Kind, SnapshotEntries};
 pub use manifest::{Block, Manifest, Positions, SavedPartition, SavedRange, SavedRelation, SavedView};
 
 use crate::files::{FileHandle, FileSystem, file_error};
 use crate::{DataDir, DeadLetterRow};
 use block::{BLOCK_HEADER_BYTES, FILE_HEADER};
+use entries::Files;
 use hw_repr::chunk::{ChunkBody, ChunkView, PublishedShard};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
 use std::collections::HashMap;
@@ -39,14 +42,45 @@ pub struct Snapshot {
     pub log_floor: Timestamp,
     /// The last tick that changed the catalog.
     pub catalog: Timestamp,
-    /// Relations: id and contents by worker.
-    pub relations: Vec<(GlobalId, Vec<Arc<PublishedShard>>)>,
+    /// The state of relations.
+    pub relations: Vec<SnapshotPart>,
     /// See [`Manifest::partitions`].
     pub partitions: Vec<SavedPartition>,
     /// See [`Manifest::earlier`].
     pub earlier: Vec<Positions>,
     /// All dead letters, where they are not those of the last checkpoint.
     pub dead_letters: Option<Vec<DeadLetterRow>>,
+}
+
+/// A part of what keeps a relation up to date; 0 are its contents.
+#[derive(Debug)]
+pub struct SnapshotPart {
+    /// The relation.
+    pub id: GlobalId,
+    /// Which part.
+    pub part: u32,
+    /// Of what it was computed by.
+    pub fingerprint: u64,
+    /// What it holds.
+    pub contents: Contents,
+}
+
+/// What a part holds.
+#[derive(Debug)]
+pub enum Contents {
+    /// An arrangement, by worker.
+    Arrangement(Vec<Arc<PublishedShard>>),
+    /// Entries of an operator.
+    Entries(SnapshotEntries),
+}
+
+/// A part as a checkpoint has it.
+#[derive(Debug)]
+pub enum Loaded {
+    /// An arrangement, by worker.
+    Arrangement(Vec<PublishedShard>),
+    /// Runs of entries, newest last.
+    Entries(Vec<Vec<ChunkView>>),
 }
 
 /// What a checkpoint took.
@@ -99,11 +133,11 @@ impl Checkpoints {
         &self.manifest
     }
 
-    /// The contents of a relation in the last checkpoint, by worker; `None` where it is not in there.
-    pub fn load(&mut self, id: GlobalId) -> Result<Option<Vec<PublishedShard>>, SqlError> {
-        let Some(saved) = self.manifest.relations.iter().find(|r| r.id == id).cloned() else { return Ok(None) };
+    /// A part of a relation in the last checkpoint; `None` where it is not in there.
+    pub fn load(&mut self, id: GlobalId, part: u32) -> Result<Option<Loaded>, SqlError> {
+        let Some(saved) = self.manifest.relation(id, part).cloned() else { return Ok(None) };
         let mut bodies: HashMap<Block, Arc<ChunkBody>> = HashMap::new();
-        let mut files: HashMap<u64, (PathBuf, Box<dyn FileHandle>)> = HashMap::new();
+        let mut files = Files::new();
         let mut shards = vec![];
         for shard in &saved.shards {
             let mut runs = vec![];
@@ -114,7 +148,8 @@ impl Checkpoints {
                         Some(body) => body.clone(),
                         None => {
                             let body = Arc::new(self.body(&mut files, view.block)?);
-                            self.stored.insert(Arc::as_ptr(&body) as usize, (Arc::downgrade(&body), view.block));
+                            let entry = (Arc::downgrade(&body), view.block);
+                            self.stored.insert(Arc::as_ptr(&body) as usize, entry);
                             bodies.insert(view.block, body.clone());
                             body
                         }
@@ -128,18 +163,27 @@ impl Checkpoints {
             }
             shards.push(PublishedShard { since: saved.since, upper: self.manifest.tick + 1, runs });
         }
-        Ok(Some(shards))
+        Ok(Some(match saved.kind {
+            Kind::Arrangement => Loaded::Arrangement(shards),
+            _ => Loaded::Entries(shards.into_iter().flat_map(|s| s.runs).collect()),
+        }))
     }
 
     /// The dead letters in the last checkpoint.
     pub fn dead_letters(&self) -> Result<Vec<DeadLetterRow>, SqlError> {
         let Some(at) = self.manifest.dead_letters else { return Ok(vec![]) };
-        let body = self.body(&mut HashMap::new(), at)?;
+        let body = self.body(&mut Files::new(), at)?;
         let json = if body.is_empty() { &[] } else { body.row(0) };
         serde_json::from_slice(json).map_err(|_| block::damage(&self.path_of(at.file), at.at))
     }
 
-    fn body(&self, files: &mut HashMap<u64, (PathBuf, Box<dyn FileHandle>)>, at: Block) -> Result<ChunkBody, SqlError> {
+    fn body(&self, files: &mut Files, at: Block) -> Result<ChunkBody, SqlError> {
+        let bytes = self.block(files, at)?;
+        block::decode(&bytes).ok_or_else(|| block::damage(&self.path_of(at.file), at.at))
+    }
+
+    /// The bytes of a block.
+    fn block(&self, files: &mut Files, at: Block) -> Result<Vec<u8>, SqlError> {
         let (path, file) = match files.entry(at.file) {
             std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::hash_map::Entry::Vacant(e) => {
@@ -161,7 +205,7 @@ impl Checkpoints {
         }
         let mut bytes = vec![0; at.len as usize];
         file.read_at(&mut bytes, at.at).map_err(|e| file_error("read", path, &e))?;
-        block::decode(&bytes).ok_or_else(|| block::damage(path, at.at))
+        Ok(bytes)
     }
 
     /// Writes what is new of `snapshot`, then calls `ready`, which waits until its tick is durable, then makes it the
@@ -191,14 +235,8 @@ impl Checkpoints {
         let mut out = NewFile::new(self.next_file);
         self.next_file += 1;
         let mut relations = vec![];
-        for (id, shards) in &snapshot.relations {
-            let since = shards.iter().map(|s| s.since).max().unwrap_or(0);
-            let mut saved = SavedRelation { id: *id, since, shards: vec![] };
-            for shard in shards {
-                let runs = shard.runs.iter().map(|run| self.save_run(run, &mut out)).collect::<Result<_, _>>()?;
-                saved.shards.push(runs);
-            }
-            relations.push(saved);
+        for part in snapshot.relations {
+            relations.push(self.save_part(part, &sparse, &mut out)?);
         }
         let dead_letters = match &snapshot.dead_letters {
             Some(rows) => self.save_dead_letters(rows, &mut out)?,
@@ -232,6 +270,30 @@ impl Checkpoints {
         }
         let total = files.values().flat_map(|f| f.values()).map(|len| u64::from(*len)).sum();
         Ok(Written { bytes, total, files: files.len() as u64 })
+    }
+
+    fn save_part(&self, part: SnapshotPart, sparse: &[u64], out: &mut NewFile) -> Result<SavedRelation, SqlError> {
+        let SnapshotPart { id, part, fingerprint, contents } = part;
+        let mut saved = SavedRelation { id, part, fingerprint, kind: Kind::Arrangement, since: 0, shards: vec![] };
+        match contents {
+            Contents::Arrangement(shards) => {
+                saved.since = shards.iter().map(|s| s.since).max().unwrap_or(0);
+                for shard in shards {
+                    let runs = shard.runs.iter().map(|run| self.save_run(run, out)).collect::<Result<_, _>>()?;
+                    saved.shards.push(runs);
+                }
+            }
+            Contents::Entries(new) => {
+                saved.kind = new.kind;
+                let before = self.manifest.relation(id, part).filter(|r| r.fingerprint == fingerprint);
+                if !new.all && before.is_none_or(|r| r.kind != new.kind) {
+                    return Err(SqlError::internal("changes of a state that the last checkpoint does not have"));
+                }
+                let before = before.map_or(vec![], |r| r.shards.concat());
+                saved.shards.push(entries::save(self, before, new, sparse, out)?);
+            }
+        }
+        Ok(saved)
     }
 
     fn save_run(&self, run: &[ChunkView], out: &mut NewFile) -> Result<Vec<SavedView>, SqlError> {
@@ -369,6 +431,18 @@ impl NewFile {
         let len = u32::try_from(len)
             .map_err(|_| SqlError::new(SqlState::PROGRAM_LIMIT, "a chunk does not fit into a block"))?;
         Ok(Block { file: self.number, at, len })
+    }
+
+    /// Takes over a block of another file, as it is.
+    fn copy(&mut self, all: &Checkpoints, files: &mut Files, from: Block) -> Result<Block, SqlError> {
+        let bytes = all.block(files, from)?;
+        let at = self.at + self.buffer.len() as u64;
+        self.buffer.extend_from_slice(&bytes);
+        self.bytes += bytes.len() as u64;
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush(all)?;
+        }
+        Ok(Block { file: self.number, at, len: from.len })
     }
 
     fn flush(&mut self, all: &Checkpoints) -> Result<(), SqlError> {

@@ -65,6 +65,12 @@ impl Server {
         Ok(())
     }
 
+    /// The same with other arguments from now on.
+    pub fn restart_with(&mut self, args: &[&str]) -> Result<(), HarnessError> {
+        self.args = args.iter().map(|a| a.to_string()).collect();
+        self.restart()
+    }
+
     /// True while its process runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

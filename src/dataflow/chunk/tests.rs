@@ -129,8 +129,8 @@ fn long_rows_become_several_batches() {
         layout.encode(&batch, &[], &mut body, usize::MAX, &mut |_| panic!("has no limit"));
         chunks.extend(sort_chunks(&body));
     }
-    let cut = batches_by_time(&layout, &chunks, |_| 7).expect("decodes");
+    let cut = batches_by_time(&layout, &chunks, |_| Some(7)).expect("decodes");
     assert_eq!(cut.iter().map(hw_repr::UpdateBatch::len).collect::<Vec<_>>(), [4, 2]);
-    let kept = batches_by_time(&layout, &chunks, |t| t).expect("decodes");
+    let kept = batches_by_time(&layout, &chunks, Some).expect("decodes");
     assert_eq!(kept.iter().map(|b| (b.time, b.len())).collect::<Vec<_>>(), [(1, 3), (2, 3)]);
 }

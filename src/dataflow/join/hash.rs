@@ -4,10 +4,12 @@
 //! Every pair is made once, when the later of its rows comes in.
 
 use super::rows::Rows;
+use crate::chunk::RowChunk;
 use crate::closed::ClosedTick;
 use crate::layout::Layout;
 use crate::reduce::groups::Groups;
 use crate::slab::Slab;
+use crate::state::{BODY_BYTES, Collected, Entries, Meaning};
 use crate::stateless::OK;
 use crate::types::{Parcels, batch_of, schema_of};
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
@@ -33,6 +35,16 @@ struct Side {
     rows: Rows,
     /// By row, from the first row on that was there more than once.
     copies: Option<Slab<Diff>>,
+    /// Rows before this one are in the last checkpoint.
+    saved: usize,
+}
+
+/// Rows that are being taken as entries: those of both sides from `at` to `to`.
+struct Taking {
+    all: bool,
+    at: [usize; 2],
+    to: [usize; 2],
+    out: Collected,
 }
 
 impl Side {
@@ -59,6 +71,31 @@ impl Side {
         Ok(())
     }
 
+    /// Takes at most `most` rows from `at` on as entries of this side: key and value are those of its layout, the time is
+    /// the side's number. How many they were.
+    fn take(&self, at: usize, most: usize, side: usize, out: &mut Collected) -> usize {
+        let rows = self.rows.piece(at, most);
+        let count = rows.num_rows();
+        let diffs = self.copies.as_ref().map(|copies| (at..at + count).map(|n| *copies.get(n)).collect::<Vec<_>>());
+        let batch = UpdateBatch { rows, diffs: diffs.map(|d| Arc::new(d.into())), time: side as Timestamp };
+        out.with_body(|body, full| self.layout.encode(&batch, &[], body, BODY_BYTES, full));
+        count
+    }
+
+    /// Keeps the entries of this side.
+    fn restore(&mut self, chunk: &RowChunk, side: usize) -> Result<(), SqlError> {
+        let body = &chunk.body;
+        let mine: Vec<usize> = chunk.range().filter(|i| body.times.get(*i) == side as Timestamp).collect();
+        if mine.is_empty() {
+            return Ok(());
+        }
+        let rows = self.layout.decode_batch(&mut mine.iter().map(|i| body.row(*i)))?;
+        let diffs: Vec<Diff> = mine.iter().map(|i| body.diffs.get(*i)).collect();
+        let ones = diffs.iter().all(|d| *d == 1);
+        let slots: Vec<u32> = mine.iter().map(|i| self.keys.slot(body.key(*i))).collect();
+        self.keep(&UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(diffs.into())), time: 0 }, &slots)
+    }
+
     fn bytes(&self) -> usize {
         let copies = self.copies.as_ref().map_or(0, Slab::bytes);
         self.keys.bytes() + self.newest.bytes() + self.before.bytes() + self.rows.bytes() + copies
@@ -80,6 +117,9 @@ pub struct HashJoin {
     schema: SchemaRef,
     queue: VecDeque<(usize, UpdateBatch)>,
     probe: Option<Probe>,
+    taking: Option<Taking>,
+    /// Entries have been taken, or it began with some.
+    taken: bool,
 }
 
 impl HashJoin {
@@ -95,12 +135,15 @@ impl HashJoin {
             before: Slab::default(),
             rows: Rows::default(),
             copies: None,
+            saved: 0,
         };
         HashJoin {
             sides: [side(&layouts[0], left), side(&layouts[1], right)],
             schema: schema_of(&all),
             queue: VecDeque::new(),
             probe: None,
+            taking: None,
+            taken: false,
         }
     }
 
@@ -199,5 +242,33 @@ impl ClosedTick for HashJoin {
 
     fn size(&self) -> (usize, usize) {
         (self.sides.iter().map(|s| s.rows.len()).sum(), self.sides.iter().map(Side::bytes).sum())
+    }
+
+    fn begin_taking(&mut self, all: bool) {
+        let all = all || !std::mem::replace(&mut self.taken, true);
+        let at = self.sides.each_ref().map(|s| if all { 0 } else { s.saved });
+        let to = self.sides.each_ref().map(|s| s.rows.len());
+        self.sides.iter_mut().zip(to).for_each(|(s, to)| s.saved = to);
+        self.taking = Some(Taking { all, at, to, out: Collected::default() });
+    }
+
+    fn take_some(&mut self, rows: usize) -> Option<Entries> {
+        let mut taking = self.taking.take()?;
+        if let Some(side) = (0..2).find(|s| taking.at[*s] < taking.to[*s]) {
+            let most = rows.min(taking.to[side] - taking.at[side]);
+            taking.at[side] += self.sides[side].take(taking.at[side], most, side, &mut taking.out);
+            self.taking = Some(taking);
+            return None;
+        }
+        Some(Entries { meaning: Meaning::Sum, all: taking.all, bodies: taking.out.into_bodies() })
+    }
+
+    fn restore(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {
+        for (number, side) in self.sides.iter_mut().enumerate() {
+            entries.iter().try_for_each(|chunk| side.restore(chunk, number))?;
+            side.saved = side.rows.len();
+        }
+        self.taken = true;
+        Ok(())
     }
 }

@@ -4,15 +4,18 @@
 //! and are written by [`Layout::keyed`], so equality of bytes is SQL's; NULL keys were left out when arranging unless
 //! the key is null-safe.
 
-use super::Input;
+use super::{Input, Keeper};
 use crate::arrange::{BATCH_BYTES, arrange};
 use crate::chunk::RowChunk;
+use crate::closed::Counters;
 use crate::layout::Layout;
-use crate::types::{RowBatch, RowStream, RowTrace, Rows, batch_of, schema_of};
+use crate::types::{RowBatch, RowStream, Rows, batch_of, schema_of};
 use arrow::datatypes::SchemaRef;
 use differential_dataflow::operators::join::{Fresh, JoinTactic, join_with_tactic};
 use hw_repr::{SqlType, Timestamp, UpdateBatch};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Rows after which the operator yields.
@@ -20,20 +23,23 @@ const YIELD_ROWS: usize = 8192;
 /// Bytes of a match that count as one more row.
 const ROW_BYTES: usize = 16 << 10;
 
-/// Joins two collections; `account` gets the traces.
+/// Joins two collections.
 pub fn join<'s>(
     left: Input<'s>,
     right: Input<'s>,
     layouts: [Layout; 2],
     strict: [Vec<usize>; 2],
-    mut account: impl FnMut(RowTrace),
+    keeper: &mut impl Keeper,
 ) -> RowStream<'s> {
-    let a = arrange(left.stream, &layouts[0], &strict[0], None, "ArrangeLeft");
-    let b = arrange(right.stream, &layouts[1], &strict[1], None, "ArrangeRight");
-    account(a.trace.clone());
-    account(b.trace.clone());
+    let a = arrange(left.stream, &layouts[0], &strict[0], keeper.restored(0).as_ref(), "ArrangeLeft");
+    let b = arrange(right.stream, &layouts[1], &strict[1], keeper.restored(1).as_ref(), "ArrangeRight");
+    let counters = [keeper.arrangement(a.trace.clone()), keeper.arrangement(b.trace.clone())];
     let types: Vec<SqlType> = left.types.iter().chain(&right.types).copied().collect();
-    join_with_tactic(a, b, MergeJoin { shape: Arc::new(Shape { layouts, schema: schema_of(&types) }) })
+    let shape = Arc::new(Shape { layouts, schema: schema_of(&types) });
+    let building = Rc::new(Cell::new(true));
+    let pairs = join_with_tactic(a, b, MergeJoin { shape, counters, building: building.clone() });
+    building.set(false);
+    pairs
 }
 
 /// How to decode both sides.
@@ -44,6 +50,10 @@ struct Shape {
 
 struct MergeJoin {
     shape: Arc<Shape>,
+    /// Of both sides.
+    counters: [Arc<Counters>; 2],
+    /// The operator is being built, and joins what the arrangements begin with: restored rows, whose pairs went on before.
+    building: Rc<Cell<bool>>,
 }
 
 impl JoinTactic<RowBatch, RowBatch, Rows> for MergeJoin {
@@ -54,11 +64,15 @@ impl JoinTactic<RowBatch, RowBatch, Rows> for MergeJoin {
         fresh: Fresh,
         _: Timestamp,
     ) -> Box<dyn Iterator<Item = Rows>> {
+        if self.building.get() {
+            return Box::new(std::iter::empty());
+        }
         let (fresh, other, fresh_is_left) = match fresh {
             Fresh::Input0 => (in0, in1, true),
             Fresh::Input1 => (in1, in0, false),
         };
-        let chunks = fresh.iter().flat_map(|b| b.chunks.iter().cloned()).collect();
+        let chunks: Vec<RowChunk> = fresh.iter().flat_map(|b| b.chunks.iter().cloned()).collect();
+        self.counters[usize::from(!fresh_is_left)].take_in(chunks.iter().map(|c| c.range().len()).sum());
         let at = vec![Position::default(); other.len()];
         Box::new(Merge {
             shape: self.shape.clone(),

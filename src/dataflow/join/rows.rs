@@ -72,6 +72,13 @@ impl Rows {
         Ok(first)
     }
 
+    /// At most `most` rows from number `at` on, which is there: those that lie in one segment.
+    pub fn piece(&self, at: usize, most: usize) -> RecordBatch {
+        let segment = self.starts.partition_point(|s| *s <= at) - 1;
+        let (batch, from) = (&self.segments[segment], at - self.starts[segment]);
+        batch.slice(from, most.min(batch.num_rows() - from))
+    }
+
     /// The columns of some rows, in the order given.
     pub fn gather(&self, numbers: &[usize]) -> Result<Vec<ArrayRef>, SqlError> {
         // Only segments that are named enter `interleave`: there may be thousands.

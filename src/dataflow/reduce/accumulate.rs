@@ -2,6 +2,7 @@
 
 use super::float_sum::FloatSum;
 use crate::slab::Small;
+use crate::state::{Input, damaged, string};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256};
 use hw_plan::{Aggregate, AggregateFunc};
@@ -107,6 +108,88 @@ impl Acc {
             }
         }
         Ok(())
+    }
+
+    /// Appends it: the position of its kind in [`Acc`], then what it holds.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        fn int(value: i64, out: &mut Vec<u8>) {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        match self {
+            Acc::Count(n) => {
+                out.push(0);
+                int(*n, out);
+            }
+            Acc::Exact(sum, n) => {
+                out.push(1);
+                out.extend_from_slice(&sum.to_le_bytes());
+                int(*n, out);
+            }
+            Acc::Numeric(scales) => {
+                out.extend_from_slice(&[2, scales.len() as u8]);
+                for (scale, (sum, n)) in scales {
+                    out.push(*scale);
+                    out.extend_from_slice(&sum.to_le_bytes());
+                    int(*n, out);
+                }
+            }
+            Acc::Float(sum, n) => {
+                out.push(3);
+                sum.write(out);
+                int(*n, out);
+            }
+            Acc::Extreme(values) => {
+                out.push(4);
+                out.extend_from_slice(&(values.len() as u32).to_le_bytes());
+                for (value, n) in values {
+                    string(value.bytes(), out);
+                    int(*n, out);
+                }
+            }
+            Acc::Best(best) => {
+                out.extend_from_slice(&[5, best.is_some().into()]);
+                best.iter().for_each(|value| string(value.bytes(), out));
+            }
+            Acc::Bool(trues, falses) => {
+                out.push(6);
+                int(*trues, out);
+                int(*falses, out);
+            }
+        }
+    }
+
+    /// What [`Acc::write`] appended.
+    pub fn read(input: &mut Input<'_>) -> Result<Acc, SqlError> {
+        fn wide(input: &mut Input<'_>) -> Result<i256, SqlError> {
+            input.take().map(i256::from_le_bytes)
+        }
+        Ok(match input.take()? {
+            [0] => Acc::Count(input.i64()?),
+            [1] => Acc::Exact(wide(input)?, input.i64()?),
+            [2] => {
+                let [count] = input.take()?;
+                let mut scales = Scales::new();
+                for _ in 0..count {
+                    let [scale] = input.take()?;
+                    scales.insert(scale, (wide(input)?, input.i64()?));
+                }
+                Acc::Numeric(scales)
+            }
+            [3] => Acc::Float(Box::new(FloatSum::read(&mut input.0).ok_or_else(damaged)?), input.i64()?),
+            [4] => {
+                let mut values = BTreeMap::new();
+                for _ in 0..input.len()? {
+                    values.insert(Small::new(input.string()?), input.i64()?);
+                }
+                Acc::Extreme(values)
+            }
+            [5] => match input.take()? {
+                [0] => Acc::Best(None),
+                _ => Acc::Best(Some(Small::new(input.string()?))),
+            },
+            [6] => Acc::Bool(input.i64()?, input.i64()?),
+            _ => return Err(damaged()),
+        })
     }
 
     /// Heap bytes, estimated.

@@ -5,6 +5,7 @@
 
 use super::accumulate::{self, Acc};
 use crate::slab::Slab;
+use crate::state::{Input, damaged, string};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, LargeBinaryBuilder, PrimitiveArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{
@@ -49,6 +50,10 @@ pub trait Fold {
     fn reset(&mut self);
     /// Heap bytes, estimated.
     fn bytes(&self) -> usize;
+    /// Appends what a slot holds.
+    fn write(&self, slot: u32, out: &mut Vec<u8>);
+    /// Gives an empty slot what [`Fold::write`] appended.
+    fn read(&mut self, slot: u32, input: &mut Input<'_>) -> Result<(), SqlError>;
 }
 
 /// The state for an aggregate over an input of `types`. `append_only`: nothing is ever retracted.
@@ -174,7 +179,52 @@ macro_rules! kept {
         fn bytes(&self) -> usize {
             self.kept.now.bytes()
         }
+        fn write(&self, slot: u32, out: &mut Vec<u8>) {
+            self.kept.now.get(slot as usize).write(out);
+        }
+        fn read(&mut self, slot: u32, input: &mut Input<'_>) -> Result<(), SqlError> {
+            *self.kept.now.get_mut(slot as usize) = Fixed::read(input)?;
+            Ok(())
+        }
     };
+}
+
+/// What a [`Kept`] keeps, as bytes; integers are little-endian.
+trait Fixed: Sized {
+    fn write(&self, out: &mut Vec<u8>);
+    fn read(input: &mut Input<'_>) -> Result<Self, SqlError>;
+}
+
+impl Fixed for i64 {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+    fn read(input: &mut Input<'_>) -> Result<i64, SqlError> {
+        input.i64()
+    }
+}
+
+impl Fixed for Total {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.sum.to_le_bytes());
+        self.values.write(out);
+    }
+    fn read(input: &mut Input<'_>) -> Result<Total, SqlError> {
+        Ok(Total { sum: i128::from_le_bytes(input.take()?), values: input.i64()? })
+    }
+}
+
+impl Fixed for Option<i64> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.is_some().into());
+        self.iter().for_each(|v| v.write(out));
+    }
+    fn read(input: &mut Input<'_>) -> Result<Option<i64>, SqlError> {
+        match input.take()? {
+            [0] => Ok(None),
+            _ => input.i64().map(Some),
+        }
+    }
 }
 
 /// count(*), count(x)
@@ -438,6 +488,35 @@ impl Fold for Any {
     }
     fn bytes(&self) -> usize {
         self.now.bytes() + self.heap.max(0) as usize
+    }
+    /// 0, or 1, the accumulator, how many arguments were seen and each with its count.
+    fn write(&self, slot: u32, out: &mut Vec<u8>) {
+        let state = self.now.get(slot as usize);
+        out.push(state.is_some().into());
+        if let Some(state) = state {
+            state.0.write(out);
+            let seen = state.1.as_ref();
+            out.extend_from_slice(&(seen.map_or(0, Seen::len) as u32).to_le_bytes());
+            for (value, count) in seen.into_iter().flatten() {
+                string(value, out);
+                count.write(out);
+            }
+        }
+    }
+    fn read(&mut self, slot: u32, input: &mut Input<'_>) -> Result<(), SqlError> {
+        if input.take()? == [0] {
+            return Ok(());
+        }
+        let mut state = self.fresh();
+        state.0 = Acc::read(input)?;
+        for _ in 0..input.len()? {
+            let (value, count) = (input.string()?, input.i64()?);
+            self.heap += seen_bytes(value);
+            state.1.as_mut().ok_or_else(damaged)?.insert(value.into(), count);
+        }
+        self.heap += state.0.bytes() as isize;
+        *self.now.get_mut(slot as usize) = Some(state);
+        Ok(())
     }
 }
 

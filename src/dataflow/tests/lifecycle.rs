@@ -1,7 +1,7 @@
 //! Lives of flows: everything deleted leaves nothing; a dropped flow goes with its last user.
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec, Restored, SubscribeSink};
+use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec, Restored, RestoredFlow, SubscribeSink};
 use hw_plan::FlowPlan;
 use hw_repr::{Column, GlobalId, RelationDesc, SqlType, UpdateBatch};
 use std::sync::Arc;
@@ -122,7 +122,7 @@ fn a_restored_table_goes_on_with_any_number_of_workers() {
         until("passed", || engine.frontier(GlobalId(1)) > time);
     };
     let mut expected = std::collections::BTreeMap::new();
-    let mut restored: Option<Arc<Restored>> = None;
+    let mut restored: Option<Arc<RestoredFlow>> = None;
     for (round, workers) in [1usize, 2, 4, 1, 1].into_iter().enumerate() {
         let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
         let table = FlowSpec { restored: restored.clone(), ..spec(1, FlowKind::Table { desc: desc(), key: vec![] }) };
@@ -154,6 +154,8 @@ fn a_restored_table_goes_on_with_any_number_of_workers() {
             numbers(&engine, start + 10 + 2, 0, -1);
         }
         let published = engine.published(GlobalId(1)).expect("is there");
-        restored = Some(Arc::new(Restored { shards: published.shards.clone() }));
+        let shards = Restored { shards: published.shards.clone() };
+        let (upper, arrangements) = (shards.upper(), [(0, shards)].into());
+        restored = Some(Arc::new(RestoredFlow { upper, arrangements, ..RestoredFlow::default() }));
     }
 }

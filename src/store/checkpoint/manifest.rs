@@ -1,8 +1,10 @@
 //! The manifest: what a checkpoint consists of.
 //!
-//! Layout, version 1: the line `headwater manifest 1 <CRC32C of the rest, eight hex digits>`, then JSON. It is replaced
-//! as a whole by an atomic rename, which is what makes a checkpoint count.
+//! Layout, version 2: the line `headwater manifest 2 <CRC32C of the rest, eight hex digits>`, then JSON. It is replaced
+//! as a whole by an atomic rename, which is what makes a checkpoint count. Version 1 had the contents of tables alone:
+//! what it lacks has a default.
 
+use super::Kind;
 use crate::files::{FileSystem, file_error, write_atomically};
 use hw_repr::{Diff, GlobalId, SqlError, SqlState, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,8 @@ use std::path::Path;
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "MANIFEST";
-const MAGIC: &str = "headwater manifest 1 ";
+const MAGIC: &str = "headwater manifest 2 ";
+const MAGIC_1: &str = "headwater manifest 1 ";
 
 /// A checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +27,7 @@ pub struct Manifest {
     pub catalog: Timestamp,
     /// No chunk file has this number or a greater one.
     pub next_file: u64,
-    /// Contents of relations.
+    /// The state of relations.
     pub relations: Vec<SavedRelation>,
     /// How far sources have come.
     pub partitions: Vec<SavedPartition>,
@@ -34,14 +37,23 @@ pub struct Manifest {
     pub dead_letters: Option<Block>,
 }
 
-/// Contents of a relation: sorted runs by worker.
+/// A part of the state of a relation: sorted runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRelation {
     /// Which.
     pub id: GlobalId,
+    /// Which part; 0 are the contents.
+    #[serde(default)]
+    pub part: u32,
+    /// Of what it was computed by; 0 where nobody asks.
+    #[serde(default)]
+    pub fingerprint: u64,
+    /// What the runs are.
+    #[serde(default)]
+    pub kind: Kind,
     /// It can be read from this time on.
     pub since: Timestamp,
-    /// By worker, the runs, each the views of one after the other.
+    /// By worker, the runs, each the views of one after the other. Entries are not kept by worker.
     pub shards: Vec<Vec<Vec<SavedView>>>,
 }
 
@@ -113,6 +125,11 @@ impl Manifest {
         files
     }
 
+    /// A part of a relation, where it is there.
+    pub(super) fn relation(&self, id: GlobalId, part: u32) -> Option<&SavedRelation> {
+        self.relations.iter().find(|r| (r.id, r.part) == (id, part))
+    }
+
     /// Changes stored.
     pub fn rows(&self) -> Diff {
         let views = self.relations.iter().flat_map(|r| r.shards.iter().flatten().flatten());
@@ -131,7 +148,7 @@ impl Manifest {
         file.read_at(&mut bytes, 0).map_err(|e| file_error("read", &path, &e))?;
         let parsed = bytes.iter().position(|b| *b == b'\n').and_then(|end| {
             let (line, json) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
-            let crc = u32::from_str_radix(line.strip_prefix(MAGIC)?, 16).ok()?;
+            let crc = u32::from_str_radix(line.strip_prefix(MAGIC).or(line.strip_prefix(MAGIC_1))?, 16).ok()?;
             (crc == crc32c::crc32c(json)).then(|| serde_json::from_slice(json).ok())?
         });
         parsed.map(Some).ok_or_else(|| {

@@ -25,7 +25,19 @@ fn shard(runs: &[&[Arc<ChunkBody>]]) -> Arc<PublishedShard> {
 }
 
 fn snapshot(tick: u64, shard: &Arc<PublishedShard>) -> Snapshot {
-    Snapshot { tick, relations: vec![(TABLE, vec![shard.clone()])], ..Snapshot::default() }
+    Snapshot { tick, relations: vec![arrangement(vec![shard.clone()])], ..Snapshot::default() }
+}
+
+fn arrangement(shards: Vec<Arc<PublishedShard>>) -> SnapshotPart {
+    SnapshotPart { id: TABLE, part: 0, fingerprint: 0, contents: Contents::Arrangement(shards) }
+}
+
+/// The table's contents.
+fn loaded(all: &mut Checkpoints) -> Vec<PublishedShard> {
+    match all.load(TABLE, 0).expect("reads").expect("is there") {
+        Loaded::Arrangement(shards) => shards,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn open(path: &Path) -> Checkpoints {
@@ -67,13 +79,13 @@ fn what_is_on_disk_is_only_named() {
     }
     let mut all = open(home.path());
     assert_eq!((all.manifest().tick, all.manifest().rows()), (20, 1504));
-    let back = all.load(TABLE).expect("reads").expect("is there");
+    let back = loaded(&mut all);
     assert_eq!((back[0].since, back[0].upper), (3, 21));
     assert_eq!(rows(&back), rows(&[shard(&[&[a, b], &[c]]).as_ref().clone()]));
-    assert!(all.load(GlobalId(1)).expect("reads").is_none());
+    assert!(all.load(GlobalId(1), 0).expect("reads").is_none());
     // What was loaded is known to be on disk too.
     let again: Vec<Arc<PublishedShard>> = back.into_iter().map(Arc::new).collect();
-    let third = Snapshot { tick: 30, relations: vec![(TABLE, again)], ..Snapshot::default() };
+    let third = Snapshot { tick: 30, relations: vec![arrangement(again)], ..Snapshot::default() };
     assert_eq!(all.write(third, || Ok(())).expect("written").bytes, 0);
     assert_eq!(all.verify().expect("whole").0, 3);
 }
@@ -115,7 +127,7 @@ fn one_that_was_cut_short_never_was() {
         let next = shard(&[&[body(700..900), a.clone(), c.clone()]]);
         all.write(snapshot(50, &next), || Ok(())).expect("written");
         all.verify().expect("whole");
-        let back = open_again(all, home.path()).load(TABLE).expect("reads").expect("is there");
+        let back = loaded(&mut open_again(all, home.path()));
         assert_eq!(rows(&back), rows(&[next.as_ref().clone()]));
         let mut all = open(home.path());
         all.write(snapshot(60, &shard(&[std::slice::from_ref(&b)])), || Ok(())).expect("written");
@@ -123,7 +135,7 @@ fn one_that_was_cut_short_never_was() {
     }
     let mut all = open(home.path());
     assert_eq!(all.manifest().tick, 60);
-    assert_eq!(rows(&all.load(TABLE).expect("reads").expect("is there")), rows(&[shard(&[&[b]]).as_ref().clone()]));
+    assert_eq!(rows(&loaded(&mut all)), rows(&[shard(&[&[b]]).as_ref().clone()]));
     assert_eq!(chunk_files(home.path()).len(), 1, "what the cut ones left is gone");
 }
 
@@ -138,7 +150,7 @@ fn large_bodies_are_several_blocks() {
     let view = ChunkView { body: large.clone(), lo: 1, hi: 8 };
     let shard = Arc::new(PublishedShard { since: 3, upper: 11, runs: vec![vec![view]] });
     open(home.path()).write(snapshot(10, &shard), || Ok(())).expect("written");
-    let back = open(home.path()).load(TABLE).expect("reads").expect("is there");
+    let back = loaded(&mut open(home.path()));
     assert!(back[0].runs[0].len() > 3);
     assert_eq!(rows(&back), rows(&[shard.as_ref().clone()]));
 }
@@ -209,14 +221,14 @@ fn whichever_operation_fails_there_is_a_whole_checkpoint() {
             let mut found = open(copy.path());
             let tick = found.manifest().tick;
             assert!(tick == 20 || (failed && tick == 10), "operation {fails_at}: tick {tick}");
-            let back = found.load(TABLE).expect("reads").expect("is there");
+            let back = loaded(&mut found);
             assert_eq!(rows(&back), rows(&[expected(tick).as_ref().clone()]), "operation {fails_at}");
         }
         all.write(snapshot(40, &third), || Ok(())).expect("written");
         assert_eq!(chunk_files(home.path()).len(), 1, "operation {fails_at}");
         drop((all, dir));
         let mut found = open(home.path());
-        assert_eq!(rows(&found.load(TABLE).expect("reads").expect("is there")), rows(&[third.as_ref().clone()]));
+        assert_eq!(rows(&loaded(&mut found)), rows(&[third.as_ref().clone()]));
         if !met {
             assert!(fails_at > 6, "{fails_at}");
             return;
@@ -231,4 +243,121 @@ fn copy_all(from: &Path, to: &Path) {
         let entry = entry.expect("entry");
         std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copy");
     }
+}
+
+const OPERATOR: u32 = 2;
+
+/// Keys and values, `None` where nothing is there any more.
+type Changes<'a> = &'a [(u32, Option<u32>)];
+
+/// A few changes of an operator's state, in bodies of `rows` rows.
+fn latest(tick: u64, all: bool, changes: Changes<'_>, rows: usize) -> Snapshot {
+    let mut bodies = vec![];
+    for part in changes.chunks(rows) {
+        let mut body = ChunkBody::default();
+        for (key, value) in part {
+            let mut row = vec![1];
+            row.extend_from_slice(&key.to_be_bytes());
+            value.iter().for_each(|v| row.extend_from_slice(&v.to_be_bytes()));
+            body.push(&row, 5, 0, if value.is_some() { 1 } else { -1 });
+        }
+        bodies.push(body);
+    }
+    let contents = Contents::Entries(SnapshotEntries { kind: Kind::Latest, all, bodies });
+    let part = SnapshotPart { id: TABLE, part: OPERATOR, fingerprint: 77, contents };
+    Snapshot { tick, relations: vec![part], ..Snapshot::default() }
+}
+
+/// The entries of the operator, by the rules of their kind; and how many runs they are in.
+fn entries(all: &mut Checkpoints) -> (std::collections::BTreeMap<u32, u32>, usize, usize) {
+    let Loaded::Entries(runs) = all.load(TABLE, OPERATOR).expect("reads").expect("is there") else { panic!() };
+    let mut out = std::collections::BTreeMap::new();
+    let number = |b: &[u8]| u32::from_be_bytes(b.try_into().expect("four bytes"));
+    let mut rows = 0;
+    for run in &runs {
+        let mut last: Option<Vec<u8>> = None;
+        for (view, i) in run.iter().flat_map(|v| (v.lo..v.hi).map(move |i| (v, i))) {
+            let key = view.body.key(i).to_vec();
+            assert!(last.as_ref().is_none_or(|l| *l < key), "sorted, and one entry a key");
+            rows += 1;
+            match view.body.diffs.get(i) {
+                1 => drop(out.insert(number(&key[1..]), number(view.body.val(i)))),
+                _ => drop(out.remove(&number(&key[1..]))),
+            }
+            last = Some(key);
+        }
+    }
+    (out, runs.len(), rows)
+}
+
+#[test]
+fn entries_replace_each_other_and_runs_are_merged() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut all = open(home.path());
+    let mut model = std::collections::BTreeMap::new();
+    let first: Vec<(u32, Option<u32>)> = (0..30_000).rev().map(|k| (k, Some(k))).collect();
+    model.extend((0..30_000u32).map(|k| (k, k)));
+    all.write(latest(1, true, &first, 7000), || Ok(())).expect("written");
+    let mut bytes = 0;
+    for round in 2..60u32 {
+        let mut changes = vec![];
+        for i in 0..200 {
+            let key = (i * 7919 + round * 104_729) % 40_000;
+            if (key + round) % 3 == 0 {
+                model.remove(&key);
+                changes.push((key, None));
+            }
+            // Ended and begun again within the round: the state counts.
+            if (key + round) % 5 != 0 {
+                model.insert(key, round);
+                changes.push((key, Some(round)));
+            }
+        }
+        bytes += all.write(latest(u64::from(round), false, &changes, 64), || Ok(())).expect("written").bytes;
+        if round % 20 == 0 {
+            all = open_again(all, home.path());
+        }
+        let (found, runs, rows) = entries(&mut all);
+        assert_eq!(found, model, "round {round}");
+        assert!(runs <= 10 && rows <= 2 * 40_000, "{runs} runs of {rows} rows");
+    }
+    let one = all.write(latest(99, true, &first, 7000), || Ok(())).expect("written").bytes;
+    assert!(bytes < 8 * one, "58 rounds of 200 changes wrote {bytes} bytes, all of it is {one}");
+    assert_eq!(entries(&mut all).1, 1);
+    all.verify().expect("whole");
+}
+
+#[test]
+fn changes_of_what_is_not_there_are_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut all = open(home.path());
+    assert!(all.write(latest(1, false, &[(1, Some(1))], 1), || Ok(())).is_err());
+    all.write(latest(2, true, &[(1, Some(1))], 1), || Ok(())).expect("written");
+    let mut other = latest(3, false, &[(2, Some(2))], 1);
+    other.relations[0].fingerprint = 78;
+    assert!(all.write(other, || Ok(())).is_err());
+    // It ends the state of what is not in a checkpoint.
+    all.write(snapshot(4, &shard(&[])), || Ok(())).expect("written");
+    assert!(all.load(TABLE, OPERATOR).expect("reads").is_none());
+}
+
+#[test]
+fn equal_entries_are_summed() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut all = open(home.path());
+    for round in 1..5u64 {
+        let mut body = ChunkBody::default();
+        for key in [3u8, 1, 2, 1] {
+            body.push(&[1, key, 9], 2, u64::from(key % 2), 1);
+        }
+        let entries = SnapshotEntries { kind: Kind::Sum, all: round == 1, bodies: vec![body] };
+        let part = SnapshotPart { id: TABLE, part: OPERATOR, fingerprint: 1, contents: Contents::Entries(entries) };
+        all.write(Snapshot { tick: round, relations: vec![part], ..Snapshot::default() }, || Ok(())).expect("written");
+    }
+    let Some(Loaded::Entries(runs)) = all.load(TABLE, OPERATOR).expect("reads") else { panic!() };
+    let mut sums = std::collections::BTreeMap::new();
+    for (view, i) in runs.iter().flatten().flat_map(|v| (v.lo..v.hi).map(move |i| (v, i))) {
+        *sums.entry((view.body.row(i)[1], view.body.times.get(i))).or_insert(0) += view.body.diffs.get(i);
+    }
+    assert_eq!(sums, [((1, 1), 8), ((2, 0), 4), ((3, 1), 4)].into());
 }

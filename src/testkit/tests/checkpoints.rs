@@ -1,8 +1,9 @@
 //! Checkpoints as a client sees them: what was in one and what came after is there again, whatever ended the server, with
 //! any number of workers; the log shrinks; damage is told.
 
-use hw_testkit::Server;
-use hw_testkit::rows::{bag, rows, run};
+use hw_testkit::rows::{bag, difference, rows, run};
+use hw_testkit::{KafkaBroker, Server};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
@@ -170,4 +171,175 @@ async fn the_log_shrinks_and_nothing_is_lost_with_it() {
     server.restart().expect("restarts with everything");
     let client = server.connect().await.expect("connects");
     assert_eq!(one(&client, "SELECT count(*) FROM t").await, ["13"]);
+}
+
+/// Views of every operator with state, over a topic, a table, both, and each other.
+const VIEWS: &[(&str, &str)] = &[
+    ("sums", "SELECT k, count(*) AS n, sum(v) AS s, max(v) AS top, avg(f) AS mean FROM events GROUP BY k"),
+    ("total", "SELECT count(*) AS n, sum(n) AS s, min(top) AS low FROM sums"),
+    ("kinds", "SELECT DISTINCT v % 100 AS kind FROM events"),
+    ("pairs", "SELECT a.v, b.k FROM events a JOIN events b ON a.v = b.v * 50"),
+    ("named", "SELECT e.k, n.name, e.v FROM events e JOIN names n ON e.k = n.k WHERE e.v % 10 = 0"),
+    (
+        "per_name",
+        "SELECT name, count(*) AS c, count(DISTINCT v) AS d, min(v) AS low, sum(n) AS s FROM named \
+                  JOIN prices ON named.k = prices.k GROUP BY name",
+    ),
+    ("filtered", "SELECT k, 100 / (v - 70) AS q FROM events WHERE v > 19000 OR v = 71"),
+    ("constant", "SELECT 1 AS one UNION ALL SELECT k FROM names"),
+    ("none", "SELECT max(n) AS top, bool_or(n > 5) AS some FROM prices WHERE n > 1000"),
+];
+
+/// How many changes came to the joins and aggregates of views since the start.
+async fn changes(server: &Server, views: &[&str]) -> Vec<u64> {
+    // Figures are renewed about once a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut stream = std::net::TcpStream::connect(server.http_addr).expect("connects");
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("asks");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let figure = |view: &&str| {
+        let start = format!("headwater_operator_changes_total{{relation=\"{view}\"}} ");
+        text.lines().find_map(|l| l.strip_prefix(&start)).and_then(|n| n.parse().ok()).expect("the metric")
+    };
+    views.iter().map(figure).collect()
+}
+
+struct Views {
+    server: Server,
+    broker: KafkaBroker,
+    sent: i64,
+}
+
+impl Views {
+    async fn start() -> Option<Views> {
+        if KafkaBroker::jars().is_none() {
+            println!("SKIPPED: no jars of Kafka; cargo xtask test fetches them");
+            return None;
+        }
+        let broker = KafkaBroker::start().await.expect("a broker");
+        broker.create_topic("events", 3).await.expect("topic");
+        let server = Server::start(&["--checkpoint-interval", "3600", "--workers", "1"]).expect("starts");
+        let client = server.connect().await.expect("connects");
+        must(&client, "CREATE TABLE names (k int, name text)").await;
+        must(&client, "CREATE TABLE prices (k int PRIMARY KEY, n numeric(10, 2))").await;
+        must(&client, &format!("CREATE CONNECTION c TO KAFKA (BROKER '{}')", broker.address())).await;
+        must(
+            &client,
+            "CREATE SOURCE events (k int, v bigint, f double precision) FROM KAFKA CONNECTION c (TOPIC 'events') FORMAT JSON",
+        )
+        .await;
+        for (view, query) in VIEWS {
+            must(&client, &format!("CREATE MATERIALIZED VIEW {view} AS {query}")).await;
+        }
+        must(&client, "CREATE INDEX ON sums (n)").await;
+        Some(Views { server, broker, sent: 0 })
+    }
+
+    async fn produce(&mut self, messages: i64) {
+        for from in (self.sent..self.sent + messages).step_by(500) {
+            let upto = (from + 500).min(self.sent + messages);
+            let texts: Vec<String> =
+                (from..upto).map(|i| format!("{{\"k\":{},\"v\":{i},\"f\":{}}}", i % 11, i as f64 / 8.0)).collect();
+            self.broker.produce("events", (from / 500 % 3) as i32, &texts).await.expect("produce");
+        }
+        self.sent += messages;
+    }
+
+    async fn write(&self, client: &Client, round: i32) {
+        for k in 0..11 {
+            must(client, &format!("INSERT INTO names VALUES ({k}, 'n{}'), ({k}, 'round {round}')", (k + round) % 4))
+                .await;
+            must(client, &format!("DELETE FROM prices WHERE k = {k}")).await;
+            if (k + round) % 3 != 0 {
+                must(client, &format!("INSERT INTO prices VALUES ({k}, {}.25)", k * round)).await;
+            }
+        }
+        must(client, &format!("DELETE FROM names WHERE name = 'round {}'", round - 2)).await;
+    }
+
+    /// Every view shows what its query gives, with all messages.
+    async fn check(&self, client: &Client, when: &str) {
+        let begun = Instant::now();
+        while one(client, "SELECT s FROM total").await != [self.sent.to_string()] {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{when}: not all messages have come");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for (view, query) in VIEWS.iter().filter(|(view, _)| *view != "filtered") {
+            let shown = bag(client, &format!("SELECT * FROM {view}")).await.expect("shown");
+            let computed = bag(client, query).await.expect("computed");
+            let differs = difference(&computed, &shown);
+            assert!(differs.is_empty(), "{when}: {view}: its query < > the view\n{differs}");
+        }
+        // v = 70 divides by zero, whatever the start.
+        let e = run(client, "SELECT * FROM filtered").await.map(|_| ());
+        assert!(e.is_ok() || e.is_err_and(|e| e.code == "22012"), "{when}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_go_on_from_a_checkpoint() {
+    let Some(mut v) = Views::start().await else { return };
+    let client = v.server.connect().await.expect("connects");
+    v.write(&client, 0).await;
+    v.produce(20_000).await;
+    v.check(&client, "first").await;
+    for (round, workers) in ["2", "4", "1", "1"].into_iter().enumerate() {
+        let round = round as i32 + 1;
+        let client = v.server.connect().await.expect("connects");
+        must(&client, "CHECKPOINT").await;
+        let stateful = ["sums", "kinds", "pairs", "total", "named", "per_name"];
+        let mut came = vec![];
+        for (view, changes) in stateful.iter().zip(changes(&v.server, &stateful).await) {
+            came.push((*view, changes));
+        }
+        v.write(&client, round).await;
+        v.produce(700).await;
+        v.check(&client, "before").await;
+        for ((_, before), now) in came.iter_mut().zip(changes(&v.server, &stateful).await) {
+            *before = now - *before;
+        }
+        v.server.kill().expect("kill");
+        v.server.restart_with(&["--checkpoint-interval", "3600", "--workers", workers]).expect("restarts");
+        let client = v.server.connect().await.expect("connects");
+        v.check(&client, &format!("{workers} workers")).await;
+        // What came after the checkpoint, and no more, came to the operators: joins of several ticks in one step make
+        // some pairs that cancel out.
+        for ((view, before), again) in came.iter().zip(changes(&v.server, &stateful).await) {
+            assert!(again <= 3 * before / 2 + 20, "{view} took in {again} changes, not {before}, round {round}");
+        }
+        v.write(&client, round + 10).await;
+        v.produce(300).await;
+        v.check(&client, "goes on").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_that_a_checkpoint_lacks_are_computed_anew() {
+    let Some(mut v) = Views::start().await else { return };
+    let client = v.server.connect().await.expect("connects");
+    v.write(&client, 0).await;
+    v.produce(5_000).await;
+    v.check(&client, "first").await;
+    must(&client, "CHECKPOINT").await;
+    must(&client, "CREATE MATERIALIZED VIEW late AS SELECT k, sum(s) AS s FROM sums GROUP BY k").await;
+    must(&client, "CREATE MATERIALIZED VIEW later AS SELECT v FROM events WHERE v < 3000").await;
+    must(&client, "DROP MATERIALIZED VIEW per_name").await;
+    must(&client, &format!("CREATE MATERIALIZED VIEW per_name AS {}", VIEWS[5].1)).await;
+    v.produce(500).await;
+    v.check(&client, "before").await;
+    v.server.kill().expect("kill");
+    v.server.restart().expect("restarts");
+    let client = v.server.connect().await.expect("connects");
+    v.check(&client, "after").await;
+    let late = "SELECT (SELECT sum(s) FROM late) = (SELECT sum(s) FROM sums), (SELECT count(*) FROM later)";
+    assert_eq!(one(&client, late).await, ["t", "3000"]);
+    // They are in the next one.
+    must(&client, "CHECKPOINT").await;
+    v.server.kill().expect("kill");
+    v.server.restart().expect("restarts");
+    let client = v.server.connect().await.expect("connects");
+    v.check(&client, "again").await;
+    assert_eq!(one(&client, late).await, ["t", "3000"]);
+    assert_eq!(changes(&v.server, &["late", "sums"]).await, [0, 0]);
 }

@@ -110,10 +110,16 @@ const TABLE_VIEWS: &[(&str, &str)] = &[
     ("per_client", "SELECT client, count(*) AS n, sum(v) AS s, max(n) AS top FROM led GROUP BY client"),
     ("over", "SELECT sum(n) AS n, sum(s) AS s FROM per_client"),
     ("large", "SELECT client, n, v FROM led WHERE v % 4 = 0"),
+    (
+        "several",
+        "SELECT v % 7 AS w, count(DISTINCT client) AS c, min(n) AS low, avg(v) AS mean FROM led GROUP BY v % 7",
+    ),
+    ("distinct_v", "SELECT DISTINCT v FROM led"),
     ("paired", "SELECT a.client, b.n FROM led a JOIN per_client b ON a.client = b.client AND a.n = b.top"),
 ];
 const KAFKA_VIEWS: &[(&str, &str)] = &[
     ("totals", "SELECT k, count(*) AS n, sum(v) AS s, max(v) AS top FROM events GROUP BY k"),
+    ("tens", "SELECT a.k, a.v FROM events a JOIN events b ON a.v = b.v * 10"),
     ("joined", "SELECT t.k, t.n, p.s FROM totals t JOIN per_client p ON t.k = p.client"),
 ];
 
@@ -166,7 +172,8 @@ impl Crash {
         tokio::time::sleep(alive).await;
         self.server.kill().expect("kill");
         let begun = Instant::now();
-        self.server.restart().expect("restart");
+        let workers = self.random.pick(&["1", "2", "2", "4"]);
+        self.server.restart_with(&["--workers", workers]).expect("restart");
         let restarted = begun.elapsed();
         let mut acknowledged = 0;
         for (me, writer) in writers.into_iter().enumerate() {
@@ -187,7 +194,7 @@ impl Crash {
         self.check_views(&client).await;
         println!(
             "kill {round}: alive {alive:?}, {acknowledged} writes acknowledged, {ticks} shown ticks compared, \
-             {} messages, back after {restarted:?}",
+             {} messages, back with {workers} workers after {restarted:?}",
             self.sent.load(Ordering::Relaxed)
         );
     }

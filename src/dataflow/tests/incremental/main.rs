@@ -1,9 +1,13 @@
 //! Incremental equals batch: random ticks with retractions through views, 1, 2 and 4 workers, compared at every tick
 //! with a recomputation, by the published snapshot and by a subscription. Catches state that retractions do not undo,
-//! rows on the wrong worker, times handed over twice.
+//! rows on the wrong worker, times handed over twice. With restarts: state is taken now and then, and another engine, with
+//! another number of workers, goes on from it and the ticks since.
+
+mod disk;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
+use disk::Disk;
 use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec, Layout, SubscribeMsg, SubscribeSink};
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
 use hw_repr::{Column, GlobalId, PublishedRelation, RelationDesc, SqlType, UpdateBatch};
@@ -23,6 +27,7 @@ struct Shape {
     workers: usize,
     /// Nothing is retracted, and the plans know.
     append_only: bool,
+    restarts: bool,
     seed: u64,
 }
 
@@ -43,7 +48,11 @@ fn reduce(group: Vec<usize>, append_only: bool) -> FlowPlan {
         agg(AggregateFunc::Max, Some(1), false),
         agg(AggregateFunc::Count, Some(1), true),
     ];
-    FlowPlan::Reduce { input: Box::new(get(1, append_only)), group, aggregates, names: vec![] }
+    reduce_of(get(1, append_only), group, aggregates)
+}
+
+fn reduce_of(input: FlowPlan, group: Vec<usize>, aggregates: Vec<Aggregate>) -> FlowPlan {
+    FlowPlan::Reduce { input: Box::new(input), group, aggregates, names: vec![] }
 }
 
 fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
@@ -55,7 +64,17 @@ fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
         null_safe: vec![null_safe],
     };
     let except = FlowPlan::Union { inputs: vec![get(1), FlowPlan::Negate { input: Box::new(get(2)) }] };
+    let FlowPlan::Reduce { aggregates, .. } = reduce(vec![], append_only) else { unreachable!() };
+    let of_join = reduce_of(join(false), vec![2], aggregates);
+    let of_distinct = FlowPlan::Join {
+        left: Box::new(FlowPlan::Distinct { input: Box::new(get(1)) }),
+        right: Box::new(FlowPlan::Distinct { input: Box::new(except.clone()) }),
+        on: vec![(0, 1)],
+        null_safe: vec![false],
+    };
     vec![
+        (of_join, 6),
+        (of_distinct, 4),
         (reduce(vec![0], append_only), 6),
         (reduce(vec![], append_only), 5),
         (join(false), 4),
@@ -164,54 +183,55 @@ impl Random {
     }
 }
 
-fn run(shape: Shape) {
-    let Shape { workers, append_only, seed } = shape;
-    let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
-    for id in [1, 2] {
-        engine.install(spec(id, FlowKind::Table { desc: desc(2), key: vec![1] }, 0)).expect("a table");
-    }
-    let plans = plans(append_only);
-    let mut followed = vec![];
-    for (i, (plan, arity)) in plans.iter().enumerate() {
-        let id = 10 + i as u32;
-        engine
-            .install(spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] }, 0))
-            .expect("a view");
-        let (sink, from) = SubscribeSink::channel(10_000);
-        engine.subscribe(GlobalId(id), 0, true, sink).expect("a subscription");
-        followed.push((from, Rows::new()));
-    }
-    let mut random = Random(seed);
-    let mut tables = [Rows::new(), Rows::new()];
-    for tick in 1..40u64 {
-        for (t, table) in tables.iter_mut().enumerate() {
-            let mut changes = vec![];
-            for _ in 0..random.below(30) {
-                let value = |n: u64| (n > 0).then_some(n as i64 - 4);
-                let fresh = vec![value(random.below(6)), value(random.below(9))];
-                let old = table.keys().nth(random.below(40) as usize).cloned();
-                let (row, diff) = match old.filter(|_| random.below(2) == 0 && !append_only) {
-                    Some(row) => (row, -1),
-                    None => (fresh, 1),
-                };
-                let count = table.entry(row.clone()).or_insert(0);
-                *count += diff;
-                if *count == 0 {
-                    table.remove(&row);
-                }
-                changes.push((row, diff));
-            }
-            let parts = changes.chunks(7).map(|c| batch(c, tick)).collect();
-            engine.send(GlobalId(t as u32 + 1), GlobalId(t as u32 + 1), parts).expect("changes at the tick");
+/// Changes of a tick, by table.
+type Ticks = Vec<[Vec<(Vec<Option<i64>>, i64)>; 2]>;
+
+/// An engine and those who follow its views.
+struct Running {
+    engine: Engine,
+    followed: Vec<(crossbeam_channel::Receiver<SubscribeMsg>, Rows)>,
+}
+
+const FIRST_VIEW: u32 = 10;
+
+impl Running {
+    /// Begins with what is on disk, where something is.
+    fn start(workers: usize, plans: &[(FlowPlan, usize)], disk: Option<&Disk>) -> Running {
+        let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
+        let restored = |id| disk.map(|d| d.restored(id));
+        for id in [1, 2] {
+            let table = spec(id, FlowKind::Table { desc: desc(2), key: vec![1] }, 0);
+            engine.install(FlowSpec { restored: restored(id), ..table }).expect("a table");
         }
-        engine.tick(tick + 1, &[GlobalId(1), GlobalId(2)]);
+        let mut followed = vec![];
         for (i, (plan, arity)) in plans.iter().enumerate() {
-            let id = 10 + i as u32;
-            wait(&engine, id, tick);
-            let expected = naive(plan, &tables);
-            let published = engine.published(GlobalId(id)).expect("installed");
+            let id = FIRST_VIEW + i as u32;
+            let view = spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] }, 0);
+            engine.install(FlowSpec { restored: restored(id), ..view }).expect("a view");
+            let (sink, from) = SubscribeSink::channel(10_000);
+            engine.subscribe(GlobalId(id), disk.map_or(0, |d| d.tick), true, sink).expect("a subscription");
+            followed.push((from, Rows::new()));
+        }
+        Running { engine, followed }
+    }
+
+    fn tick(&self, tick: u64, changes: &[Vec<(Vec<Option<i64>>, i64)>; 2]) {
+        for (t, changes) in changes.iter().enumerate() {
+            let parts = changes.chunks(7).map(|c| batch(c, tick)).collect();
+            self.engine.send(GlobalId(t as u32 + 1), GlobalId(t as u32 + 1), parts).expect("changes at the tick");
+        }
+        self.engine.tick(tick + 1, &[GlobalId(1), GlobalId(2)]);
+    }
+
+    /// What is shown and what was sent is what the plans mean.
+    fn check(&mut self, tick: u64, plans: &[(FlowPlan, usize)], tables: &[Rows; 2], shape: Shape) {
+        for (i, (plan, arity)) in plans.iter().enumerate() {
+            let id = FIRST_VIEW + i as u32;
+            wait(&self.engine, id, tick);
+            let expected = naive(plan, tables);
+            let published = self.engine.published(GlobalId(id)).expect("installed");
             assert_eq!(read(&published, *arity, tick), expected, "plan {i}, tick {tick}, {shape:?}");
-            let (from, contents) = &mut followed[i];
+            let (from, contents) = &mut self.followed[i];
             loop {
                 match from.recv_timeout(Duration::from_secs(20)).expect("progress") {
                     SubscribeMsg::Updates { batch } => {
@@ -229,18 +249,76 @@ fn run(shape: Shape) {
             contents.retain(|_, d| *d != 0);
             assert_eq!(*contents, expected, "subscription to plan {i}, tick {tick}, {shape:?}");
         }
+    }
+}
+
+/// Random changes of a table, which it takes.
+fn change(table: &mut Rows, random: &mut Random, append_only: bool) -> Vec<(Vec<Option<i64>>, i64)> {
+    let mut changes = vec![];
+    for _ in 0..random.below(30) {
+        let value = |n: u64| (n > 0).then_some(n as i64 - 4);
+        let fresh = vec![value(random.below(6)), value(random.below(9))];
+        let old = table.keys().nth(random.below(40) as usize).cloned();
+        let (row, diff) = match old.filter(|_| random.below(2) == 0 && !append_only) {
+            Some(row) => (row, -1),
+            None => (fresh, 1),
+        };
+        let count = table.entry(row.clone()).or_insert(0);
+        *count += diff;
+        if *count == 0 {
+            table.remove(&row);
+        }
+        changes.push((row, diff));
+    }
+    changes
+}
+
+fn run(shape: Shape) {
+    let Shape { workers, append_only, restarts, seed } = shape;
+    let plans = plans(append_only);
+    let flows: Vec<u32> = [1, 2].into_iter().chain((0..plans.len() as u32).map(|i| FIRST_VIEW + i)).collect();
+    let mut running = Running::start(workers, &plans, None);
+    let mut random = Random(seed);
+    let mut tables = [Rows::new(), Rows::new()];
+    let (mut disk, mut since_disk, mut most): (Option<Disk>, Ticks, usize) = (None, vec![], 0);
+    for tick in 1..40u64 {
+        let mut changes = tables.each_mut().map(|table| change(table, &mut random, append_only));
+        if !append_only && random.below(8) == 0 {
+            // All of it goes, and groups with it.
+            for (table, changes) in tables.iter_mut().zip(&mut changes) {
+                changes.extend(std::mem::take(table).into_iter().map(|(row, n)| (row, -n)));
+            }
+        }
+        running.tick(tick, &changes);
+        since_disk.push(changes);
+        running.check(tick, &plans, &tables, shape);
         if tick % 10 == 0 {
-            (1..3).for_each(|id| engine.allow_compaction(GlobalId(id), tick));
-            (10..16).for_each(|id| engine.allow_compaction(GlobalId(id), tick));
+            flows.iter().for_each(|id| running.engine.allow_compaction(GlobalId(*id), tick));
+        }
+        if restarts && random.below(3) == 0 {
+            let disk = disk.get_or_insert_default();
+            disk.take(&running.engine, &flows, tick);
+            most = most.max(disk.entries(FIRST_VIEW + 2));
+            since_disk.clear();
+        }
+        if let Some(disk) = disk.as_ref().filter(|_| random.below(4) == 0) {
+            running.engine.shutdown();
+            let workers = [1, 2, 4][random.below(3) as usize];
+            running = Running::start(workers, &plans, Some(disk));
+            for (i, changes) in since_disk.iter().enumerate() {
+                running.tick(disk.tick + 1 + i as u64, changes);
+            }
+            running.check(tick, &plans, &tables, shape);
         }
     }
-    late_view(&engine, &plans[0].0, &tables);
-    engine.shutdown();
+    assert!(!restarts || most > 0, "nothing was taken");
+    late_view(&running.engine, &plans[2].0, &tables);
+    running.engine.shutdown();
 }
 
 /// A view created later sees the contents as of its as_of.
 fn late_view(engine: &Engine, plan: &FlowPlan, tables: &[Rows; 2]) {
-    let on = FlowPlan::Get { id: GlobalId(10), name: "v".into(), desc: desc(6), columns: (0..6).collect() };
+    let on = FlowPlan::Get { id: GlobalId(FIRST_VIEW + 2), name: "v".into(), desc: desc(6), columns: (0..6).collect() };
     engine.install(spec(50, FlowKind::View { plan: on, desc: desc(6), key: vec![0] }, 39)).expect("a view of a view");
     wait(engine, 50, 39);
     let published = engine.published(GlobalId(50)).expect("installed");
@@ -249,7 +327,7 @@ fn late_view(engine: &Engine, plan: &FlowPlan, tables: &[Rows; 2]) {
 
 fn runs(workers: usize) {
     for append_only in [false, true] {
-        (1..4).for_each(|seed| run(Shape { workers, append_only, seed: seed * 7919 }));
+        (1..4).for_each(|seed| run(Shape { workers, append_only, restarts: false, seed: seed * 7919 }));
     }
 }
 
@@ -266,4 +344,11 @@ fn two_workers() {
 #[test]
 fn four_workers() {
     runs(4);
+}
+
+#[test]
+fn restarts_with_other_numbers_of_workers() {
+    for append_only in [false, true] {
+        (1..9).for_each(|seed| run(Shape { workers: 1, append_only, restarts: true, seed: seed * 104_729 }));
+    }
 }

@@ -1,0 +1,156 @@
+//! The state of dataflows on its way into a checkpoint and back.
+//!
+//! A view goes on from what a checkpoint has of it where the checkpoint has everything that it is computed from, too, and
+//! computed in the same way: by its fingerprint, which stands for its plan, its key, what it reads and how state is laid
+//! out. Else it is computed anew.
+
+use super::Checkpointer;
+use crate::core::{Core, Flow};
+use crossbeam_channel::Receiver;
+use hw_dataflow::state::{Entries, Meaning, SERVED, SERVED_ERRORS, STATE_VERSION, Share, Taken};
+use hw_dataflow::{FlowKind, Restored, RestoredFlow};
+use hw_plan::{CatalogView, ObjectKind};
+use hw_repr::{GlobalId, PublishedRelation, SqlError};
+use hw_store::checkpoint::{Contents, Kind, Loaded, SnapshotEntries, SnapshotPart};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Flows by fingerprint.
+pub(crate) type Fingerprints = BTreeMap<GlobalId, u64>;
+
+/// The state of flows that is being taken.
+pub(super) struct TakenState {
+    shares: Receiver<Share>,
+    workers: usize,
+    pub(super) flows: Fingerprints,
+    /// What they show.
+    served: Vec<SnapshotPart>,
+}
+
+impl TakenState {
+    /// All parts, once every worker has given its share. Blocks.
+    pub(super) fn parts(self) -> Result<Vec<SnapshotPart>, SqlError> {
+        let mut parts = self.served;
+        let mut inner: BTreeMap<(GlobalId, u32), Contents> = BTreeMap::new();
+        let gone = |_| SqlError::internal("the workers ended while a checkpoint was taken");
+        let mut shares: Vec<Share> =
+            (0..self.workers).map(|_| self.shares.recv().map_err(gone)).collect::<Result<_, _>>()?;
+        // Arrangements are kept by worker.
+        shares.sort_by_key(|share| share.worker);
+        for (id, part, taken) in shares.into_iter().flat_map(|share| share.parts) {
+            add(&mut inner, (id, part), taken)?;
+        }
+        for ((id, part), contents) in inner {
+            let fingerprint = self.flows.get(&id).copied().unwrap_or(0);
+            parts.push(SnapshotPart { id, part, fingerprint, contents });
+        }
+        Ok(parts)
+    }
+}
+
+/// Adds what one worker has of a part.
+fn add(parts: &mut BTreeMap<(GlobalId, u32), Contents>, at: (GlobalId, u32), taken: Taken) -> Result<(), SqlError> {
+    match (parts.entry(at).or_insert_with(|| Contents::nothing_of(&taken)), taken) {
+        (Contents::Arrangement(shards), Taken::Arrangement(shard)) => shards.push(Arc::new(shard)),
+        (Contents::Entries(all), Taken::Entries(entries)) if all.all == entries.all => {
+            all.bodies.extend(entries.bodies)
+        }
+        _ => return Err(SqlError::internal(format!("workers disagree about part {} of {}", at.1, at.0))),
+    }
+    Ok(())
+}
+
+/// What a checkpoint makes of what is taken.
+trait NothingOf {
+    /// The same kind of contents, empty.
+    fn nothing_of(taken: &Taken) -> Self;
+}
+
+impl NothingOf for Contents {
+    fn nothing_of(taken: &Taken) -> Contents {
+        match taken {
+            Taken::Arrangement(_) => Contents::Arrangement(vec![]),
+            Taken::Entries(Entries { meaning, all, .. }) => {
+                let kind = match meaning {
+                    Meaning::Latest => Kind::Latest,
+                    Meaning::Sum => Kind::Sum,
+                };
+                Contents::Entries(SnapshotEntries { kind, all: *all, bodies: vec![] })
+            }
+        }
+    }
+}
+
+impl Checkpointer {
+    /// Flows as they were.
+    pub(crate) fn restore(&mut self) -> Result<BTreeMap<GlobalId, Arc<RestoredFlow>>, SqlError> {
+        let Some(store) = &mut self.store else { return Ok(BTreeMap::new()) };
+        let upper = store.manifest().tick + 1;
+        let parts: Vec<(GlobalId, u32, u64)> =
+            store.manifest().relations.iter().map(|r| (r.id, r.part, r.fingerprint)).collect();
+        let mut flows: BTreeMap<GlobalId, RestoredFlow> = BTreeMap::new();
+        for (id, part, fingerprint) in parts {
+            let flow =
+                flows.entry(id).or_insert_with(|| RestoredFlow { fingerprint, upper, ..RestoredFlow::default() });
+            match store.load(id, part)? {
+                Some(Loaded::Arrangement(shards)) => {
+                    let shards = shards.into_iter().map(Arc::new).collect();
+                    flow.arrangements.insert(part, Restored { shards });
+                }
+                Some(Loaded::Entries(runs)) => drop(flow.entries.insert(part, runs)),
+                None => {}
+            }
+        }
+        Ok(flows.into_iter().map(|(id, flow)| (id, Arc::new(flow))).collect())
+    }
+}
+
+/// Stands for how a flow computes what it holds, given the fingerprints of what it reads; 0 for tables. `retractions`: see
+/// [`hw_dataflow::EngineConfig::assume_retractions`].
+pub(crate) fn fingerprint(
+    kind: &FlowKind,
+    reads: impl Iterator<Item = u64>,
+    retractions: bool,
+) -> Result<u64, SqlError> {
+    let FlowKind::View { plan, key, .. } = kind else { return Ok(0) };
+    let mut hash = hw_plan::fingerprint::fingerprint(plan)?;
+    let more = [u64::from(STATE_VERSION), u64::from(retractions), key.len() as u64];
+    for number in more.into_iter().chain(key.iter().map(|k| *k as u64)).chain(reads) {
+        for byte in number.to_le_bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    Ok(hash)
+}
+
+impl Core {
+    /// Takes the state of every flow that has passed the last tick, which all have that are live.
+    pub(super) fn take_state(&self) -> TakenState {
+        let catalog = self.snapshot.load();
+        let live = |f: &Flow| f.live && f.failed.is_none();
+        let is_table = |f: &Flow| matches!(f.object.kind, ObjectKind::Table(_));
+        let flows: Fingerprints = self
+            .flows
+            .iter()
+            .filter(|(id, f)| catalog.get(**id).is_some() && (is_table(f) || live(f)))
+            .map(|(id, f)| (*id, f.fingerprint))
+            .collect();
+        let mut served = vec![];
+        for (id, fingerprint) in &flows {
+            let shards = |published: Option<Arc<PublishedRelation>>| {
+                Contents::Arrangement(published.map_or(vec![], |p| p.shards.clone()))
+            };
+            let mut part = |part, contents| {
+                served.push(SnapshotPart { id: *id, part, fingerprint: *fingerprint, contents });
+            };
+            part(SERVED, shards(self.engine.published(*id)));
+            if *fingerprint != 0 {
+                part(SERVED_ERRORS, shards(self.engine.published_errors(*id)));
+            }
+        }
+        let saved = &self.checkpoints.saved;
+        let inner = flows.iter().filter(|(_, f)| **f != 0);
+        let wanted = inner.map(|(id, f)| (*id, saved.get(id) != Some(f))).collect();
+        TakenState { shares: self.engine.take_state(wanted), workers: self.engine.workers(), flows, served }
+    }
+}

@@ -1,0 +1,187 @@
+//! The groups of a reduction as entries of a checkpoint: the group's key; the number of its rows (i64) and what each
+//! aggregate keeps of it.
+//!
+//! Which groups changed since entries were taken last is noted when a tick touches them first. While entries are being
+//! taken, a group that is still to be taken is so before it changes. The end of a group is noted with its key, since its
+//! slot may be given to another; where one run of entries has an end and a state of the same key, the state counts.
+
+use super::Reduce;
+use crate::chunk::RowChunk;
+use crate::slab::{Slab, Small};
+use crate::state::{Collected, Entries, Input, Meaning};
+use hw_repr::SqlError;
+
+/// Notes from which on it matters that there are more than twice as many as slots: those of changes are cleaned up, and
+/// with more ends all groups are taken the next time.
+const NOTES_MAX: usize = 1 << 20;
+
+/// What is known of the groups since entries were taken last.
+#[derive(Default)]
+pub struct Saved {
+    /// Entries have been taken, or the state began with some: ends of groups matter.
+    before: bool,
+    /// Number of the present round plus one, by slot, where the group has changed in it; 0 where it was taken or ended.
+    changed_in: Slab<u32>,
+    round: u32,
+    changed: Vec<u32>,
+    ended: Vec<Small>,
+    /// More groups ended than are worth noting.
+    overflown: bool,
+    taking: Option<Taking>,
+}
+
+/// What is being taken.
+struct Taking {
+    all: bool,
+    slots: Vec<u32>,
+    at: usize,
+    ended: Vec<Small>,
+    out: Collected,
+}
+
+impl Saved {
+    /// Room for this many slots.
+    pub fn grow(&mut self, slots: usize) {
+        self.changed_in.grow(slots);
+    }
+
+    /// A slot, which has its mark, may be there several times: its groups came and went.
+    fn note_changed(&mut self, slot: u32) {
+        if self.changed.len() > NOTES_MAX && self.changed.len() > 2 * self.changed_in.len() {
+            let (marks, mark) = (&self.changed_in, self.mark());
+            self.changed.retain(|s| *marks.get(*s as usize) == mark);
+            self.changed.sort_unstable();
+            self.changed.dedup();
+        }
+        self.changed.push(slot);
+    }
+
+    /// A group with this key, in this slot, has no rows any more.
+    pub fn note_end(&mut self, slot: u32, key: &[u8]) {
+        *self.changed_in.get_mut(slot as usize) = 0;
+        if self.before && !self.overflown {
+            self.ended.push(Small::new(key));
+            if self.ended.len() > NOTES_MAX && self.ended.len() > 2 * self.changed_in.len() {
+                self.overflown = true;
+                self.ended = vec![];
+            }
+        }
+    }
+
+    /// There are no groups any more, and slots begin at 0 again. What was to be taken was so when it was touched.
+    pub fn reset(&mut self) {
+        self.changed_in.clear();
+        self.changed.clear();
+        if let Some(taking) = &mut self.taking {
+            taking.at = taking.slots.len();
+        }
+    }
+
+    /// Bytes of the notes.
+    pub fn bytes(&self) -> usize {
+        self.changed_in.bytes() + self.changed.len() * 4 + self.ended.len() * size_of::<Small>()
+    }
+
+    fn mark(&self) -> u32 {
+        self.round.wrapping_add(1).max(1)
+    }
+}
+
+impl Reduce {
+    /// A slot is about to change.
+    pub(super) fn note_change(&mut self, slot: u32) {
+        let (mark, at) = (self.saved.mark(), slot as usize);
+        let known = *self.saved.changed_in.get(at);
+        // Before the first time all are taken anyway.
+        if known == mark || !self.saved.before {
+            return;
+        }
+        if known != 0
+            && let Some(mut taking) = self.saved.taking.take()
+        {
+            self.take_slot(slot, &mut taking.out);
+            self.saved.taking = Some(taking);
+        }
+        *self.saved.changed_in.get_mut(at) = mark;
+        self.saved.note_changed(slot);
+    }
+
+    /// Appends the entry of a slot.
+    fn take_slot(&self, slot: u32, out: &mut Collected) {
+        let body = out.body();
+        let start = body.data.len();
+        body.data.extend_from_slice(self.groups.key(slot));
+        let key_len = body.data.len() - start;
+        body.data.extend_from_slice(&self.rows.get(slot as usize).to_le_bytes());
+        self.folds.iter().for_each(|f| f.write(slot, &mut body.data));
+        body.seal(key_len, 0, 1);
+    }
+
+    /// See [`crate::closed::ClosedTick::begin_taking`].
+    pub(super) fn begin(&mut self, all: bool) {
+        let all = all || !self.saved.before || self.saved.overflown;
+        let mark = self.saved.mark();
+        let mut slots = std::mem::take(&mut self.saved.changed);
+        let mut ended = std::mem::take(&mut self.saved.ended);
+        if all {
+            (slots, ended) = (vec![], vec![]);
+            for slot in 0..self.rows.len() as u32 {
+                if *self.rows.get(slot as usize) != 0 || self.holds_global {
+                    *self.saved.changed_in.get_mut(slot as usize) = mark;
+                    slots.push(slot);
+                }
+            }
+        }
+        self.saved.taking = Some(Taking { all, slots, at: 0, ended, out: Collected::default() });
+        self.saved.round = mark;
+        (self.saved.before, self.saved.overflown) = (true, false);
+    }
+
+    /// See [`crate::closed::ClosedTick::take_some`].
+    pub(super) fn take(&mut self, rows: usize) -> Option<Entries> {
+        let mut taking = self.saved.taking.take()?;
+        let until = (taking.at + rows).min(taking.slots.len());
+        for slot in &taking.slots[taking.at..until] {
+            // Marks of the round before this one; groups that ended or were taken have none.
+            let mark = self.saved.changed_in.get_mut(*slot as usize);
+            if *mark != 0 && *mark == self.saved.round {
+                *mark = 0;
+                self.take_slot(*slot, &mut taking.out);
+            }
+        }
+        taking.at = until;
+        if until < taking.slots.len() {
+            self.saved.taking = Some(taking);
+            return None;
+        }
+        for key in &taking.ended {
+            let key = key.bytes();
+            taking.out.body().push(key, key.len(), 0, -1);
+        }
+        Some(Entries { meaning: Meaning::Latest, all: taking.all, bodies: taking.out.into_bodies() })
+    }
+
+    /// See [`crate::closed::ClosedTick::restore`].
+    pub(super) fn restore_groups(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {
+        for chunk in entries {
+            for i in chunk.range() {
+                let slot = self.groups.slot(chunk.body.key(i));
+                if slot as usize >= self.rows.len() {
+                    self.grow();
+                }
+                self.folds.iter_mut().for_each(|f| f.clear(slot));
+                *self.rows.get_mut(slot as usize) = 0;
+                if chunk.body.diffs.get(i) < 0 {
+                    self.groups.remove(slot);
+                    continue;
+                }
+                let mut value = Input(chunk.body.val(i));
+                *self.rows.get_mut(slot as usize) = value.i64()?;
+                self.folds.iter_mut().try_for_each(|f| f.read(slot, &mut value))?;
+            }
+        }
+        self.global_shown = self.holds_global;
+        self.saved.before = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! What operators hold, as a checkpoint takes it and as a flow begins with it.
+//!
+//! A flow's state has parts, numbered in the order in which its plan is rendered: 0 the served rows, 1 the served errors,
+//! then one for each arrangement of a join and each operator with state of its own. Arrangements are taken as the chunks
+//! they consist of. The others are taken as entries (see [`Entries`]): all of them the first time, afterwards what changed
+//! since; so the work follows the changes, not the state.
+//!
+//! Invariants: parts are taken when every flow asked for has passed the same tick, and nothing after it has been handed to
+//! it; taking entries goes on between steps, and what the next ticks change is taken before they change it.
+
+use crate::chunk::{RowChunk, pick};
+use crate::closed::ClosedTick;
+use crate::exchange::owner;
+use crate::restore::Restored;
+use crossbeam_channel::Sender;
+use hw_repr::chunk::{ChunkView, PublishedShard};
+use hw_repr::{ChunkBody, GlobalId, SqlError, SqlState, Timestamp};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Raised whenever an operator's entries, or the numbering of parts, mean something else than before.
+pub const STATE_VERSION: u8 = 1;
+
+/// The part with the served rows.
+pub const SERVED: u32 = 0;
+/// The part with the served errors.
+pub const SERVED_ERRORS: u32 = 1;
+
+/// How entries of one part fit together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// An entry replaces those that were there for its key; with the diff -1 nothing is there any more.
+    Latest,
+    /// The diffs of equal entries are added.
+    Sum,
+}
+
+/// Entries of an operator: a key and a value each, as the rows of bodies, in no order. Their time is a number by which the
+/// operator tells its tables apart. The vnode of a key tells which worker has it.
+#[derive(Debug)]
+pub struct Entries {
+    /// How they fit together with earlier ones.
+    pub meaning: Meaning,
+    /// These are all; else what changed since they were taken last.
+    pub all: bool,
+    /// The entries.
+    pub bodies: Vec<ChunkBody>,
+}
+
+/// What one worker has of a part.
+#[derive(Debug)]
+pub enum Taken {
+    /// An arrangement.
+    Arrangement(PublishedShard),
+    /// Other state.
+    Entries(Entries),
+}
+
+/// What one worker has taken. Arrangements are restored by worker: shares come in any order.
+#[derive(Debug)]
+pub struct Share {
+    /// Which worker.
+    pub worker: usize,
+    /// Flow, part and contents.
+    pub parts: Vec<(GlobalId, u32, Taken)>,
+}
+
+/// What a flow begins with.
+#[derive(Clone, Debug, Default)]
+pub struct RestoredFlow {
+    /// Of the flow that held it.
+    pub fingerprint: u64,
+    /// All changes below this time are in it.
+    pub upper: Timestamp,
+    /// Parts with arrangements.
+    pub arrangements: BTreeMap<u32, Restored>,
+    /// Parts with entries: sorted runs, newest last.
+    pub entries: BTreeMap<u32, Vec<Vec<ChunkView>>>,
+}
+
+impl RestoredFlow {
+    /// It can be read from this time on.
+    pub fn since(&self) -> Timestamp {
+        self.arrangements.get(&SERVED).map_or(self.upper, Restored::since)
+    }
+
+    /// The entries of a part that belong to one of `peers` workers, oldest first.
+    pub(crate) fn entries(&self, part: u32, worker: usize, peers: usize) -> Vec<RowChunk> {
+        let runs = self.entries.get(&part).into_iter().flatten();
+        if peers == 1 {
+            return runs.flatten().map(RowChunk::restored).collect();
+        }
+        runs.flat_map(|run| pick(run, |view, i| owner(view.body.key(i), peers) == worker)).collect()
+    }
+}
+
+/// An operator whose entries can be taken.
+pub type Holder = Rc<RefCell<dyn ClosedTick>>;
+
+/// What the workers are asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Flows, and whether all of their entries are wanted.
+    pub flows: Arc<[(GlobalId, bool)]>,
+    /// Where each worker's share goes.
+    pub to: Sender<Share>,
+}
+
+/// Rows that are taken between two steps of the worker.
+const SLICE_ROWS: usize = 2048;
+
+/// What a worker is taking.
+pub struct Taking {
+    to: Sender<Share>,
+    share: Share,
+    left: VecDeque<(GlobalId, u32, Holder)>,
+}
+
+impl Taking {
+    /// Nothing yet.
+    pub fn new(worker: usize, to: Sender<Share>) -> Taking {
+        Taking { to, share: Share { worker, parts: vec![] }, left: VecDeque::new() }
+    }
+
+    /// An arrangement as it is now.
+    pub fn arrangement(&mut self, flow: GlobalId, part: u32, shard: PublishedShard) {
+        self.share.parts.push((flow, part, Taken::Arrangement(shard)));
+    }
+
+    /// An operator's entries as they are now, taken later.
+    pub fn entries(&mut self, flow: GlobalId, part: u32, holder: &Holder, all: bool) {
+        holder.borrow_mut().begin_taking(all);
+        self.left.push_back((flow, part, holder.clone()));
+    }
+
+    /// Takes some more. `None` when that was all: then it has been sent.
+    pub fn go_on(mut self) -> Option<Taking> {
+        if let Some((flow, part, holder)) = self.left.pop_front() {
+            let taken = holder.borrow_mut().take_some(SLICE_ROWS);
+            match taken {
+                Some(entries) => self.share.parts.push((flow, part, Taken::Entries(entries))),
+                None => self.left.push_front((flow, part, holder)),
+            }
+            return Some(self);
+        }
+        // Nobody waits for it where the checkpoint was given up.
+        let _ = self.to.send(self.share);
+        None
+    }
+}
+
+/// Bytes of entries from which on a body takes no more.
+pub const BODY_BYTES: usize = 8 << 20;
+
+/// Entries that are being collected.
+#[derive(Default)]
+pub struct Collected {
+    bodies: Vec<ChunkBody>,
+}
+
+impl Collected {
+    /// The body for the next entry.
+    pub fn body(&mut self) -> &mut ChunkBody {
+        if self.bodies.last().is_none_or(|b| b.data.len() >= BODY_BYTES) {
+            self.bodies.push(ChunkBody::default());
+        }
+        let last = self.bodies.len() - 1;
+        &mut self.bodies[last]
+    }
+
+    /// Calls `fill` with a body and with what has to be done whenever that has [`BODY_BYTES`].
+    pub fn with_body(&mut self, fill: impl FnOnce(&mut ChunkBody, &mut dyn FnMut(&mut ChunkBody))) {
+        let mut body = self.bodies.pop().unwrap_or_default();
+        fill(&mut body, &mut |full| self.bodies.push(std::mem::take(full)));
+        self.bodies.push(body);
+    }
+
+    /// All of them.
+    pub fn into_bodies(self) -> Vec<ChunkBody> {
+        self.bodies
+    }
+}
+
+/// Bytes of a saved entry that are still to be read.
+pub struct Input<'a>(pub &'a [u8]);
+
+impl<'a> Input<'a> {
+    /// The next `N` bytes. `XX001` where there are fewer.
+    pub fn take<const N: usize>(&mut self) -> Result<[u8; N], SqlError> {
+        let (first, rest) = self.0.split_first_chunk::<N>().ok_or_else(damaged)?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    /// The next bytes.
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], SqlError> {
+        let (first, rest) = self.0.split_at_checked(len).ok_or_else(damaged)?;
+        self.0 = rest;
+        Ok(first)
+    }
+
+    /// An integer, little-endian.
+    pub fn i64(&mut self) -> Result<i64, SqlError> {
+        self.take().map(i64::from_le_bytes)
+    }
+
+    /// A length.
+    pub fn len(&mut self) -> Result<usize, SqlError> {
+        self.take().map(|b| u32::from_le_bytes(b) as usize)
+    }
+
+    /// What [`string`] wrote.
+    pub fn string(&mut self) -> Result<&'a [u8], SqlError> {
+        let len = self.len()?;
+        self.bytes(len)
+    }
+}
+
+/// Writes bytes after their length.
+pub fn string(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// `XX001`: an entry is not what was saved.
+pub fn damaged() -> SqlError {
+    SqlError::new(SqlState::DATA_CORRUPTED, "the state of an operator in the checkpoint is damaged")
+}
