@@ -281,9 +281,11 @@ impl Core {
         Ok(())
     }
 
-    /// True while other dataflows follow ticks that come.
+    /// True while other dataflows follow ticks that come. What goes on from a checkpoint lacks little, and is wanted.
     fn is_paced(&self, id: GlobalId) -> bool {
-        self.last_close.elapsed() < BUSY_FOR && self.flows.iter().any(|(other, f)| *other != id && f.live)
+        self.last_close.elapsed() < BUSY_FOR
+            && self.flows.get(&id).is_some_and(|f| !f.restored)
+            && self.flows.iter().any(|(other, f)| *other != id && f.live)
     }
 
     /// What waits enters the dataflow; false where nothing does.

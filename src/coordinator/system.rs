@@ -141,7 +141,7 @@ impl Core {
                 text(o.flow_name),
                 text(o.operator),
                 Datum::Null,
-                Datum::Null,
+                int8(o.taken_in),
                 Datum::Null,
                 int8(o.rows),
                 int8(o.bytes),

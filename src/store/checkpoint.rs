@@ -19,11 +19,11 @@ pub use manifest::{Block, Manifest, Positions, SavedPartition, SavedRange, Saved
 use crate::files::{FileHandle, FileSystem, file_error};
 use crate::{DataDir, DeadLetterRow};
 use block::{BLOCK_HEADER_BYTES, FILE_HEADER};
-use entries::Files;
 use hw_repr::chunk::{ChunkBody, ChunkView, PublishedShard};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Bytes of blocks that are written at a time.
@@ -83,6 +83,14 @@ pub enum Loaded {
     Entries(Vec<Vec<ChunkView>>),
 }
 
+/// Open chunk files, and room for one block.
+#[derive(Default)]
+struct Reader {
+    files: HashMap<u64, (PathBuf, Box<dyn FileHandle>)>,
+    block: Vec<u8>,
+    raw: Vec<u8>,
+}
+
 /// What a checkpoint took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
@@ -133,58 +141,74 @@ impl Checkpoints {
         &self.manifest
     }
 
-    /// A part of a relation in the last checkpoint; `None` where it is not in there.
-    pub fn load(&mut self, id: GlobalId, part: u32) -> Result<Option<Loaded>, SqlError> {
-        let Some(saved) = self.manifest.relation(id, part).cloned() else { return Ok(None) };
-        let mut bodies: HashMap<Block, Arc<ChunkBody>> = HashMap::new();
-        let mut files = Files::new();
-        let mut shards = vec![];
-        for shard in &saved.shards {
-            let mut runs = vec![];
-            for run in shard {
-                let mut views = vec![];
-                for view in run {
-                    let body = match bodies.get(&view.block) {
-                        Some(body) => body.clone(),
-                        None => {
-                            let body = Arc::new(self.body(&mut files, view.block)?);
-                            let entry = (Arc::downgrade(&body), view.block);
-                            self.stored.insert(Arc::as_ptr(&body) as usize, entry);
-                            bodies.insert(view.block, body.clone());
-                            body
-                        }
-                    };
-                    if view.lo >= view.hi || view.hi > body.len() {
-                        return Err(block::damage(&self.path_of(view.block.file), view.block.at));
-                    }
-                    views.push(ChunkView { body, lo: view.lo, hi: view.hi });
-                }
-                runs.push(views);
+    /// All parts of relations in the last checkpoint, in the order of [`Manifest::relations`].
+    pub fn load(&mut self) -> Result<Vec<Loaded>, SqlError> {
+        let views = self.manifest.relations.iter().flat_map(|r| r.shards.iter().flatten().flatten());
+        let blocks: BTreeSet<Block> = views.map(|v| v.block).collect();
+        let bodies = self.bodies(&blocks.into_iter().collect::<Vec<_>>())?;
+        let kept = bodies.iter().map(|(at, body)| (Arc::as_ptr(body) as usize, (Arc::downgrade(body), *at)));
+        self.stored.extend(kept);
+        self.manifest.relations.iter().map(|saved| self.put_together(saved, &bodies)).collect()
+    }
+
+    fn put_together(&self, saved: &SavedRelation, bodies: &HashMap<Block, Arc<ChunkBody>>) -> Result<Loaded, SqlError> {
+        let view = |v: &SavedView| {
+            let body = bodies.get(&v.block).filter(|body| v.lo < v.hi && v.hi <= body.len());
+            let body = body.ok_or_else(|| block::damage(&self.path_of(v.block.file), v.block.at))?;
+            Ok(ChunkView { body: body.clone(), lo: v.lo, hi: v.hi })
+        };
+        let run = |run: &Vec<SavedView>| run.iter().map(view).collect::<Result<Vec<ChunkView>, SqlError>>();
+        let runs = |runs: &Vec<Vec<SavedView>>| runs.iter().map(run).collect::<Result<Vec<_>, SqlError>>();
+        let shards = saved.shards.iter().map(runs).collect::<Result<Vec<_>, SqlError>>()?;
+        Ok(match saved.kind {
+            Kind::Arrangement => {
+                let (since, upper) = (saved.since, self.manifest.tick + 1);
+                Loaded::Arrangement(shards.into_iter().map(|runs| PublishedShard { since, upper, runs }).collect())
             }
-            shards.push(PublishedShard { since: saved.since, upper: self.manifest.tick + 1, runs });
+            _ => Loaded::Entries(shards.into_iter().flatten().collect()),
+        })
+    }
+
+    /// The bodies of blocks, read and decoded by as many threads as there are processors.
+    fn bodies(&self, blocks: &[Block]) -> Result<HashMap<Block, Arc<ChunkBody>>, SqlError> {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(blocks.len() / 8 + 1);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let (mut reader, mut out) = (Reader::default(), vec![]);
+            while let Some(at) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                out.push((*at, Arc::new(self.body(&mut reader, *at)?)));
+            }
+            Ok(out)
+        };
+        let parts: Vec<Result<_, SqlError>> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mine = work();
+            let ended = |_| Err(SqlError::internal("a thread that read the checkpoint has ended"));
+            std::iter::once(mine).chain(others.into_iter().map(|t| t.join().unwrap_or_else(ended))).collect()
+        });
+        let mut bodies = HashMap::with_capacity(blocks.len());
+        for part in parts {
+            bodies.extend(part?);
         }
-        Ok(Some(match saved.kind {
-            Kind::Arrangement => Loaded::Arrangement(shards),
-            _ => Loaded::Entries(shards.into_iter().flat_map(|s| s.runs).collect()),
-        }))
+        Ok(bodies)
     }
 
     /// The dead letters in the last checkpoint.
     pub fn dead_letters(&self) -> Result<Vec<DeadLetterRow>, SqlError> {
         let Some(at) = self.manifest.dead_letters else { return Ok(vec![]) };
-        let body = self.body(&mut Files::new(), at)?;
+        let body = self.body(&mut Reader::default(), at)?;
         let json = if body.is_empty() { &[] } else { body.row(0) };
         serde_json::from_slice(json).map_err(|_| block::damage(&self.path_of(at.file), at.at))
     }
 
-    fn body(&self, files: &mut Files, at: Block) -> Result<ChunkBody, SqlError> {
-        let bytes = self.block(files, at)?;
-        block::decode(&bytes).ok_or_else(|| block::damage(&self.path_of(at.file), at.at))
+    fn body(&self, reader: &mut Reader, at: Block) -> Result<ChunkBody, SqlError> {
+        self.read(reader, at)?;
+        block::decode(&reader.block, &mut reader.raw).ok_or_else(|| block::damage(&self.path_of(at.file), at.at))
     }
 
-    /// The bytes of a block.
-    fn block(&self, files: &mut Files, at: Block) -> Result<Vec<u8>, SqlError> {
-        let (path, file) = match files.entry(at.file) {
+    /// Reads the bytes of a block.
+    fn read(&self, reader: &mut Reader, at: Block) -> Result<(), SqlError> {
+        let (path, file) = match reader.files.entry(at.file) {
             std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::hash_map::Entry::Vacant(e) => {
                 let path = self.path_of(at.file);
@@ -203,9 +227,9 @@ impl Checkpoints {
         if (at.len as usize) < BLOCK_HEADER_BYTES {
             return Err(block::damage(path, at.at));
         }
-        let mut bytes = vec![0; at.len as usize];
-        file.read_at(&mut bytes, at.at).map_err(|e| file_error("read", path, &e))?;
-        Ok(bytes)
+        reader.block.resize(at.len as usize, 0);
+        let found = file.read_at(&mut reader.block, at.at).map_err(|e| file_error("read", path, &e))?;
+        if found == reader.block.len() { Ok(()) } else { Err(block::damage(path, at.at)) }
     }
 
     /// Writes what is new of `snapshot`, then calls `ready`, which waits until its tick is durable, then makes it the
@@ -366,10 +390,10 @@ impl Checkpoints {
     #[cfg(test)]
     pub fn verify(&self) -> Result<(usize, u64), SqlError> {
         let (mut blocks, mut bytes) = (0, 0);
-        let mut files = HashMap::new();
+        let mut reader = Reader::default();
         for (file, named) in self.manifest.files() {
             for (at, len) in named {
-                self.body(&mut files, Block { file, at, len })?;
+                self.body(&mut reader, Block { file, at, len })?;
                 blocks += 1;
                 bytes += u64::from(len);
             }
@@ -434,11 +458,11 @@ impl NewFile {
     }
 
     /// Takes over a block of another file, as it is.
-    fn copy(&mut self, all: &Checkpoints, files: &mut Files, from: Block) -> Result<Block, SqlError> {
-        let bytes = all.block(files, from)?;
+    fn copy(&mut self, all: &Checkpoints, reader: &mut Reader, from: Block) -> Result<Block, SqlError> {
+        all.read(reader, from)?;
         let at = self.at + self.buffer.len() as u64;
-        self.buffer.extend_from_slice(&bytes);
-        self.bytes += bytes.len() as u64;
+        self.buffer.extend_from_slice(&reader.block);
+        self.bytes += reader.block.len() as u64;
         if self.buffer.len() >= WRITE_BYTES {
             self.flush(all)?;
         }

@@ -86,19 +86,17 @@ impl Checkpointer {
     pub(crate) fn restore(&mut self) -> Result<BTreeMap<GlobalId, Arc<RestoredFlow>>, SqlError> {
         let Some(store) = &mut self.store else { return Ok(BTreeMap::new()) };
         let upper = store.manifest().tick + 1;
-        let parts: Vec<(GlobalId, u32, u64)> =
-            store.manifest().relations.iter().map(|r| (r.id, r.part, r.fingerprint)).collect();
+        let loaded = store.load()?;
         let mut flows: BTreeMap<GlobalId, RestoredFlow> = BTreeMap::new();
-        for (id, part, fingerprint) in parts {
-            let flow =
-                flows.entry(id).or_insert_with(|| RestoredFlow { fingerprint, upper, ..RestoredFlow::default() });
-            match store.load(id, part)? {
-                Some(Loaded::Arrangement(shards)) => {
+        for (saved, contents) in store.manifest().relations.iter().zip(loaded) {
+            let new = || RestoredFlow { fingerprint: saved.fingerprint, upper, ..RestoredFlow::default() };
+            let flow = flows.entry(saved.id).or_insert_with(new);
+            match contents {
+                Loaded::Arrangement(shards) => {
                     let shards = shards.into_iter().map(Arc::new).collect();
-                    flow.arrangements.insert(part, Restored { shards });
+                    flow.arrangements.insert(saved.part, Restored { shards });
                 }
-                Some(Loaded::Entries(runs)) => drop(flow.entries.insert(part, runs)),
-                None => {}
+                Loaded::Entries(runs) => drop(flow.entries.insert(saved.part, runs)),
             }
         }
         Ok(flows.into_iter().map(|(id, flow)| (id, Arc::new(flow))).collect())

@@ -163,14 +163,16 @@ impl Reduce {
 
     /// See [`crate::closed::ClosedTick::restore`].
     pub(super) fn restore_groups(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {
+        self.groups.reserve(entries.iter().map(|c| c.range().len()).sum());
         for chunk in entries {
             for i in chunk.range() {
                 let slot = self.groups.slot(chunk.body.key(i));
                 if slot as usize >= self.rows.len() {
                     self.grow();
+                } else {
+                    self.folds.iter_mut().for_each(|f| f.clear(slot));
+                    *self.rows.get_mut(slot as usize) = 0;
                 }
-                self.folds.iter_mut().for_each(|f| f.clear(slot));
-                *self.rows.get_mut(slot as usize) = 0;
                 if chunk.body.diffs.get(i) < 0 {
                     self.groups.remove(slot);
                     continue;

@@ -3,14 +3,12 @@
 //! it. So an entry is written about once for every doubling of what came after it, and a start reads little that has been
 //! replaced.
 
-use super::{Block, Checkpoints, NewFile, SavedView};
-use crate::files::FileHandle;
+use super::{Block, Checkpoints, NewFile, Reader, SavedView};
 use hw_repr::chunk::ChunkBody;
 use hw_repr::{Diff, SqlError};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 /// How entries fit together.
@@ -42,9 +40,6 @@ const BODY_ROWS: usize = 8192;
 /// Bytes of rows from which on a stored body takes no more.
 const BODY_BYTES: usize = 4 << 20;
 
-/// Open chunk files.
-pub type Files = HashMap<u64, (PathBuf, Box<dyn FileHandle>)>;
-
 fn rows(run: &[SavedView]) -> usize {
     run.iter().map(|v| v.hi - v.lo).sum()
 }
@@ -60,7 +55,7 @@ pub fn save(
 ) -> Result<Vec<Vec<SavedView>>, SqlError> {
     let mut runs = if new.all { vec![] } else { before };
     let mut size: usize = new.bodies.iter().map(ChunkBody::len).sum();
-    let mut files = Files::new();
+    let mut reader = Reader::default();
     let mut keep = runs.len();
     while size > 0
         && keep > 0
@@ -72,14 +67,14 @@ pub fn save(
     }
     let merged = runs.split_off(keep);
     for view in runs.iter_mut().flatten().filter(|v| sparse.contains(&v.block.file)) {
-        view.block = out.copy(all, &mut files, view.block)?;
+        view.block = out.copy(all, &mut reader, view.block)?;
     }
     if size == 0 {
         return Ok(runs);
     }
     let old = merged.into_iter().map(|run| Source { left: run.into(), ..Source::default() });
     let sorted = new.bodies.into_iter().map(|b| Source { next: Some(Arc::new(sort(&b))), ..Source::default() });
-    let run = merge(all, new.kind, old.chain(sorted).collect(), keep, &mut files, out)?;
+    let run = merge(all, new.kind, old.chain(sorted).collect(), keep, &mut reader, out)?;
     if !run.is_empty() {
         runs.push(run);
     }
@@ -115,14 +110,14 @@ impl Source {
     fn load(
         &mut self,
         all: &Checkpoints,
-        files: &mut Files,
+        reader: &mut Reader,
     ) -> Result<Option<(Arc<ChunkBody>, usize, usize)>, SqlError> {
         if let Some(body) = self.next.take().filter(|b| !b.is_empty()) {
             let hi = body.len();
             return Ok(Some((body, 0, hi)));
         }
         let Some(view) = self.left.pop_front() else { return Ok(None) };
-        let body = all.body(files, view.block)?;
+        let body = all.body(reader, view.block)?;
         if view.lo >= view.hi || view.hi > body.len() {
             return Err(super::block::damage(&all.path_of(view.block.file), view.block.at));
         }
@@ -182,13 +177,13 @@ fn merge(
     kind: Kind,
     mut sources: Vec<Source>,
     keep: usize,
-    files: &mut Files,
+    reader: &mut Reader,
     out: &mut NewFile,
 ) -> Result<Vec<SavedView>, SqlError> {
     let old = sources.iter().filter(|s| s.next.is_none()).count();
     let mut heap = BinaryHeap::with_capacity(sources.len());
     for (source, s) in sources.iter_mut().enumerate() {
-        if let Some((body, at, hi)) = s.load(all, files)? {
+        if let Some((body, at, hi)) = s.load(all, reader)? {
             heap.push(Reverse(Cursor { body, at, hi, source }));
         }
     }
@@ -214,7 +209,7 @@ fn merge(
         }
         c.at += 1;
         if c.at == c.hi {
-            match sources[c.source].load(all, files)? {
+            match sources[c.source].load(all, reader)? {
                 Some((body, at, hi)) => (c.body, c.at, c.hi) = (body, at, hi),
                 None => drop(std::collections::binary_heap::PeekMut::pop(top)),
             }
