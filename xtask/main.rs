@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const USAGE: &str =
-    "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency] [--help]";
+    "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency | restart] [--help]";
 
 fn main() -> ExitCode {
     // Asked at run time: one build directory may serve several checkouts.
@@ -65,10 +65,10 @@ fn test(root: &Path) -> Result<(), String> {
     cargo(root, &["test", "--release", "--workspace"])
 }
 
-/// Builds everything the way the tests do, so that there is one tree, then runs a benchmark with these arguments. The two
+/// Builds everything the way the tests do, so that there is one tree, then runs a benchmark with these arguments. Those
 /// that need a broker are examples of the test harness.
 fn bench(root: &Path, mut args: Vec<String>) -> Result<(), String> {
-    let broker = args.first().is_some_and(|a| a.starts_with("kafka-"));
+    let broker = args.first().is_some_and(|a| a.starts_with("kafka-") || a == "restart");
     let program = if broker { format!("examples/{}", args.remove(0).replace('-', "_")) } else { "bench".to_owned() };
     if broker {
         kafka::fetch()?;

@@ -207,13 +207,13 @@ impl<'a> Input<'a> {
     }
 
     /// A length.
-    pub fn len(&mut self) -> Result<usize, SqlError> {
+    pub fn length(&mut self) -> Result<usize, SqlError> {
         self.take().map(|b| u32::from_le_bytes(b) as usize)
     }
 
     /// What [`string`] wrote.
     pub fn string(&mut self) -> Result<&'a [u8], SqlError> {
-        let len = self.len()?;
+        let len = self.length()?;
         self.bytes(len)
     }
 }

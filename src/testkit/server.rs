@@ -56,6 +56,16 @@ impl Server {
         self.child.wait().map_err(HarnessError::wrap("wait")).map(|_| ())
     }
 
+    /// Asks it to stop, as SIGTERM does.
+    pub fn terminate(&self) -> Result<(), HarnessError> {
+        // The shell's own: the program of that name is not everywhere.
+        let status = Command::new("sh").arg("-c").arg(format!("kill {}", self.pid())).status();
+        match status.map_err(HarnessError::wrap("sh"))? {
+            status if status.success() => Ok(()),
+            status => Err(HarnessError(format!("kill: {status}"))),
+        }
+    }
+
     /// Starts it again on the same data directory, after [`Server::kill`].
     pub fn restart(&mut self) -> Result<(), HarnessError> {
         let (child, pg_addr, http_addr) = spawn(&self.args, &self.data)?;

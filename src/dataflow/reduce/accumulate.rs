@@ -178,7 +178,7 @@ impl Acc {
             [3] => Acc::Float(Box::new(FloatSum::read(&mut input.0).ok_or_else(damaged)?), input.i64()?),
             [4] => {
                 let mut values = BTreeMap::new();
-                for _ in 0..input.len()? {
+                for _ in 0..input.length()? {
                     values.insert(Small::new(input.string()?), input.i64()?);
                 }
                 Acc::Extreme(values)

@@ -509,7 +509,7 @@ impl Fold for Any {
         }
         let mut state = self.fresh();
         state.0 = Acc::read(input)?;
-        for _ in 0..input.len()? {
+        for _ in 0..input.length()? {
             let (value, count) = (input.string()?, input.i64()?);
             self.heap += seen_bytes(value);
             state.1.as_mut().ok_or_else(damaged)?.insert(value.into(), count);

@@ -62,6 +62,9 @@ struct Measure {
     /// Workers of the server.
     #[arg(long)]
     workers: Option<usize>,
+    /// Seconds between its checkpoints.
+    #[arg(long, default_value_t = 10)]
+    checkpoint_interval: u64,
 }
 
 #[derive(Subcommand)]
@@ -260,7 +263,9 @@ async fn measure(args: Measure) -> Outcome<()> {
         fill(&broker.address(), ("big", args.partitions), args.big, args.big).await?;
     }
     let workers = args.workers.map(|w| w.to_string());
-    let flags: Vec<&str> = workers.iter().flat_map(|w| ["--workers", w.as_str()]).collect();
+    let interval = args.checkpoint_interval.to_string();
+    let mut flags = vec!["--checkpoint-interval", interval.as_str()];
+    flags.extend(workers.iter().flat_map(|w| ["--workers", w.as_str()]));
     let server = Server::start(&flags)?;
     let client = server.connect().await?;
     create(&client, &broker.address(), "hot").await?;

@@ -164,7 +164,9 @@ async fn check(client: &Client, messages: u64) -> Outcome<()> {
 
 async fn run(broker: &str, topic: &str, messages: u64, args: &Args) -> Outcome<()> {
     let workers = args.workers.map(|w| w.to_string());
-    let flags: Vec<&str> = workers.iter().flat_map(|w| ["--workers", w.as_str()]).collect();
+    // The default: tests take checkpoints more often.
+    let mut flags = vec!["--checkpoint-interval", "10"];
+    flags.extend(workers.iter().flat_map(|w| ["--workers", w.as_str()]));
     let mut server = Server::start(&flags)?;
     let client = server.connect().await?;
     println!("server {} started", server.pid());

@@ -107,9 +107,8 @@ async fn a_shutdown_takes_one_and_any_number_of_workers_reads_it() {
         must(&client, &format!("INSERT INTO t VALUES {}", values.join(", "))).await;
         must(&client, &format!("DELETE FROM t WHERE k < {} AND k % 3 = 0", round * 1000)).await;
         before = Some(contents(&client).await);
-        let end = std::process::Command::new("kill").arg(server.pid().to_string()).status().expect("kill");
-        assert!(end.success());
         let mut server = server;
+        server.terminate().expect("SIGTERM");
         let start = Instant::now();
         while server.is_running() {
             assert!(start.elapsed() < Duration::from_secs(20), "the server does not end");

@@ -183,8 +183,10 @@ impl Random {
     }
 }
 
-/// Changes of a tick, by table.
-type Ticks = Vec<[Vec<(Vec<Option<i64>>, i64)>; 2]>;
+/// Changes of a table.
+type Changes = Vec<(Vec<Option<i64>>, i64)>;
+/// Changes of each tick, by table.
+type Ticks = Vec<[Changes; 2]>;
 
 /// An engine and those who follow its views.
 struct Running {
@@ -215,7 +217,7 @@ impl Running {
         Running { engine, followed }
     }
 
-    fn tick(&self, tick: u64, changes: &[Vec<(Vec<Option<i64>>, i64)>; 2]) {
+    fn tick(&self, tick: u64, changes: &[Changes; 2]) {
         for (t, changes) in changes.iter().enumerate() {
             let parts = changes.chunks(7).map(|c| batch(c, tick)).collect();
             self.engine.send(GlobalId(t as u32 + 1), GlobalId(t as u32 + 1), parts).expect("changes at the tick");
@@ -253,7 +255,7 @@ impl Running {
 }
 
 /// Random changes of a table, which it takes.
-fn change(table: &mut Rows, random: &mut Random, append_only: bool) -> Vec<(Vec<Option<i64>>, i64)> {
+fn change(table: &mut Rows, random: &mut Random, append_only: bool) -> Changes {
     let mut changes = vec![];
     for _ in 0..random.below(30) {
         let value = |n: u64| (n > 0).then_some(n as i64 - 4);
