@@ -118,6 +118,27 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Reads a catalog's dump and a copy of its store, which changes neither; the last tick that the store has applied.
+    /// Errors in this order: of the dump, of the store.
+    pub fn verify(dir: &Path) -> (Result<(), SqlError>, Result<u64, SqlError>) {
+        let dump = meta::read_dump(&dir.join("catalog.dump")).map(|_| ());
+        let (path, copy) =
+            (dir.join("sled"), std::env::temp_dir().join(format!("headwater-verify-{}", uuid::Uuid::new_v4())));
+        let store = copy_all(&path, &copy).map_err(|e| meta::file_error("copy", &path, &e)).and_then(|()| {
+            let store = SledStore::open(&copy)?;
+            Ok(load(store.scan("")?)?.last_applied)
+        });
+        if let Err(e) = std::fs::remove_dir_all(&copy) {
+            tracing::warn!("could not remove \"{}\": {e}", copy.display());
+        }
+        // Its copy is of no use to anybody.
+        let named = store.map_err(|e| SqlError {
+            message: e.message.replace(&*copy.to_string_lossy(), &path.to_string_lossy()),
+            ..e
+        });
+        (dump, named)
+    }
+
     /// On a given store, without files of its own where `dump_path` is `None`. `XX001` where the store holds less than
     /// the dump.
     pub fn with_store(store: Box<dyn MetaStore>, dump_path: Option<PathBuf>) -> Result<Catalog, SqlError> {
@@ -222,6 +243,20 @@ impl Catalog {
 }
 
 /// Renames a damaged store to a free name beside it.
+fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
 fn set_aside(path: &Path) -> Result<PathBuf, SqlError> {
     let aside =
         (1..).map(|n| path.with_extension(format!("damaged-{n}"))).find(|p| !p.exists()).expect("some number is free");

@@ -29,7 +29,10 @@ mod subscribe;
 mod system;
 mod tables;
 mod tick;
+mod verify;
 
 pub use external::{MakeReader, feed_generators_from};
 pub use handle::{AuthRule, CoordinatorConfig, CoordinatorHandle, ScramVerifier, start};
+pub use hw_store::verify::Report as VerifyReport;
 pub use session::{Executed, Notice, Outcome, Prepared, RowStream, Session, TransactionStatus};
+pub use verify::verify;

@@ -17,9 +17,8 @@ use hw_catalog::{Catalog, CatalogChange};
 use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
-use hw_store::{
-    Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, Recovered, SavedPartition, SourcePosition, TickLog,
-};
+use hw_store::verify::Reach;
+use hw_store::{Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, SavedPartition, SourcePosition, TickLog};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -105,7 +104,8 @@ fn find(config: &CoordinatorConfig) -> Result<Found, SqlError> {
     let manifest = saved.manifest().clone();
     let last = recovered.last_time.max(manifest.tick);
     let mut catalog = Catalog::open_up_to(&dir.catalog_path(), last)?;
-    check_whole(&log, &recovered, &manifest, &catalog)?;
+    let (log_floor, log_end, torn) = (log.floor(), recovered.last_time, recovered.torn.is_some());
+    check_whole(&Reach { log_floor, log_end, torn, manifest: manifest.clone() }, catalog.last_applied())?;
     log.truncate(manifest.log_floor)?;
     // What was before the log's floor has no times of its own any more.
     let kept = last.saturating_sub(config.subscribe_resume.as_millis() as u64).max(manifest.log_floor);
@@ -188,14 +188,15 @@ pub(crate) fn recover(
     Ok(core)
 }
 
-/// `XX001` where log, checkpoint and catalog do not fit together: something of the data directory is missing.
-fn check_whole(log: &TickLog, recovered: &Recovered, manifest: &Manifest, catalog: &Catalog) -> Result<(), SqlError> {
-    let (floor, tick, applied) = (log.floor(), manifest.tick, catalog.last_applied());
+/// `XX001` where log, checkpoint and catalog, which has applied tick `applied`, do not fit together: something of the data
+/// directory is missing.
+pub(crate) fn check_whole(reach: &Reach, applied: Timestamp) -> Result<(), SqlError> {
+    let (floor, tick) = (reach.log_floor, reach.manifest.tick);
     let message = if floor > tick {
         format!("the tick log begins after tick {floor}, the last checkpoint ends at {tick}")
-    } else if recovered.last_time < tick && recovered.torn.is_none() {
-        format!("the tick log ends at tick {}, before the last checkpoint at {tick}", recovered.last_time)
-    } else if applied < manifest.catalog && applied < floor {
+    } else if reach.log_end < tick && !reach.torn {
+        format!("the tick log ends at tick {}, before the last checkpoint at {tick}", reach.log_end)
+    } else if applied < reach.manifest.catalog && applied < floor {
         format!("the catalog ends at tick {applied}, the tick log begins after tick {floor}")
     } else {
         return Ok(());

@@ -32,6 +32,11 @@ pub enum Command {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Read every file of a data directory that no server uses, and say what is damaged; changes nothing.
+    Verify {
+        /// The directory, instead of --data-dir.
+        directory: Option<PathBuf>,
+    },
 }
 
 /// Settings as given; what is absent is taken from the next source.

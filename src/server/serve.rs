@@ -25,6 +25,7 @@ pub async fn main(line: CommandLine) -> Result<(), String> {
     let files = match line.command {
         None | Some(Command::Start) => vec![],
         Some(Command::Run { paths }) => run::read_files(&paths)?,
+        Some(Command::Verify { directory }) => return verify(directory.unwrap_or(config.data_dir)).await,
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot handle SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot handle SIGINT: {e}"))?;
@@ -37,6 +38,25 @@ pub async fn main(line: CommandLine) -> Result<(), String> {
     tracing::info!("shutting down");
     server.stop().await;
     result
+}
+
+/// Prints what is in a data directory, and fails where something is damaged.
+async fn verify(directory: PathBuf) -> Result<(), String> {
+    let report = tokio::task::spawn_blocking(move || hw_coordinator::verify(&directory)).await;
+    let report = report.map_err(|e| e.to_string())?.map_err(|e| describe(&e))?;
+    for (path, what) in &report.sound {
+        println!("sound    {}: {what}", path.display());
+    }
+    for warning in &report.warnings {
+        println!("warning  {warning}");
+    }
+    for problem in &report.problems {
+        println!("damaged  {}", problem.message);
+    }
+    match report.problems.len() {
+        0 => Ok(()),
+        n => Err(format!("{n} {} damaged", if n == 1 { "place is" } else { "places are" })),
+    }
 }
 
 struct Server {

@@ -17,6 +17,7 @@ pub use entries::{Kind, SnapshotEntries};
 pub use manifest::{Block, Manifest, Positions, SavedPartition, SavedRange, SavedRelation, SavedView};
 
 use crate::files::{FileHandle, FileSystem, file_error};
+use crate::verify::Report;
 use crate::{DataDir, DeadLetterRow};
 use block::{BLOCK_HEADER_BYTES, FILE_HEADER};
 use hw_repr::chunk::{ChunkBody, ChunkView, PublishedShard};
@@ -385,20 +386,30 @@ impl Checkpoints {
         self.dir.join(file_name(number))
     }
 
-    /// Reads every block that the manifest names; the number of blocks and of their bytes. `XX001` at the first that is
-    /// damaged.
-    #[cfg(test)]
-    pub fn verify(&self) -> Result<(usize, u64), SqlError> {
-        let (mut blocks, mut bytes) = (0, 0);
+    /// Reads the manifest and every block that it names, and changes nothing. The manifest, or why it cannot be read; what
+    /// else is damaged goes into the report.
+    pub fn verify(dir: &DataDir, report: &mut Report) -> Result<Manifest, SqlError> {
+        let fs = Arc::clone(dir.file_system());
+        let path = dir.path().join("checkpoint");
+        let there = fs.list(dir.path()).map_err(|e| file_error("read", dir.path(), &e))?;
+        let manifest = if there.iter().any(|n| n == "checkpoint") { Manifest::read(fs.as_ref(), &path)? } else { None };
+        let Some(manifest) = manifest else { return Ok(Manifest::default()) };
+        report.sound.push((path.join(manifest::MANIFEST), format!("checkpoint at tick {}", manifest.tick)));
+        let (stored, next_file) = (HashMap::new(), manifest.next_file);
+        let all = Checkpoints { fs, dir: path, manifest, stored, next_file, uncertain: false, _lock: dir.clone() };
         let mut reader = Reader::default();
-        for (file, named) in self.manifest.files() {
+        for (file, named) in all.manifest.files() {
+            let (blocks, before) = (named.len(), report.problems.len());
             for (at, len) in named {
-                self.body(&mut reader, Block { file, at, len })?;
-                blocks += 1;
-                bytes += u64::from(len);
+                if let Err(problem) = all.body(&mut reader, Block { file, at, len }) {
+                    report.problems.push(problem);
+                }
+            }
+            if report.problems.len() == before {
+                report.sound.push((all.path_of(file), format!("{blocks} blocks")));
             }
         }
-        Ok((blocks, bytes))
+        Ok(all.manifest)
     }
 }
 

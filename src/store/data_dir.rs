@@ -36,7 +36,6 @@ impl DataDir {
     /// The same on another file system.
     pub fn open_with(path: &Path, fs: Arc<dyn FileSystem>) -> Result<DataDir, SqlError> {
         create_all(fs.as_ref(), path)?;
-        let lock_path = path.join(LOCK);
         let before = fs.list(path).map_err(|e| file_error("read", path, &e))?;
         if !before.iter().any(|n| n == LOCK || n == VERSION) && !before.is_empty() {
             return Err(SqlError::new(
@@ -45,18 +44,28 @@ impl DataDir {
             )
             .hint("Choose an empty or new directory with --data-dir."));
         }
-        let lock = fs.lock(&lock_path).map_err(|e| file_error("lock", &lock_path, &e))?.ok_or_else(|| {
-            SqlError::new(
-                LOCK_FILE_EXISTS,
-                format!("data directory \"{}\" is in use by another server", path.display()),
-            )
-            .hint("Stop the other server, or choose another directory with --data-dir.")
-        })?;
+        let lock = take_lock(fs.as_ref(), path)?;
         let created = check_version(fs.as_ref(), path)?;
-        let dir = DataDir { path: path.to_path_buf(), fs, created, _lock: lock.into() };
+        let dir = DataDir { path: path.to_path_buf(), fs, created, _lock: lock };
         dir.subdirectory("log")?;
         dir.subdirectory("catalog")?;
         Ok(dir)
+    }
+
+    /// Opens one that is there, without changing anything in it. `55000` where it is none.
+    pub fn open_existing(path: &Path) -> Result<DataDir, SqlError> {
+        let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+        let names = fs.list(path).map_err(|e| file_error("read", path, &e))?;
+        if !names.iter().any(|n| n == VERSION) || !names.iter().any(|n| n == LOCK) {
+            let message = format!("directory \"{}\" is not a data directory", path.display());
+            return Err(SqlError::new(SqlState::PREREQUISITE_STATE, message));
+        }
+        let lock = take_lock(fs.as_ref(), path)?;
+        let found = read_version(fs.as_ref(), path)?;
+        if found != version_text(LAYOUT_VERSION) && found != version_text(LAYOUT_BEFORE) {
+            return Err(unknown_version(path, &found));
+        }
+        Ok(DataDir { path: path.to_path_buf(), fs, created: false, _lock: lock })
     }
 
     /// Where it is.
@@ -88,6 +97,16 @@ impl DataDir {
     }
 }
 
+fn take_lock(fs: &dyn FileSystem, path: &Path) -> Result<Arc<dyn LockGuard>, SqlError> {
+    let lock_path = path.join(LOCK);
+    let lock = fs.lock(&lock_path).map_err(|e| file_error("lock", &lock_path, &e))?;
+    lock.map(Arc::from).ok_or_else(|| {
+        let message = format!("data directory \"{}\" is in use by another server", path.display());
+        SqlError::new(LOCK_FILE_EXISTS, message)
+            .hint("Stop the other server, or choose another directory with --data-dir.")
+    })
+}
+
 /// Creates `path` and what is missing above it, syncing each parent that gained a directory.
 fn create_all(fs: &dyn FileSystem, path: &Path) -> Result<(), SqlError> {
     let missing: Vec<&Path> =
@@ -106,7 +125,7 @@ fn create_all(fs: &dyn FileSystem, path: &Path) -> Result<(), SqlError> {
 /// True where the version file was missing and is now written.
 fn check_version(fs: &dyn FileSystem, path: &Path) -> Result<bool, SqlError> {
     let names = fs.list(path).map_err(|e| file_error("read", path, &e))?;
-    let expected = format!("headwater {LAYOUT_VERSION}\n");
+    let expected = version_text(LAYOUT_VERSION);
     if !names.iter().any(|n| n == VERSION) {
         if names.iter().any(|n| n == "log") {
             return Err(SqlError::new(
@@ -117,22 +136,34 @@ fn check_version(fs: &dyn FileSystem, path: &Path) -> Result<bool, SqlError> {
         write_atomically(fs, path, VERSION, expected.as_bytes())?;
         return Ok(true);
     }
+    let found = read_version(fs, path)?;
+    if found == version_text(LAYOUT_BEFORE) {
+        write_atomically(fs, path, VERSION, expected.as_bytes())?;
+    } else if found != expected {
+        return Err(unknown_version(path, &found));
+    }
+    Ok(false)
+}
+
+fn version_text(version: u32) -> String {
+    format!("headwater {version}\n")
+}
+
+fn read_version(fs: &dyn FileSystem, path: &Path) -> Result<String, SqlError> {
     let file_path = path.join(VERSION);
     let file = fs.open(&file_path).map_err(|e| file_error("open", &file_path, &e))?;
     let mut text = [0u8; 64];
     let n = file.read_at(&mut text, 0).map_err(|e| file_error("read", &file_path, &e))?;
-    if &text[..n] == format!("headwater {LAYOUT_BEFORE}\n").as_bytes() {
-        write_atomically(fs, path, VERSION, expected.as_bytes())?;
-    } else if &text[..n] != expected.as_bytes() {
-        let found = String::from_utf8_lossy(&text[..n]);
-        return Err(SqlError::new(
-            SqlState::PREREQUISITE_STATE,
-            format!("data directory \"{}\" has an unknown format: {:?}", path.display(), found.trim()),
-        )
-        .detail(format!("This server reads format \"{}\".", expected.trim()))
-        .hint("Start the version of the server that wrote it."));
-    }
-    Ok(false)
+    Ok(String::from_utf8_lossy(&text[..n]).into_owned())
+}
+
+fn unknown_version(path: &Path, found: &str) -> SqlError {
+    SqlError::new(
+        SqlState::PREREQUISITE_STATE,
+        format!("data directory \"{}\" has an unknown format: {:?}", path.display(), found.trim()),
+    )
+    .detail(format!("This server reads format \"{}\".", version_text(LAYOUT_VERSION).trim()))
+    .hint("Start the version of the server that wrote it.")
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod files;
 pub mod log_writer;
 pub mod record;
 pub mod ticklog;
+pub mod verify;
 
 pub use checkpoint::{Checkpoints, Manifest, SavedPartition, SavedRange};
 pub use data_dir::DataDir;

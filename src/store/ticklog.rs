@@ -14,6 +14,7 @@ mod spare;
 mod tests;
 
 use crate::files::{FileHandle, FileSystem, file_error};
+use crate::verify::{Reach, Report};
 use crate::{DataDir, TickRecord};
 use hw_repr::{SqlError, SqlState};
 use segment::{
@@ -125,6 +126,29 @@ impl TickLog {
         let spare = Spare::default();
         let log = TickLog { fs, dir: path, limits, segments, current, spare, last_time, closed: None, _lock: lock };
         Ok((log, Recovered { last_time, torn }))
+    }
+
+    /// Reads all of it and changes nothing. The error is what keeps the rest from being read.
+    pub fn verify(dir: &DataDir, report: &mut Report, reach: &mut Reach) -> Result<(), SqlError> {
+        let (fs, path) = (dir.file_system().as_ref(), dir.log_path());
+        let mut names = fs.list(&path).map_err(|e| file_error("read", &path, &e))?;
+        names.retain(|n| !n.ends_with(".seg.tmp"));
+        let (count, mut previous) = (names.len(), None);
+        for (i, name) in names.iter().enumerate() {
+            let sequence = segment_sequence(name).ok_or_else(|| unknown_file(&path.join(name)))?;
+            let reader = SegmentReader::open(fs, &path, sequence)?;
+            if i == 0 {
+                reach.log_floor = reader.header.previous;
+            }
+            if previous.is_some_and(|p: (u64, u64)| p != (sequence - 1, reader.header.previous)) {
+                return Err(damage(&reader.path, 0, "it does not follow the segment before it"));
+            }
+            let (ticks, last) = verify_segment(&reader, i + 1 == count, report, reach)?;
+            report.sound.push((reader.path.clone(), format!("{ticks} ticks")));
+            previous = Some((sequence, last));
+            reach.log_end = last;
+        }
+        Ok(())
     }
 
     /// Ticks up to this one may be missing from it: it was truncated.
@@ -297,6 +321,10 @@ impl Current {
     }
 }
 
+fn unknown_file(path: &Path) -> SqlError {
+    SqlError::new(SqlState::DATA_CORRUPTED, format!("unknown file \"{}\" in the tick log", path.display()))
+}
+
 /// What the end of the log is.
 struct Tail {
     /// The last segment, where it can take more.
@@ -314,9 +342,7 @@ fn list_segments(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<(u64, u64)>, Sql
             fs.remove(&path).map_err(|e| file_error("remove", &path, &e))?;
             continue;
         }
-        let sequence = segment_sequence(&name).ok_or_else(|| {
-            SqlError::new(SqlState::DATA_CORRUPTED, format!("unknown file \"{}\" in the tick log", path.display()))
-        })?;
+        let sequence = segment_sequence(&name).ok_or_else(|| unknown_file(&path))?;
         if let Some((last, _)) = segments.last()
             && last + 1 != sequence
         {
@@ -383,6 +409,41 @@ impl Current {
             at += n;
         }
         self.file.sync().map_err(|e| file_error("sync", &self.path, &e))
+    }
+}
+
+/// Reads a segment, of which the `last` one may end in a torn write: the number of ticks, and the last one's time.
+fn verify_segment(
+    reader: &SegmentReader,
+    last: bool,
+    report: &mut Report,
+    reach: &mut Reach,
+) -> Result<(usize, u64), SqlError> {
+    let (mut offset, mut time, mut ticks) = (HEADER_BYTES, reader.header.previous, 0);
+    loop {
+        let why = match reader.frame_at(offset)? {
+            FrameAt::Valid(frame) if frame.kind == FrameKind::Tick => {
+                time = check_tick(reader, offset, &frame.payload, time)?.time;
+                ticks += 1;
+                offset = frame.next;
+                continue;
+            }
+            FrameAt::Valid(_) => return Ok((ticks, time)),
+            FrameAt::Nothing if !last => "a record is missing",
+            FrameAt::Nothing if reader.first_written(offset)?.is_none() => return Ok((ticks, time)),
+            FrameAt::Nothing => "its beginning was not written",
+            FrameAt::Bad(why) => why,
+        };
+        if !last || reader.was_synced(offset)? {
+            return Err(damage(&reader.path, offset, why));
+        }
+        let path = reader.path.display();
+        report.warnings.push(format!(
+            "the tick log ends in the middle of a write after tick {time}: file \"{path}\", offset {offset} ({why}); a start \
+             cuts it"
+        ));
+        reach.torn = true;
+        return Ok((ticks, time));
     }
 }
 

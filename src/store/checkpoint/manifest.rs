@@ -153,7 +153,8 @@ impl Manifest {
         });
         parsed.map(Some).ok_or_else(|| {
             let message = format!("the checkpoint's manifest is damaged: \"{}\"", path.display());
-            SqlError::new(SqlState::DATA_CORRUPTED, message).hint("Restore the data directory from a backup.")
+            SqlError::new(SqlState::DATA_CORRUPTED, message)
+                .hint("headwater verify lists all that is damaged. Restore the data directory from a backup.")
         })
     }
 

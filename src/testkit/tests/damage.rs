@@ -123,6 +123,22 @@ fn damage(home: &Path, random: &mut Random) -> String {
     }
 }
 
+/// What `headwater verify` says: whether all is well, and its words.
+fn verify(home: &Path) -> (bool, String) {
+    let mut command = Command::new(hw_testkit::binary().expect("the binary"));
+    let said = command.arg("verify").arg(home).output().expect("runs");
+    let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(matches!(said.status.code(), Some(0 | 1)) && !text.contains("panicked"), "{text}");
+    (said.status.success(), text)
+}
+
+fn listing(home: &Path) -> Vec<(PathBuf, u32)> {
+    let mut all = vec![];
+    files(home, &mut all);
+    all.sort();
+    all.into_iter().map(|p| (p.clone(), crc32c::crc32c(&std::fs::read(&p).expect("read")))).collect()
+}
+
 enum Start {
     /// It is there.
     Ready(Server),
@@ -160,15 +176,21 @@ async fn damage_is_told_or_harmless() {
     let home = tempfile::tempdir().expect("a directory");
     let [without_last, whole] = prepare(home.path()).await;
     let (mut refused, mut torn) = (0, 0);
+    let (sound, said) = verify(home.path());
+    assert!(sound && said.contains("sound") && !said.contains("warning"), "{said}");
     for round in 0..flips {
         let copied = tempfile::tempdir().expect("a directory");
         copy(home.path(), copied.path());
         let what = damage(copied.path(), &mut random);
+        let files = listing(copied.path());
+        let (sound, said) = verify(copied.path());
+        assert!(files == listing(copied.path()), "verify changed something: {what}");
         match start(copied.path()) {
             Start::Ended(by_itself, text) => {
                 let clear =
                     text.contains("headwater: ") && !text.contains("panicked") && !text.contains("RUST_BACKTRACE");
                 assert!(by_itself && clear, "round {round}: {what}: {text}");
+                assert!(!sound, "round {round}: {what}: refused with {text}, but verify says {said}");
                 refused += 1;
             }
             Start::Ready(server) => {
@@ -176,6 +198,7 @@ async fn damage_is_told_or_harmless() {
                 let found = contents(&client).await.unwrap_or_else(|e| panic!("round {round}: {what}: {e}"));
                 if found == without_last && what.starts_with("log/") {
                     torn += 1;
+                    assert!(said.contains("warning"), "round {round}: {what}: {said}");
                 } else {
                     let differs = QUERIES.iter().zip(found.iter().zip(&whole)).find(|(_, (a, b))| a != b);
                     assert!(differs.is_none(), "round {round}: {what}: {}", differs.map_or("", |d| d.0));
