@@ -16,7 +16,7 @@ use hw_repr::{Datum, GlobalId, SqlError, Timestamp};
 use hw_store::checkpoint::{Positions, Snapshot, Written};
 use hw_store::{Checkpoints, DeadLetterRow};
 use state::{Fingerprints, TakenState};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
@@ -60,9 +60,12 @@ impl LogState {
 /// Which dead letters there are: per source, how many there have been.
 type DeadLetters = Vec<(GlobalId, u64)>;
 
+/// What the thread gives back: with what was written, the flows that were left out.
+type Done = (Checkpoints, Result<(Written, BTreeSet<GlobalId>), SqlError>);
+
 /// One that is being written.
 struct Writing {
-    done: Receiver<(Checkpoints, Result<Written, SqlError>)>,
+    done: Receiver<Done>,
     replies: Vec<Reply<()>>,
     tick: Timestamp,
     log_floor: Timestamp,
@@ -183,10 +186,11 @@ fn write(
     mut snapshot: Snapshot,
     state: TakenState,
     log: &LogState,
-) -> Result<Written, SqlError> {
-    snapshot.relations = state.parts()?;
+) -> Result<(Written, BTreeSet<GlobalId>), SqlError> {
+    let (parts, left_out) = state.parts()?;
+    snapshot.relations = parts;
     let tick = snapshot.tick;
-    store.write(snapshot, || log.wait_for(tick))
+    Ok((store.write(snapshot, || log.wait_for(tick))?, left_out))
 }
 
 impl Core {
@@ -293,7 +297,7 @@ impl Core {
     fn poll_checkpoint(&mut self) {
         let Some(writing) = &self.checkpoints.writing else { return };
         match writing.done.try_recv() {
-            Ok((store, written)) => self.end_checkpoint(store, written),
+            Ok(done) => self.end_checkpoint(done),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
                 // Without its store there are no more: a start reads it from disk.
@@ -303,14 +307,15 @@ impl Core {
         }
     }
 
-    fn end_checkpoint(&mut self, store: Checkpoints, written: Result<Written, SqlError>) {
+    fn end_checkpoint(&mut self, (store, written): Done) {
         let c = &mut self.checkpoints;
-        let Some(w) = c.writing.take() else { return };
+        let Some(mut w) = c.writing.take() else { return };
         let state = written.as_ref().map_or_else(|e| format!("failed: {}", e.message), |_| "done".to_owned());
-        let (bytes, files) = written.as_ref().map_or((0, 0), |w| (w.bytes, w.files));
+        let (bytes, files) = written.as_ref().map_or((0, 0), |(w, _)| (w.bytes, w.files));
         c.remember(Taken { tick: w.tick, started: w.started, took: w.begun.elapsed(), bytes, files, state });
         match &written {
-            Ok(_) => {
+            Ok((_, left_out)) => {
+                w.flows.retain(|id, _| !left_out.contains(id));
                 (c.tick, c.log_floor, c.dead, c.saved) = (w.tick, w.log_floor, Some(w.dead), w.flows);
                 c.earlier = store.manifest().earlier.iter().cloned().collect();
                 if let Some(log) = &self.log {
@@ -339,9 +344,9 @@ impl Core {
     pub(crate) fn checkpoint_at_shutdown(&mut self) {
         let waiting = Instant::now();
         if let Some(writing) = &self.checkpoints.writing
-            && let Ok((store, written)) = writing.done.recv()
+            && let Ok(done) = writing.done.recv()
         {
-            self.end_checkpoint(store, written);
+            self.end_checkpoint(done);
         }
         if self.read_only.is_some() || self.last_tick == self.checkpoints.tick {
             return;
@@ -354,9 +359,9 @@ impl Core {
         }
         self.begin_checkpoint();
         if let Some(writing) = &self.checkpoints.writing
-            && let Ok((store, written)) = writing.done.recv()
+            && let Ok(done) = writing.done.recv()
         {
-            self.end_checkpoint(store, written);
+            self.end_checkpoint(done);
         }
     }
 }

@@ -6,8 +6,10 @@
 //! is out of reach is waited for; a history that is gone or not the same fails the dataflow.
 //!
 //! History enters in steps at small times of its own below `as_of` (nothing reads it there), so that state builds
-//! up in bounded steps; during recovery the last minute enters at the times it had. Invariant: `advance` moves past a
-//! time only when everything up to it has been sent.
+//! up in bounded steps; during recovery the last minute enters at the times it had. A dataflow that goes on from a
+//! checkpoint lacks only what came since: it is not made to wait for others, and its sources give nothing newer before it
+//! is there, so that what was shown before is shown again as soon as can be. Invariant: `advance` moves past a time only
+//! when everything up to it has been sent.
 
 use crate::core::Core;
 use crate::external;
@@ -73,6 +75,8 @@ pub(crate) struct Hydration {
     target: Timestamp,
     /// Nobody will ask for what was before.
     since: Timestamp,
+    /// It began with the server.
+    of_start: bool,
     /// Times that the dataflow has been advanced to and has not passed, and when it was.
     ahead: VecDeque<(Timestamp, Instant)>,
     closing: bool,
@@ -194,6 +198,7 @@ impl Core {
                 Begin::Restored(upper) => as_of.max(upper),
             },
             since: as_of,
+            of_start: self.log.is_none(),
             ahead: VecDeque::new(),
             closing: false,
             held: vec![],
@@ -213,6 +218,11 @@ impl Core {
 
     /// Moves every filling dataflow on.
     pub(crate) fn step_hydration(&mut self) {
+        let filling = self.flows.values().filter(|f| f.hydration.is_some() && f.failed.is_none() && f.restored);
+        let held: BTreeSet<GlobalId> = filling.flat_map(|f| f.inputs.iter().copied()).collect();
+        for source in self.sources.values_mut() {
+            source.held = source.relations.iter().any(|r| held.contains(r));
+        }
         let ids: Vec<GlobalId> = self.flows.iter().filter(|(_, f)| f.hydration.is_some()).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(mut hydration) = self.flows.get_mut(&id).and_then(|f| f.hydration.take()) else { continue };
@@ -240,7 +250,7 @@ impl Core {
             let frontier = self.engine.frontier(id);
             // Nobody reads between the steps: what they change can be joined as soon as they have passed.
             self.engine.allow_compaction(id, frontier.min(h.since));
-            let paced = self.is_paced(id);
+            let paced = self.is_paced(id, h);
             while let Some((_, sent)) = h.ahead.pop_front_if(|(t, _)| *t <= frontier) {
                 h.adapt(sent.elapsed(), paced);
             }
@@ -281,10 +291,10 @@ impl Core {
         Ok(())
     }
 
-    /// True while other dataflows follow ticks that come. What goes on from a checkpoint lacks little, and is wanted.
-    fn is_paced(&self, id: GlobalId) -> bool {
+    /// True while other dataflows follow ticks that come. What was there before a start is wanted again at once.
+    fn is_paced(&self, id: GlobalId, h: &Hydration) -> bool {
         self.last_close.elapsed() < BUSY_FOR
-            && self.flows.get(&id).is_some_and(|f| !f.restored)
+            && !h.of_start
             && self.flows.iter().any(|(other, f)| *other != id && f.live)
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct LiveSource {
     pub wanted: Vec<BTreeSet<usize>>,
     /// Paused by the user.
     pub paused: bool,
+    /// A dataflow that goes on from a checkpoint reads what came since: nothing newer enters before it has.
+    pub held: bool,
     /// Dead letters seen since the start, newest last, bounded.
     pub dead: VecDeque<DeadLetterRow>,
     /// How many there have been since the start.
@@ -91,6 +93,7 @@ impl LiveSource {
             tail: Ranges::default(),
             wanted: desc.outputs.iter().map(|_| BTreeSet::new()).collect(),
             paused: desc.paused,
+            held: false,
             object,
             upstream,
             relations,
@@ -405,7 +408,7 @@ impl Core {
         for source in self.sources.values_mut() {
             source.mend_reader(&tx);
             match &source.reader {
-                Some(reader) if source.taken.is_empty() && !source.paused => {
+                Some(reader) if source.taken.is_empty() && !source.paused && !source.held => {
                     source.taken.extend(reader.try_take(TICK_SOURCE_BYTES_MAX));
                 }
                 Some(_) => {}

@@ -45,6 +45,8 @@ pub struct Entries {
     pub meaning: Meaning,
     /// These are all; else what changed since they were taken last.
     pub all: bool,
+    /// None is missing: an entry of more than [`ENTRY_BYTES_MAX`] is left out.
+    pub complete: bool,
     /// The entries.
     pub bodies: Vec<ChunkBody>,
 }
@@ -151,6 +153,9 @@ impl Taking {
     }
 }
 
+/// Most bytes of an entry: a block of a checkpoint takes one.
+pub const ENTRY_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 512 << 20 };
+
 /// Bytes of entries from which on a body takes no more.
 pub const BODY_BYTES: usize = 8 << 20;
 
@@ -158,6 +163,8 @@ pub const BODY_BYTES: usize = 8 << 20;
 #[derive(Default)]
 pub struct Collected {
     bodies: Vec<ChunkBody>,
+    /// An entry was left out.
+    incomplete: bool,
 }
 
 impl Collected {
@@ -177,9 +184,26 @@ impl Collected {
         self.bodies.push(body);
     }
 
+    /// Adds an entry: its key, and what `value` appends.
+    pub fn entry(&mut self, key: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
+        let body = self.body();
+        let start = body.data.len();
+        body.data.extend_from_slice(key);
+        value(&mut body.data);
+        if body.data.len() - start > ENTRY_BYTES_MAX {
+            body.data.truncate(start);
+            body.data.shrink_to(BODY_BYTES);
+            self.incomplete = true;
+            return;
+        }
+        body.seal(key.len(), 0, 1);
+    }
+
     /// All of them.
-    pub fn into_bodies(self) -> Vec<ChunkBody> {
-        self.bodies
+    pub fn into_entries(self, meaning: Meaning, all: bool) -> Entries {
+        let longest = |b: &ChunkBody| (0..b.len()).map(|i| b.row(i).len()).max().unwrap_or(0);
+        let complete = !self.incomplete && self.bodies.iter().all(|b| longest(b) <= ENTRY_BYTES_MAX);
+        Entries { meaning, all, complete, bodies: self.bodies }
     }
 }
 
@@ -227,4 +251,26 @@ pub fn string(bytes: &[u8], out: &mut Vec<u8>) {
 /// `XX001`: an entry is not what was saved.
 pub fn damaged() -> SqlError {
     SqlError::new(SqlState::DATA_CORRUPTED, "the state of an operator in the checkpoint is damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_no_block_takes_is_left_out_and_that_is_said() {
+        let mut out = Collected::default();
+        out.entry(b"a", |value| value.push(1));
+        out.entry(b"b", |value| value.extend(std::iter::repeat_n(0, ENTRY_BYTES_MAX)));
+        out.entry(b"c", |value| value.push(2));
+        let entries = out.into_entries(Meaning::Latest, true);
+        assert!(!entries.complete);
+        let keys: Vec<&[u8]> = entries.bodies.iter().flat_map(|b| (0..b.len()).map(|i| b.key(i))).collect();
+        assert_eq!(keys, [b"a", b"c"]);
+        assert!(Collected::default().into_entries(Meaning::Sum, false).complete);
+        // Rows come in with their lengths as they are.
+        let mut out = Collected::default();
+        out.with_body(|body, _| body.push(&vec![1; ENTRY_BYTES_MAX + 1], 1, 0, 1));
+        assert!(!out.into_entries(Meaning::Sum, false).complete);
+    }
 }

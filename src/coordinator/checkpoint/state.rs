@@ -12,7 +12,7 @@ use hw_dataflow::{FlowKind, Restored, RestoredFlow};
 use hw_plan::{CatalogView, ObjectKind};
 use hw_repr::{GlobalId, PublishedRelation, SqlError};
 use hw_store::checkpoint::{Contents, Kind, Loaded, SnapshotEntries, SnapshotPart};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Flows by fingerprint.
@@ -28,8 +28,9 @@ pub(super) struct TakenState {
 }
 
 impl TakenState {
-    /// All parts, once every worker has given its share. Blocks.
-    pub(super) fn parts(self) -> Result<Vec<SnapshotPart>, SqlError> {
+    /// All parts, once every worker has given its share, and the flows whose state cannot be kept: a start computes them
+    /// anew. Blocks.
+    pub(super) fn parts(self) -> Result<(Vec<SnapshotPart>, BTreeSet<GlobalId>), SqlError> {
         let mut parts = self.served;
         let mut inner: BTreeMap<(GlobalId, u32), Contents> = BTreeMap::new();
         let gone = |_| SqlError::internal("the workers ended while a checkpoint was taken");
@@ -37,25 +38,33 @@ impl TakenState {
             (0..self.workers).map(|_| self.shares.recv().map_err(gone)).collect::<Result<_, _>>()?;
         // Arrangements are kept by worker.
         shares.sort_by_key(|share| share.worker);
+        let mut left_out = BTreeSet::new();
         for (id, part, taken) in shares.into_iter().flat_map(|share| share.parts) {
-            add(&mut inner, (id, part), taken)?;
+            if let Err(why) = add(&mut inner, (id, part), taken)
+                && left_out.insert(id)
+            {
+                tracing::warn!(relation = %id, "its state is not in the checkpoint: {why}");
+            }
         }
         for ((id, part), contents) in inner {
             let fingerprint = self.flows.get(&id).copied().unwrap_or(0);
             parts.push(SnapshotPart { id, part, fingerprint, contents });
         }
-        Ok(parts)
+        parts.retain(|p| !left_out.contains(&p.id));
+        Ok((parts, left_out))
     }
 }
 
-/// Adds what one worker has of a part.
-fn add(parts: &mut BTreeMap<(GlobalId, u32), Contents>, at: (GlobalId, u32), taken: Taken) -> Result<(), SqlError> {
+/// Adds what one worker has of a part; or why it cannot be kept.
+fn add(parts: &mut BTreeMap<(GlobalId, u32), Contents>, at: (GlobalId, u32), taken: Taken) -> Result<(), &'static str> {
     match (parts.entry(at).or_insert_with(|| Contents::nothing_of(&taken)), taken) {
+        (_, Taken::Entries(entries)) if !entries.complete => return Err("one group of it is too large"),
         (Contents::Arrangement(shards), Taken::Arrangement(shard)) => shards.push(Arc::new(shard)),
         (Contents::Entries(all), Taken::Entries(entries)) if all.all == entries.all => {
             all.bodies.extend(entries.bodies)
         }
-        _ => return Err(SqlError::internal(format!("workers disagree about part {} of {}", at.1, at.0))),
+        // A worker that has noted more ends of groups than it can gives all.
+        _ => return Err("the next checkpoint takes all of it"),
     }
     Ok(())
 }
@@ -150,5 +159,41 @@ impl Core {
         let inner = flows.iter().filter(|(_, f)| **f != 0);
         let wanted = inner.map(|(id, f)| (*id, saved.get(id) != Some(f))).collect();
         TakenState { shares: self.engine.take_state(wanted), workers: self.engine.workers(), flows, served }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hw_repr::ChunkBody;
+
+    fn share(worker: usize, parts: Vec<(u32, Taken)>) -> Share {
+        Share { worker, parts: parts.into_iter().map(|(id, taken)| (GlobalId(id), 2, taken)).collect() }
+    }
+
+    fn entries(all: bool, complete: bool) -> Taken {
+        Taken::Entries(Entries { meaning: Meaning::Latest, all, complete, bodies: vec![ChunkBody::default()] })
+    }
+
+    #[test]
+    fn a_flow_whose_state_cannot_be_kept_is_left_out_alone() {
+        let (to, shares) = crossbeam_channel::unbounded();
+        let one = [(1, entries(true, true)), (2, entries(true, true)), (3, entries(true, true))];
+        let other = [(1, entries(true, true)), (2, entries(false, true)), (3, entries(true, false))];
+        to.send(share(1, other.into())).expect("sent");
+        to.send(share(0, one.into())).expect("sent");
+        let part = |id| SnapshotPart {
+            id: GlobalId(id),
+            part: SERVED,
+            fingerprint: 7,
+            contents: Contents::Arrangement(vec![]),
+        };
+        let flows = [1, 2, 3].map(|id| (GlobalId(id), 7)).into();
+        let state = TakenState { shares, workers: 2, flows, served: [1, 2, 3].map(part).into() };
+        let (parts, left_out) = state.parts().expect("both shares");
+        assert_eq!(left_out, [GlobalId(2), GlobalId(3)].into());
+        assert_eq!(parts.iter().map(|p| (p.id, p.part)).collect::<Vec<_>>(), [(GlobalId(1), SERVED), (GlobalId(1), 2)]);
+        let Contents::Entries(kept) = &parts[1].contents else { panic!("{:?}", parts[1]) };
+        assert_eq!((kept.bodies.len(), kept.all, parts[1].fingerprint), (2, true, 7));
     }
 }

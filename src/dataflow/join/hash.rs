@@ -260,7 +260,7 @@ impl ClosedTick for HashJoin {
             self.taking = Some(taking);
             return None;
         }
-        Some(Entries { meaning: Meaning::Sum, all: taking.all, bodies: taking.out.into_bodies() })
+        Some(taking.out.into_entries(Meaning::Sum, taking.all))
     }
 
     fn restore(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {

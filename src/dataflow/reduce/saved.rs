@@ -108,13 +108,10 @@ impl Reduce {
 
     /// Appends the entry of a slot.
     fn take_slot(&self, slot: u32, out: &mut Collected) {
-        let body = out.body();
-        let start = body.data.len();
-        body.data.extend_from_slice(self.groups.key(slot));
-        let key_len = body.data.len() - start;
-        body.data.extend_from_slice(&self.rows.get(slot as usize).to_le_bytes());
-        self.folds.iter().for_each(|f| f.write(slot, &mut body.data));
-        body.seal(key_len, 0, 1);
+        out.entry(self.groups.key(slot), |value| {
+            value.extend_from_slice(&self.rows.get(slot as usize).to_le_bytes());
+            self.folds.iter().for_each(|f| f.write(slot, value));
+        });
     }
 
     /// See [`crate::closed::ClosedTick::begin_taking`].
@@ -158,7 +155,7 @@ impl Reduce {
             let key = key.bytes();
             taking.out.body().push(key, key.len(), 0, -1);
         }
-        Some(Entries { meaning: Meaning::Latest, all: taking.all, bodies: taking.out.into_bodies() })
+        Some(taking.out.into_entries(Meaning::Latest, taking.all))
     }
 
     /// See [`crate::closed::ClosedTick::restore`].

@@ -123,7 +123,7 @@ impl Input<'_> {
 pub fn damage(path: &std::path::Path, offset: u64) -> SqlError {
     let message = format!("the checkpoint is damaged: \"{}\", block at byte {offset}", path.display());
     SqlError::new(SqlState::DATA_CORRUPTED, message)
-        .hint("headwater verify lists all that is damaged. Restore the data directory from a backup.")
+        .hint("\"headwater verify\" lists all that is damaged. Restore the data directory from a backup.")
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl Manifest {
         parsed.map(Some).ok_or_else(|| {
             let message = format!("the checkpoint's manifest is damaged: \"{}\"", path.display());
             SqlError::new(SqlState::DATA_CORRUPTED, message)
-                .hint("headwater verify lists all that is damaged. Restore the data directory from a backup.")
+                .hint("\"headwater verify\" lists all that is damaged. Restore the data directory from a backup.")
         })
     }
 

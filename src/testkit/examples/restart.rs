@@ -120,17 +120,13 @@ fn disk_bytes(dir: &std::path::Path) -> u64 {
     entries.map(|e| e.metadata().map_or(0, |m| if m.is_dir() { disk_bytes(&e.path()) } else { m.len() })).sum()
 }
 
-async fn run(rows: u64, args: &Args) -> Outcome<()> {
-    let (messages, broker) = (rows / 2, KafkaBroker::start().await?);
-    broker.create_topic(TOPIC, PARTITIONS as i32).await?;
-    let (workers, interval) = (args.workers.to_string(), args.interval.to_string());
-    let mut server = Server::start(&["--workers", &workers, "--checkpoint-interval", &interval])?;
-    let client = server.connect().await?;
+/// The table, the source and the views.
+async fn create(client: &Client, broker: &str) -> Outcome<()> {
     let dims: Vec<String> = (0..DIMENSIONS).map(|d| format!("({d}, 'name {d}')")).collect();
     for sql in [
         "CREATE TABLE dims (d bigint PRIMARY KEY, name text)".to_string(),
         format!("INSERT INTO dims VALUES {}", dims.join(", ")),
-        format!("CREATE CONNECTION c TO KAFKA (BROKER '{}')", broker.address()),
+        format!("CREATE CONNECTION c TO KAFKA (BROKER '{}')", broker),
         format!(
             "CREATE SOURCE facts (k bigint, d bigint, v bigint) FROM KAFKA CONNECTION c (TOPIC '{TOPIC}') FORMAT JSON"
         ),
@@ -140,6 +136,16 @@ async fn run(rows: u64, args: &Args) -> Outcome<()> {
     for (view, query) in VIEWS {
         client.simple_query(&format!("CREATE MATERIALIZED VIEW {view} AS {query}")).await?;
     }
+    Ok(())
+}
+
+async fn run(rows: u64, args: &Args) -> Outcome<()> {
+    let (messages, broker) = (rows / 2, KafkaBroker::start().await?);
+    broker.create_topic(TOPIC, PARTITIONS as i32).await?;
+    let (workers, interval) = (args.workers.to_string(), args.interval.to_string());
+    let mut server = Server::start(&["--workers", &workers, "--checkpoint-interval", &interval])?;
+    let client = server.connect().await?;
+    create(&client, &broker.address()).await?;
     let producer: ThreadedProducer<_> = ClientConfig::new()
         .set("bootstrap.servers", broker.address())
         .set("linger.ms", "50")

@@ -44,6 +44,7 @@ impl Disk {
                 match taken {
                     Taken::Arrangement(shard) => self.arrangements.entry((id, part)).or_default().push(Arc::new(shard)),
                     Taken::Entries(entries) => {
+                        assert!(entries.complete);
                         let kept = self.entries.entry((id, part)).or_default();
                         if entries.all && cleared.insert((id, part)) {
                             kept.clear();
