@@ -105,6 +105,8 @@ pub(crate) struct Checkpointer {
     /// Flows whose state is in the last checkpoint, and since then was taken for no other.
     pub saved: Fingerprints,
     asked: Vec<Reply<()>>,
+    /// The server is being shut down.
+    stopping: bool,
     pub log: Arc<LogState>,
     taken: VecDeque<Taken>,
 }
@@ -125,6 +127,7 @@ impl Checkpointer {
             dead: None,
             saved: Fingerprints::new(),
             asked: vec![],
+            stopping: false,
             log: Arc::default(),
             taken: VecDeque::new(),
         }
@@ -234,7 +237,9 @@ impl Core {
         if let Err(e) = self.dump_catalog() {
             return refuse(e, replies);
         }
-        let (snapshot, dead) = self.checkpoint_snapshot();
+        let (mut snapshot, dead) = self.checkpoint_snapshot();
+        // Beside ticks that come, a thread that takes a processor for itself is felt by all of them.
+        snapshot.unhurried = replies.is_empty() && !self.checkpoints.stopping;
         let Some(store) = self.checkpoints.store.take() else { return };
         let (tick, log_floor) = (snapshot.tick, snapshot.log_floor);
         let state = self.take_state();
@@ -289,6 +294,7 @@ impl Core {
             partitions: self.sources.values().flat_map(crate::source::LiveSource::saved).collect(),
             earlier,
             dead_letters: (self.checkpoints.dead.as_ref() != Some(&dead)).then(all_dead),
+            unhurried: false,
         };
         (snapshot, dead)
     }
@@ -342,6 +348,7 @@ impl Core {
 
     /// The last one, when the log is closed. Blocks.
     pub(crate) fn checkpoint_at_shutdown(&mut self) {
+        self.checkpoints.stopping = true;
         let waiting = Instant::now();
         if let Some(writing) = &self.checkpoints.writing
             && let Ok(done) = writing.done.recv()

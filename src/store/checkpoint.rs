@@ -26,11 +26,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 /// Bytes of blocks that are written at a time.
 const WRITE_BYTES: usize = 4 << 20;
 /// Bytes of rows above which a body is written as several blocks: less than a block may have.
 const BODY_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+/// Between two blocks of a checkpoint that nobody waits for.
+const LONGEST_REST: Duration = Duration::from_millis(50);
 /// A file of which less than one part in this many is named is given up: what is left of it is written again.
 const LIVE_PART: u64 = 4;
 
@@ -51,6 +54,8 @@ pub struct Snapshot {
     pub earlier: Vec<Positions>,
     /// All dead letters, where they are not those of the last checkpoint.
     pub dead_letters: Option<Vec<DeadLetterRow>>,
+    /// Nobody waits for it: writing leaves the processor to others two thirds of the time.
+    pub unhurried: bool,
 }
 
 /// A part of what keeps a relation up to date; 0 are its contents.
@@ -258,6 +263,7 @@ impl Checkpoints {
         let sparse = self.sparse_files()?;
         self.stored.retain(|_, (body, at)| body.strong_count() > 0 && !sparse.contains(&at.file));
         let mut out = NewFile::new(self.next_file);
+        out.paced = snapshot.unhurried.then(Instant::now);
         self.next_file += 1;
         let mut relations = vec![];
         for part in snapshot.relations {
@@ -448,14 +454,33 @@ struct NewFile {
     /// Where the buffer goes.
     at: u64,
     bytes: u64,
+    /// When the last pause ended, where there are pauses.
+    paced: Option<Instant>,
 }
 
 impl NewFile {
     fn new(number: u64) -> NewFile {
-        NewFile { number, stored: HashMap::new(), file: None, buffer: FILE_HEADER.to_vec(), at: 0, bytes: 0 }
+        NewFile {
+            number,
+            stored: HashMap::new(),
+            file: None,
+            buffer: FILE_HEADER.to_vec(),
+            at: 0,
+            bytes: 0,
+            paced: None,
+        }
+    }
+
+    /// Rests twice as long as was worked since the last time.
+    fn rest(&mut self) {
+        if let Some(since) = &mut self.paced {
+            std::thread::sleep((since.elapsed() * 2).min(LONGEST_REST));
+            *since = Instant::now();
+        }
     }
 
     fn push(&mut self, all: &Checkpoints, body: &ChunkBody) -> Result<Block, SqlError> {
+        self.rest();
         let at = self.at + self.buffer.len() as u64;
         block::encode(body, &mut self.buffer)?;
         let len = self.at + self.buffer.len() as u64 - at;
