@@ -14,6 +14,7 @@ use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A key and its new value; `None` removes it.
 pub type Write1 = (String, Option<Vec<u8>>);
@@ -97,6 +98,8 @@ pub struct SledStore {
 
 const PART_VERSION: u8 = 1;
 const PART_HEADER_BYTES: usize = 9;
+/// How long an earlier handle's lock is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Largest payload of a part.
 pub const PART_BYTES_MAX: usize = 12 << 10;
 
@@ -104,12 +107,7 @@ impl SledStore {
     /// Opens or creates the store and reads all of it once. Any damage, a panic of sled included, is an error.
     pub fn open(path: &Path) -> Result<SledStore, SqlError> {
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = sled::Config::new()
-                .path(path)
-                .cache_capacity(16 << 20)
-                .flush_every_ms(None)
-                .open()
-                .map_err(|e| sled_error(path, &e))?;
+            let db = open_unlocked(path).map_err(|e| sled_error(path, &e))?;
             let store = SledStore { db, path: path.to_path_buf() };
             store.scan("")?;
             Ok(store)
@@ -138,6 +136,20 @@ impl SledStore {
         match open {
             Some((key, ..)) => Err(damaged(format!("the catalog's value of {key:?} lacks its end"))),
             None => Ok(entries),
+        }
+    }
+}
+
+/// Opens sled's files. Its threads may let go of their lock a moment after the last handle on them was dropped; who else
+/// could have it is kept out by the lock of the data directory.
+fn open_unlocked(path: &Path) -> sled::Result<sled::Db> {
+    let begun = Instant::now();
+    loop {
+        match sled::Config::new().path(path).cache_capacity(16 << 20).flush_every_ms(None).open() {
+            Err(sled::Error::Io(e)) if e.to_string().contains("acquire lock") && begun.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
         }
     }
 }
@@ -285,6 +297,18 @@ mod tests {
 
     fn put(key: &str, value: &[u8]) -> Write1 {
         (key.into(), Some(value.to_vec()))
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_of_late_is_waited_for() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        let first = SledStore::open(temp.path()).expect("first");
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(first);
+        });
+        SledStore::open(temp.path()).expect("second");
+        late.join().expect("ends");
     }
 
     /// What every store must do.
