@@ -77,9 +77,10 @@ impl Saved {
         }
     }
 
-    /// Bytes of the notes.
+    /// Bytes of the notes about groups that are there; those of ends are bounded, belong to no group, and go with the next
+    /// checkpoint.
     pub fn bytes(&self) -> usize {
-        self.changed_in.bytes() + self.changed.len() * 4 + self.ended.len() * size_of::<Small>()
+        self.changed_in.bytes() + self.changed.len() * 4
     }
 
     fn mark(&self) -> u32 {
