@@ -11,6 +11,7 @@
 pub mod builtin;
 pub mod change;
 mod facts;
+pub mod files;
 pub mod meta;
 mod nested;
 pub mod scram;
@@ -20,6 +21,7 @@ mod system_rows;
 mod tests;
 
 pub use change::CatalogChange;
+pub use files::{CatalogFiles, Dump};
 pub use meta::{MemoryStore, MetaStore, SledStore};
 pub use scram::ScramVerifierData;
 pub use snapshot::{CatalogSnapshot, Role, SchemaEntry};
@@ -27,7 +29,7 @@ pub use snapshot::{CatalogSnapshot, Role, SchemaEntry};
 use change::keys;
 use hw_repr::{SqlError, SqlState};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The first OID of user objects.
@@ -42,7 +44,7 @@ const FORMAT: u32 = 1;
 /// The open catalog. Shared by reference; `apply` and `next_oid` exclude each other.
 pub struct Catalog {
     store: Box<dyn MetaStore>,
-    dump_path: Option<PathBuf>,
+    dump: Option<Dump>,
     rebuilt: Option<String>,
     state: Mutex<State>,
 }
@@ -81,18 +83,14 @@ impl Digest {
 }
 
 impl Catalog {
-    /// Opens or creates the catalog in `dir` (the data directory's `catalog/`). Where the store cannot be read it is
-    /// set aside and rebuilt from its dump; what came after the dump is then replayed from the tick log, because
-    /// [`Catalog::last_applied`] says how far it reaches. `53100`, `58030` are not taken for damage.
-    pub fn open(dir: &Path) -> Result<Catalog, SqlError> {
-        Self::open_up_to(dir, u64::MAX)
-    }
-
-    /// The same, given the time of the log's last tick. A store that is ahead of it has applied a tick that a crash
-    /// kept out of the log and that nobody was told of: it is rebuilt from its dump too.
-    pub fn open_up_to(dir: &Path, last_time: u64) -> Result<Catalog, SqlError> {
-        let (path, dump_path) = (dir.join("sled"), dir.join("catalog.dump"));
-        let opened = SledStore::open(&path).and_then(|s| Self::with_store(Box::new(s), Some(dump_path.clone())));
+    /// Opens or creates the catalog in `dir` (the data directory's `catalog/`), given the time of the log's last tick.
+    /// Where the store cannot be read it is set aside and rebuilt from its dump; what came after the dump is then replayed
+    /// from the tick log, because [`Catalog::last_applied`] says how far it reaches. A store that is ahead of the log has
+    /// applied a tick that a crash kept out of it and that nobody was told of: it is rebuilt from its dump too. `53100`,
+    /// `58030` are not taken for damage.
+    pub fn open_up_to(files: Arc<dyn CatalogFiles>, dir: &Path, last_time: u64) -> Result<Catalog, SqlError> {
+        let (path, dump) = (files::store_path(dir), Dump::new(files.clone(), dir));
+        let opened = files.open_store(&path).and_then(|s| Self::with_store(s, Some(dump.clone())));
         let damage = match opened {
             Ok(catalog) if catalog.last_applied() <= last_time => return Ok(catalog),
             Ok(catalog) => {
@@ -101,13 +99,13 @@ impl Catalog {
             Err(error) if error.code == SqlState::DATA_CORRUPTED => error.message,
             Err(error) => return Err(error),
         };
-        let entries = meta::read_dump(&dump_path)?.unwrap_or_default();
-        let aside = set_aside(&path)?;
-        let store = SledStore::open(&path)?;
+        let entries = dump.read()?.unwrap_or_default();
+        let aside = files.set_aside(&path)?;
+        let store = files.open_store(&path)?;
         let writes: Vec<meta::Write1> = entries.into_iter().map(|(k, v)| (k, Some(v))).collect();
         store.txn(&writes)?;
         store.sync()?;
-        let mut catalog = Self::with_store(Box::new(store), Some(dump_path))?;
+        let mut catalog = Self::with_store(store, Some(dump))?;
         let warning = format!(
             "the catalog could not be used ({damage}) and was rebuilt as of tick {} from its dump; the old files are in \"{}\"",
             catalog.last_applied(),
@@ -121,9 +119,9 @@ impl Catalog {
     /// Reads a catalog's dump and a copy of its store, which changes neither; the last tick that the store has applied.
     /// Errors in this order: of the dump, of the store.
     pub fn verify(dir: &Path) -> (Result<(), SqlError>, Result<u64, SqlError>) {
-        let dump = meta::read_dump(&dir.join("catalog.dump")).map(|_| ());
+        let dump = verify_dump(&Dump::path_in(dir));
         let (path, copy) =
-            (dir.join("sled"), std::env::temp_dir().join(format!("headwater-verify-{}", uuid::Uuid::new_v4())));
+            (files::store_path(dir), std::env::temp_dir().join(format!("headwater-verify-{}", uuid::Uuid::new_v4())));
         let store = copy_all(&path, &copy).map_err(|e| meta::file_error("copy", &path, &e)).and_then(|()| {
             let store = SledStore::open(&copy)?;
             Ok(load(store.scan("")?)?.last_applied)
@@ -139,14 +137,13 @@ impl Catalog {
         (dump, named)
     }
 
-    /// On a given store, without files of its own where `dump_path` is `None`. `XX001` where the store holds less than
-    /// the dump.
-    pub fn with_store(store: Box<dyn MetaStore>, dump_path: Option<PathBuf>) -> Result<Catalog, SqlError> {
+    /// On a given store, and with a dump where one is given. `XX001` where the store holds less than the dump.
+    pub fn with_store(store: Box<dyn MetaStore>, dump: Option<Dump>) -> Result<Catalog, SqlError> {
         let stored = store.scan("")?;
-        let dumped = dump_path.as_deref().map_or(Ok(None), meta::read_dump);
+        let dumped = dump.as_ref().map_or(Ok(None), Dump::read);
         let state = match (stored.is_empty(), dumped) {
             (true, Err(damage)) => return Err(damage),
-            (true, Ok(None)) => create(store.as_ref(), dump_path.as_deref())?,
+            (true, Ok(None)) => create(store.as_ref(), dump.as_ref())?,
             (_, Ok(Some(dumped))) => {
                 let state = load(stored)?;
                 let reached = number(&dumped, keys::LAST_APPLIED)?.unwrap_or(0);
@@ -165,7 +162,7 @@ impl Catalog {
                 load(stored)?
             }
         };
-        Ok(Catalog { store, dump_path, rebuilt: None, state: Mutex::new(state) })
+        Ok(Catalog { store, dump, rebuilt: None, state: Mutex::new(state) })
     }
 
     /// The catalog as of the last applied tick.
@@ -234,7 +231,7 @@ impl Catalog {
     pub fn checkpoint(&self) -> Result<(), SqlError> {
         let _excluded = self.state();
         self.store.sync()?;
-        self.dump_path.as_ref().map_or(Ok(()), |path| meta::dump(self.store.as_ref(), path))
+        self.dump.as_ref().map_or(Ok(()), |dump| dump.write(self.store.as_ref()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -242,7 +239,6 @@ impl Catalog {
     }
 }
 
-/// Renames a damaged store to a free name beside it.
 fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -257,17 +253,17 @@ fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn set_aside(path: &Path) -> Result<PathBuf, SqlError> {
-    let aside =
-        (1..).map(|n| path.with_extension(format!("damaged-{n}"))).find(|p| !p.exists()).expect("some number is free");
-    if path.exists() {
-        std::fs::rename(path, &aside).map_err(|e| meta::file_error("set aside", path, &e))?;
+/// Whether the dump can be read; none at all is fine.
+fn verify_dump(path: &Path) -> Result<(), SqlError> {
+    match std::fs::read(path) {
+        Ok(bytes) => meta::decode_dump(&bytes, path).map(|_| ()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(meta::file_error("read", path, &e)),
     }
-    Ok(aside)
 }
 
 /// What a new data directory begins with.
-fn create(store: &dyn MetaStore, dump_path: Option<&Path>) -> Result<State, SqlError> {
+fn create(store: &dyn MetaStore, dump: Option<&Dump>) -> Result<State, SqlError> {
     let installation = uuid::Uuid::new_v4();
     let snapshot = Arc::new(CatalogSnapshot::initial(installation));
     let public = snapshot.schema("public").map(change::encode).transpose()?;
@@ -281,7 +277,7 @@ fn create(store: &dyn MetaStore, dump_path: Option<&Path>) -> Result<State, SqlE
     store.txn(&writes)?;
     store.sync()?;
     // The installation's name must outlive damage before the first checkpoint.
-    dump_path.map_or(Ok(()), |path| meta::dump(store, path))?;
+    dump.map_or(Ok(()), |dump| dump.write(store))?;
     Ok(State { snapshot, last_applied: 0, next_oid: FIRST_USER_OID, digest })
 }
 

@@ -10,7 +10,7 @@
 use hw_repr::{SqlError, SqlState};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,7 +94,11 @@ impl MetaStore for MemoryStore {
 pub struct SledStore {
     db: sled::Db,
     path: PathBuf,
+    around: Around,
 }
+
+/// Called with the name of an operation that makes something durable, and the operation; see [`SledStore::open_with`].
+pub type Around = fn(&str, &mut dyn FnMut() -> Result<(), SqlError>) -> Result<(), SqlError>;
 
 const PART_VERSION: u8 = 1;
 const PART_HEADER_BYTES: usize = 9;
@@ -106,9 +110,15 @@ pub const PART_BYTES_MAX: usize = 12 << 10;
 impl SledStore {
     /// Opens or creates the store and reads all of it once. Any damage, a panic of sled included, is an error.
     pub fn open(path: &Path) -> Result<SledStore, SqlError> {
+        Self::open_with(path, |_, operation| operation())
+    }
+
+    /// The same, with `around` called for every operation that makes something durable: `catalog-flush` for sled's own,
+    /// which writes, and `catalog-sync` for ours.
+    pub fn open_with(path: &Path, around: Around) -> Result<SledStore, SqlError> {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let db = open_unlocked(path).map_err(|e| sled_error(path, &e))?;
-            let store = SledStore { db, path: path.to_path_buf() };
+            let store = SledStore { db, path: path.to_path_buf(), around };
             store.scan("")?;
             Ok(store)
         }));
@@ -223,12 +233,16 @@ impl MetaStore for SledStore {
         self.db.apply_batch(batch).map_err(|e| sled_error(&self.path, &e))
     }
     fn sync(&self) -> Result<(), SqlError> {
-        self.db.flush().map_err(|e| sled_error(&self.path, &e))?;
-        for path in [self.path.join("db"), self.path.clone()] {
-            let synced = File::open(&path).and_then(|f| f.sync_all());
-            synced.map_err(|e| file_error("sync", &path, &e))?;
-        }
-        Ok(())
+        let flush = || self.db.flush().map(|_| ()).map_err(|e| sled_error(&self.path, &e));
+        (self.around)("catalog-flush", &mut { flush })?;
+        let sync = || {
+            for path in [self.path.join("db"), self.path.clone()] {
+                let synced = File::open(&path).and_then(|f| f.sync_all());
+                synced.map_err(|e| file_error("sync", &path, &e))?;
+            }
+            Ok(())
+        };
+        (self.around)("catalog-sync", &mut { sync })
     }
 }
 
@@ -240,9 +254,9 @@ fn part_prefix(key: &str) -> Vec<u8> {
 
 const DUMP_MAGIC: &[u8; 8] = b"HWCDUMP\x01";
 
-/// Writes everything to one plain file: magic with version, then per entry key length, key, value length, value
-/// (lengths u32, little endian), at last the CRC32C of all that. Temporary name, fsync, rename, fsync of the directory.
-pub fn dump(store: &dyn MetaStore, path: &Path) -> Result<(), SqlError> {
+/// Everything as the bytes of one plain file: magic with version, then per entry key length, key, value length, value
+/// (lengths u32, little endian), at last the CRC32C of all that.
+pub fn encode_dump(store: &dyn MetaStore) -> Result<Vec<u8>, SqlError> {
     let mut out = DUMP_MAGIC.to_vec();
     for (key, value) in store.scan("")? {
         for bytes in [key.as_bytes(), &value] {
@@ -252,24 +266,11 @@ pub fn dump(store: &dyn MetaStore, path: &Path) -> Result<(), SqlError> {
     }
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
-    let temporary = path.with_extension("tmp");
-    let written = File::create(&temporary).and_then(|mut f| {
-        f.write_all(&out)?;
-        f.sync_all()
-    });
-    written.map_err(|e| file_error("write", &temporary, &e))?;
-    std::fs::rename(&temporary, path).map_err(|e| file_error("rename", &temporary, &e))?;
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| file_error("sync", dir, &e))
+    Ok(out)
 }
 
-/// The entries of a dump; `None` where there is no file.
-pub fn read_dump(path: &Path) -> Result<Option<Entries>, SqlError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(file_error("read", path, &e)),
-    };
+/// The entries of a dump; `path` is for the error.
+pub fn decode_dump(bytes: &[u8], path: &Path) -> Result<Entries, SqlError> {
     let bad = || damaged(format!("the dump of the catalog \"{}\" is damaged", path.display()));
     let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(bad)?;
     if crc32c::crc32c(content).to_le_bytes() != *crc {
@@ -288,7 +289,7 @@ pub fn read_dump(path: &Path) -> Result<Option<Entries>, SqlError> {
         let value = field().ok_or_else(bad)?.to_vec();
         entries.push((key, value));
     }
-    Ok(Some(entries))
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -352,19 +353,15 @@ mod tests {
 
     #[test]
     fn dump_is_read_back_and_damage_is_detected() {
-        let temp = tempfile::tempdir().expect("temporary directory");
-        let path = temp.path().join("dump");
-        assert_eq!(read_dump(&path).expect("no file"), None);
+        let path = Path::new("dump");
         let store = MemoryStore::default();
         store.txn(&[put("k", b"v"), put("l", &[0; 40_000])]).expect("txn");
-        dump(&store, &path).expect("dump");
-        assert_eq!(read_dump(&path).expect("read"), Some(store.scan("").expect("scan")));
-        let good = std::fs::read(&path).expect("read");
+        let good = encode_dump(&store).expect("dump");
+        assert_eq!(decode_dump(&good, path).expect("read"), store.scan("").expect("scan"));
         for at in (0..good.len()).step_by(997).chain(0..40) {
             let mut bad = good.clone();
             bad[at] ^= 4;
-            std::fs::write(&path, &bad).expect("write");
-            assert_eq!(read_dump(&path).expect_err("damage").code, SqlState::DATA_CORRUPTED, "byte {at}");
+            assert_eq!(decode_dump(&bad, path).expect_err("damage").code, SqlState::DATA_CORRUPTED, "byte {at}");
         }
     }
 }

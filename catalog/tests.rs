@@ -64,6 +64,12 @@ fn kafka(id: u32, name: &str) -> [CatalogChange; 2] {
     ]
 }
 
+fn open(dir: &Path) -> Result<Catalog, SqlError> {
+    open_up_to(dir, u64::MAX)
+}
+fn open_up_to(dir: &Path, last_time: u64) -> Result<Catalog, SqlError> {
+    Catalog::open_up_to(Arc::new(files::PlainFiles), dir, last_time)
+}
 fn in_memory() -> Catalog {
     Catalog::with_store(Box::new(MemoryStore::default()), None).expect("a new catalog")
 }
@@ -98,7 +104,7 @@ fn a_refused_change_leaves_nothing_of_its_tick() {
 #[test]
 fn everything_is_there_after_reopening() {
     let temp = tempfile::tempdir().expect("temporary directory");
-    let catalog = Catalog::open(temp.path()).expect("create");
+    let catalog = open(temp.path()).expect("create");
     let installation = catalog.installation();
     let verifier = scram::verifier("secret").expect("verifier");
     let mut changes = vec![
@@ -117,7 +123,7 @@ fn everything_is_there_after_reopening() {
     assert_eq!(oid, 16395, "above every id in use");
     catalog.sync().expect("sync");
     drop(catalog);
-    let catalog = Catalog::open(temp.path()).expect("reopen");
+    let catalog = open(temp.path()).expect("reopen");
     let snapshot = catalog.snapshot();
     assert_eq!(snapshot.objects(), after.objects());
     assert!(!snapshot.has_schema("sales") && snapshot.has_schema("Ümläut \"x\"") && snapshot.has_schema("public"));
@@ -137,18 +143,18 @@ fn everything_is_there_after_reopening() {
 #[test]
 fn a_dropped_public_schema_stays_dropped() {
     let temp = tempfile::tempdir().expect("temporary directory");
-    let catalog = Catalog::open(temp.path()).expect("create");
+    let catalog = open(temp.path()).expect("create");
     catalog.apply(1, &[CatalogChange::DropSchema { name: "public".into() }]).expect("drop");
     catalog.sync().expect("sync");
     drop(catalog);
-    assert!(!Catalog::open(temp.path()).expect("reopen").snapshot().has_schema("public"));
+    assert!(!open(temp.path()).expect("reopen").snapshot().has_schema("public"));
 }
 
 /// Catches: a server that starts empty, or not at all, after sled's files were damaged.
 #[test]
 fn a_damaged_store_is_rebuilt_from_dump_and_log() {
     let temp = tempfile::tempdir().expect("temporary directory");
-    let catalog = Catalog::open(temp.path()).expect("create");
+    let catalog = open(temp.path()).expect("create");
     let installation = catalog.installation();
     catalog.apply(1, &[table(16384, "dumped")]).expect("apply");
     catalog.checkpoint().expect("checkpoint");
@@ -158,7 +164,7 @@ fn a_damaged_store_is_rebuilt_from_dump_and_log() {
     let db = temp.path().join("sled/db");
     let len = std::fs::metadata(&db).expect("sled's file").len() as usize;
     std::fs::write(&db, vec![0xa5; len]).expect("damage");
-    let catalog = Catalog::open(temp.path()).expect("rebuild");
+    let catalog = open(temp.path()).expect("rebuild");
     assert!(catalog.rebuilt().expect("a warning").contains("tick 1"));
     assert_eq!((catalog.last_applied(), catalog.installation()), (1, installation));
     assert_eq!(names(&catalog.snapshot()), ["dumped"]);
@@ -167,23 +173,23 @@ fn a_damaged_store_is_rebuilt_from_dump_and_log() {
     catalog.apply(2, &[table(16385, "after_dump")]).expect("apply");
     assert_eq!(names(&catalog.snapshot()), ["dumped", "after_dump"]);
     drop(catalog);
-    assert_eq!(names(&Catalog::open(temp.path()).expect("reopen").snapshot()), ["dumped", "after_dump"]);
+    assert_eq!(names(&open(temp.path()).expect("reopen").snapshot()), ["dumped", "after_dump"]);
 }
 
 /// Catches: a change that a crash kept out of the log, and that nobody was told of, shows after the restart.
 #[test]
 fn a_store_ahead_of_the_log_is_rebuilt() {
     let temp = tempfile::tempdir().expect("temporary directory");
-    let catalog = Catalog::open(temp.path()).expect("create");
+    let catalog = open(temp.path()).expect("create");
     catalog.apply(1, &[table(16384, "logged")]).expect("apply");
     catalog.checkpoint().expect("checkpoint");
     catalog.apply(2, &[table(16385, "not_logged")]).expect("apply");
     catalog.sync().expect("sync");
     drop(catalog);
-    let catalog = Catalog::open_up_to(temp.path(), 2).expect("not ahead");
+    let catalog = open_up_to(temp.path(), 2).expect("not ahead");
     assert_eq!((names(&catalog.snapshot()).len(), catalog.rebuilt()), (2, None));
     drop(catalog);
-    let catalog = Catalog::open_up_to(temp.path(), 1).expect("rebuild");
+    let catalog = open_up_to(temp.path(), 1).expect("rebuild");
     assert!(catalog.rebuilt().is_some());
     assert_eq!((names(&catalog.snapshot()), catalog.last_applied()), (vec!["logged".to_owned()], 1));
 }
@@ -192,7 +198,7 @@ fn a_store_ahead_of_the_log_is_rebuilt() {
 #[test]
 fn lost_entries_are_noticed() {
     let temp = tempfile::tempdir().expect("temporary directory");
-    let dump = temp.path().join("dump");
+    let dump = Dump::new(Arc::new(files::PlainFiles), temp.path());
     let state = |store: &MemoryStore| store.scan("").expect("scan");
     let copy = |entries: &[(String, Vec<u8>)]| {
         let store = MemoryStore::default();
@@ -201,8 +207,8 @@ fn lost_entries_are_noticed() {
         store
     };
     let path = temp.path().join("sled");
-    let open = || Catalog::with_store(Box::new(SledStore::open(&path).expect("sled")), Some(dump.clone()));
-    let catalog = open().expect("create");
+    let store = SledStore::open(&path).expect("sled");
+    let catalog = Catalog::with_store(Box::new(store), Some(dump.clone())).expect("create");
     let before = catalog.store.scan("").expect("scan");
     catalog.apply(4, &[table(16384, "t"), table(16385, "u")]).expect("apply");
     catalog.checkpoint().expect("checkpoint");

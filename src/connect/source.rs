@@ -75,7 +75,11 @@ const fn times(mut a: u32, b: u32) -> u32 {
 /// `crc32_combine` does the same). The library's own combine squares matrices, which costs each tick 50 µs.
 fn x_to_bytes(bytes: u64) -> u32 {
     let one = 1 << 31;
-    POWERS.iter().enumerate().filter(|(k, _)| bytes >> k & 1 == 1).fold(one, |product, (_, power)| times(product, *power))
+    POWERS
+        .iter()
+        .enumerate()
+        .filter(|(k, _)| bytes >> k & 1 == 1)
+        .fold(one, |product, (_, power)| times(product, *power))
 }
 
 /// A message that could not be decoded.

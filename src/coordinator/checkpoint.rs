@@ -10,7 +10,8 @@
 pub(crate) mod state;
 
 use crate::command::Reply;
-use crate::core::{Core, now_ms};
+use crate::core::Core;
+use crate::platform::now_ms;
 use hw_plan::ObjectKind;
 use hw_repr::{Datum, GlobalId, SqlError, Timestamp};
 use hw_store::checkpoint::{Positions, Snapshot, Written};

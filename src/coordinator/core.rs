@@ -5,6 +5,7 @@
 
 use crate::command::{Command, ReadHold, ReadSnapshot, Reply, TableWrite};
 use crate::hydrate::Hydration;
+use crate::platform::Clock;
 use crate::session::CommitPoint;
 use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
@@ -15,7 +16,7 @@ use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
 use hw_store::LogWriter;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// After this long without passing, a dataflow no longer holds up ticks.
@@ -95,6 +96,7 @@ pub(crate) struct Core {
     pub snapshot: Arc<arc_swap::ArcSwap<CatalogSnapshot>>,
     /// The catalog as sessions see it: what is durable.
     pub visible: Arc<arc_swap::ArcSwap<CatalogSnapshot>>,
+    pub clock: Clock,
     pub undurable: VecDeque<Undurable>,
     pub engine: Engine,
     /// `None` only during recovery.
@@ -156,11 +158,6 @@ pub(crate) struct Stats {
     pub rows_in: u64,
     pub dead_letters: u64,
     pub writes: u64,
-}
-
-/// Milliseconds since 1970 by the wall clock.
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
 impl Core {

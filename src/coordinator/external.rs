@@ -106,7 +106,7 @@ pub(crate) fn upstream_marks(object: &Object, upstream: &Upstream) -> Result<Mar
             KafkaConnector::new(c)?.watermarks(&k.topic)
         }
         (ObjectKind::Source(SourceDesc { connector: SourceConnector::Nexmark(n), .. }), _) => {
-            let elapsed_ms = (crate::core::now_ms() as i64 - n.epoch_ms).max(0);
+            let elapsed_ms = (crate::platform::now_ms() as i64 - n.epoch_ms).max(0);
             let limit = n.events.map_or(i64::MAX, |e| i64::try_from(e).unwrap_or(i64::MAX));
             let due = n.events_per_second.map(|r| elapsed_ms.saturating_mul(r as i64) / 1000);
             // Without a pace and without an end nothing is due until somebody reads.
@@ -132,7 +132,7 @@ pub(crate) fn resolve_source(desc: &mut SourceDesc, catalog: &dyn CatalogView) -
             refuse_compacted(&k.topic, connector.describe_topic(&k.topic)?.cleanup_policy.as_deref())?;
             k.start = StartAt::Offsets(start);
         }
-        (SourceConnector::Nexmark(n), _) => n.epoch_ms = crate::core::now_ms() as i64,
+        (SourceConnector::Nexmark(n), _) => n.epoch_ms = crate::platform::now_ms() as i64,
         _ => {}
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::core::Core;
+use crate::platform::Platform;
 use crate::recovery;
 use crate::session::Session;
 use crate::sessions::Sessions;
@@ -34,6 +35,8 @@ pub struct CoordinatorConfig {
     pub discard_views: bool,
     /// Nothing is taken to be append-only; for benchmarks of the retractable forms.
     pub assume_retractions: bool,
+    /// Files and clock.
+    pub platform: Platform,
 }
 
 /// What a client must show to log in.

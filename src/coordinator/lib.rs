@@ -18,6 +18,7 @@ mod external;
 mod handle;
 mod hydrate;
 mod plans;
+pub mod platform;
 mod ranges;
 mod read;
 mod recovery;
@@ -33,6 +34,8 @@ mod verify;
 
 pub use external::{MakeReader, feed_generators_from};
 pub use handle::{AuthRule, CoordinatorConfig, CoordinatorHandle, ScramVerifier, start};
+pub use hw_store::files::failpoint;
 pub use hw_store::verify::Report as VerifyReport;
+pub use platform::Platform;
 pub use session::{Executed, Notice, Outcome, Prepared, RowStream, Session, TransactionStatus};
 pub use verify::verify;

@@ -98,12 +98,13 @@ struct Found {
 
 /// Opens log, checkpoint and catalog, and brings the catalog to the last durable tick.
 fn find(config: &CoordinatorConfig) -> Result<Found, SqlError> {
-    let dir = DataDir::open(&config.data_dir)?;
-    let (mut log, recovered) = TickLog::open(&dir)?;
+    let platform = &config.platform;
+    let dir = DataDir::open_with(&config.data_dir, platform.files.clone())?;
+    let (mut log, recovered) = TickLog::open_with(&dir, platform.log)?;
     let saved = Checkpoints::open(&dir)?;
     let manifest = saved.manifest().clone();
     let last = recovered.last_time.max(manifest.tick);
-    let mut catalog = Catalog::open_up_to(&dir.catalog_path(), last)?;
+    let mut catalog = Catalog::open_up_to(platform.catalog.clone(), &dir.catalog_path(), last)?;
     let (log_floor, log_end, torn) = (log.floor(), recovered.last_time, recovered.torn.is_some());
     check_whole(&Reach { log_floor, log_end, torn, manifest: manifest.clone() }, catalog.last_applied())?;
     log.truncate(manifest.log_floor)?;
@@ -143,6 +144,7 @@ pub(crate) fn recover(
         snapshot: Arc::new(arc_swap::ArcSwap::new(catalog.snapshot())),
         catalog,
         visible: snapshot,
+        clock: config.platform.clock.clone(),
         undurable: VecDeque::new(),
         engine,
         log: None,

@@ -48,7 +48,7 @@ impl Sessions {
             user: user.to_string(),
             database: database.to_string(),
             application: application.to_string(),
-            started_us: (crate::core::now_ms() as i64).saturating_mul(1000),
+            started_us: (crate::platform::now_ms() as i64).saturating_mul(1000),
             active: false,
             query: None,
         };

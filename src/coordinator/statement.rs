@@ -361,7 +361,7 @@ impl Session {
 }
 
 fn now_us() -> i64 {
-    (crate::core::now_ms() as i64).saturating_mul(1000)
+    (crate::platform::now_ms() as i64).saturating_mul(1000)
 }
 
 fn one_statement(sql: &str) -> Result<Option<ParsedStatement>, SqlError> {

@@ -9,7 +9,7 @@
 //! time, and takes with it all that came meanwhile: fewer, larger ticks where the disk is slower than the clock.
 
 use crate::command::Reply;
-use crate::core::{Ack, Core, LAG_LIMIT, now_ms};
+use crate::core::{Ack, Core, LAG_LIMIT};
 use crate::tables::{Checked, Overlay};
 use arrow::array::Array;
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
@@ -54,7 +54,7 @@ impl Core {
 
     /// True where the next tick's time has come. A clock that was set back does not hold ticks up.
     fn tick_due(&self) -> bool {
-        self.last_tick <= now_ms() || self.last_close.elapsed() >= Duration::from_millis(1)
+        self.last_tick <= (self.clock)() || self.last_close.elapsed() >= Duration::from_millis(1)
     }
 
     /// How long the next tick still waits for the log, which wakes the coordinator when it is done.
@@ -88,7 +88,7 @@ impl Core {
 
     /// Closes one tick with everything that waits.
     pub(crate) fn close_tick(&mut self) -> Timestamp {
-        let time = now_ms().max(self.last_tick + 1);
+        let time = (self.clock)().max(self.last_tick + 1);
         let mut record = TickRecord { time, ..TickRecord::default() };
         let mut acks: Vec<Ack> = std::mem::take(&mut self.change_acks);
         record.catalog = std::mem::take(&mut self.changes);

@@ -37,6 +37,9 @@ pub enum Command {
         /// The directory, instead of --data-dir.
         directory: Option<PathBuf>,
     },
+    /// List the points at which HEADWATER_FAILPOINT=NAME[:COUNT] ends the process, for crash tests.
+    #[command(hide = true)]
+    FailPoints,
 }
 
 /// Settings as given; what is absent is taken from the next source.
@@ -161,6 +164,15 @@ pub fn initial_password() -> Result<Option<String>, String> {
         }
     };
     Ok(Some(password).filter(|p| !p.is_empty()))
+}
+
+/// HEADWATER_FAILPOINT: where the process shall end as by `kill -9`, for crash tests.
+pub fn fail_point() -> Result<Option<String>, String> {
+    match std::env::var("HEADWATER_FAILPOINT") {
+        Ok(point) => Ok(Some(point)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err("HEADWATER_FAILPOINT is not UTF-8".into()),
+    }
 }
 
 /// Why these addresses may not be listened on, if so.

@@ -4,7 +4,7 @@ use crate::adapter;
 use crate::backend::Backend;
 use crate::config::{self, Command, CommandLine, Config};
 use crate::{http, pg, run};
-use hw_coordinator::CoordinatorConfig;
+use hw_coordinator::{CoordinatorConfig, failpoint};
 use hw_repr::SqlError;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -22,9 +22,16 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_millis(700);
 /// Runs the command. The error is for the user; the process then exits with 1.
 pub async fn main(line: CommandLine) -> Result<(), String> {
     let config = line.options.resolve()?;
+    if let Some(point) = config::fail_point()? {
+        failpoint::arm(&point).map_err(|e| describe(&e))?;
+    }
     let files = match line.command {
         None | Some(Command::Start) => vec![],
         Some(Command::Run { paths }) => run::read_files(&paths)?,
+        Some(Command::FailPoints) => {
+            failpoint::names().iter().for_each(|name| println!("{name}"));
+            return Ok(());
+        }
         Some(Command::Verify { directory }) => return verify(directory.unwrap_or(config.data_dir)).await,
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot handle SIGTERM: {e}"))?;
@@ -105,6 +112,7 @@ impl Server {
             initial_password,
             discard_views: false,
             assume_retractions: false,
+            platform: hw_coordinator::Platform::default(),
         })
         .map_err(|e| describe(&e))?;
         if let Err(refusal) = check_listener(backend.as_ref(), pg_addr).await {

@@ -4,6 +4,7 @@
 //! syncs and fill the disk. Promises of the real implementation: `sync` reaches the device (fdatasync or fsync), a
 //! rename is durable after [`FileSystem::sync_dir`] of its directory, a lock lasts as long as its guard or the process.
 
+pub mod failpoint;
 #[cfg(test)]
 pub(crate) mod faulty;
 
@@ -139,6 +140,21 @@ pub fn file_error(action: &str, path: &Path, error: &io::Error) -> SqlError {
     }
 }
 
+/// All bytes of a small file; `None` where there is none.
+pub fn read_whole(fs: &dyn FileSystem, path: &Path) -> Result<Option<Vec<u8>>, SqlError> {
+    let failed = |e: io::Error| file_error("read", path, &e);
+    let file = match fs.open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(e)),
+    };
+    let len = usize::try_from(file.len().map_err(failed)?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0).map_err(failed)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
 /// Writes a small file as a whole: temporary name, sync, rename, sync of the directory.
 pub fn write_atomically(fs: &dyn FileSystem, dir: &Path, name: &str, bytes: &[u8]) -> Result<(), SqlError> {
     let (target, temporary) = (dir.join(name), dir.join(format!("{name}.tmp")));
@@ -147,4 +163,12 @@ pub fn write_atomically(fs: &dyn FileSystem, dir: &Path, name: &str, bytes: &[u8
     file.sync().map_err(|e| file_error("sync", &temporary, &e))?;
     fs.rename(&temporary, &target).map_err(|e| file_error("rename", &temporary, &e))?;
     fs.sync_dir(dir).map_err(|e| file_error("sync", dir, &e))
+}
+
+/// The same, given the file's path.
+pub fn replace_whole(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), SqlError> {
+    match (path.parent(), path.file_name().and_then(|n| n.to_str())) {
+        (Some(dir), Some(name)) => write_atomically(fs, dir, name, bytes),
+        _ => Err(SqlError::internal(format!("\"{}\" is not a file's path", path.display()))),
+    }
 }
