@@ -426,28 +426,27 @@ impl Core {
         }
         // The log must never hold a change that the catalog refuses, nor the catalog one that the log has not.
         let bytes = changes.iter().map(CatalogChange::to_bytes).collect::<Result<Vec<_>, _>>();
-        let checked = bytes.and_then(|bytes| self.snapshot.load().with_changes(&changes).map(|_| bytes));
-        match checked {
-            Ok(bytes) => self.changes.extend(bytes),
+        let checked = bytes.and_then(|bytes| Ok((bytes, self.snapshot.load().with_changes(&changes)?)));
+        let with_changes = match checked {
+            Ok((bytes, with_changes)) => {
+                self.changes.extend(bytes);
+                with_changes
+            }
             Err(e) => {
                 ack(Err(e));
                 return None;
             }
-        }
+        };
         self.change_acks.push(ack);
         let time = self.close_tick();
-        match self.catalog.apply(time, &changes) {
-            Ok(snapshot) => {
-                self.snapshot.store(snapshot.clone());
-                self.undurable.push_back(Undurable { time, snapshot, dropped: vec![] });
-            }
-            Err(e) => {
-                // The log has it: the catalog is rebuilt from there at the next start.
-                tracing::error!(error = %e, "the catalog could not be written");
-                self.become_read_only(e);
-                return None;
-            }
-        }
+        let snapshot = self.catalog.apply(time, &changes).unwrap_or_else(|e| {
+            // The log has it, so it is acknowledged, and shown; the next start applies it again.
+            tracing::error!(error = %e, "the catalog could not be written");
+            self.become_read_only(e);
+            Arc::new(with_changes)
+        });
+        self.snapshot.store(snapshot.clone());
+        self.undurable.push_back(Undurable { time, snapshot, dropped: vec![] });
         Some(time)
     }
 
