@@ -20,7 +20,7 @@ mod slt;
 pub use follow::{FollowError, Follower, contents_at};
 pub use kafka::KafkaBroker;
 pub use random::{Random, scaled, seed};
-pub use server::{Server, binary};
+pub use server::{Server, binary, fail_points};
 pub use slt::{Restarts, run_file};
 
 /// Where the sqllogictest files are. Asked at run time: one build directory may serve several checkouts.

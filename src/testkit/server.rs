@@ -3,9 +3,10 @@
 use crate::HarnessError;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
@@ -46,8 +47,18 @@ impl Server {
     /// The same on a data directory that stays.
     pub fn start_in(data: &Path, args: &[&str]) -> Result<Server, HarnessError> {
         let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
-        let (child, pg_addr, http_addr) = spawn(&args, data)?;
+        let (child, pg_addr, http_addr) = must_be_ready(spawn(&args, data, None)?)?;
         Ok(Server { pg_addr, http_addr, child, args, data: data.to_path_buf(), _temporary: None })
+    }
+
+    /// The same with a fail point (`name:count`) armed. `None` where it has passed that point before it was ready.
+    pub fn start_armed_in(data: &Path, args: &[&str], point: &str) -> Result<Option<Server>, HarnessError> {
+        let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
+        let (child, pg_addr, http_addr) = match spawn(&args, data, Some(point))? {
+            Spawned::Ended(status) if has_aborted(status) => return Ok(None),
+            spawned => must_be_ready(spawned)?,
+        };
+        Ok(Some(Server { pg_addr, http_addr, child, args, data: data.to_path_buf(), _temporary: None }))
     }
 
     /// Kills it as `kill -9` does.
@@ -68,11 +79,31 @@ impl Server {
 
     /// Starts it again on the same data directory, after [`Server::kill`].
     pub fn restart(&mut self) -> Result<(), HarnessError> {
-        let (child, pg_addr, http_addr) = spawn(&self.args, &self.data)?;
+        self.replace(must_be_ready(spawn(&self.args, &self.data, None)?)?);
+        Ok(())
+    }
+
+    fn replace(&mut self, (child, pg_addr, http_addr): Running) {
         self.child = child;
         self.pg_addr = pg_addr;
         self.http_addr = http_addr;
-        Ok(())
+    }
+
+    /// Starts it again with other arguments and with a fail point (`name:count`) armed. False where it has passed that
+    /// point before it was ready.
+    pub fn restart_armed(&mut self, args: &[&str], point: &str) -> Result<bool, HarnessError> {
+        self.args = args.iter().map(|a| a.to_string()).collect();
+        match spawn(&self.args, &self.data, Some(point))? {
+            Spawned::Ready(running) => self.replace(running),
+            Spawned::Ended(status) if has_aborted(status) => return Ok(false),
+            ended => drop(must_be_ready(ended)?),
+        }
+        Ok(true)
+    }
+
+    /// True where its process has ended at a fail point.
+    pub fn has_died(&mut self) -> bool {
+        self.child.try_wait().ok().flatten().is_some_and(has_aborted)
     }
 
     /// The same with other arguments from now on.
@@ -112,10 +143,39 @@ impl Drop for Server {
     }
 }
 
-fn spawn(args: &[String], data: &Path) -> Result<(Child, SocketAddr, SocketAddr), HarnessError> {
-    let binary = binary().ok_or_else(|| {
-        HarnessError("the headwater binary is not built: cargo build --release, or set HEADWATER_BIN".into())
-    })?;
+type Running = (Child, SocketAddr, SocketAddr);
+
+enum Spawned {
+    Ready(Running),
+    Ended(ExitStatus),
+}
+
+fn must_be_ready(spawned: Spawned) -> Result<Running, HarnessError> {
+    match spawned {
+        Spawned::Ready(running) => Ok(running),
+        Spawned::Ended(status) => Err(HarnessError(format!("the server ended before it was ready: {status}"))),
+    }
+}
+
+/// What a fail point does.
+fn has_aborted(status: ExitStatus) -> bool {
+    const SIGABRT: i32 = 6;
+    status.signal() == Some(SIGABRT)
+}
+
+/// The names of all fail points of the server.
+pub fn fail_points() -> Result<Vec<String>, HarnessError> {
+    let binary = binary().ok_or_else(not_built)?;
+    let listed = Command::new(binary).arg("fail-points").output().map_err(HarnessError::wrap("fail-points"))?;
+    Ok(String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect())
+}
+
+fn not_built() -> HarnessError {
+    HarnessError("the headwater binary is not built: cargo build --release, or set HEADWATER_BIN".into())
+}
+
+fn spawn(args: &[String], data: &Path, point: Option<&str>) -> Result<Spawned, HarnessError> {
+    let binary = binary().ok_or_else(not_built)?;
     let mut child = Command::new(&binary)
         .arg("start")
         .arg("--data-dir")
@@ -123,6 +183,7 @@ fn spawn(args: &[String], data: &Path) -> Result<(Child, SocketAddr, SocketAddr)
         .args(["--pg-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"])
         // Often, so that whatever a test does meets one.
         .env("HEADWATER_CHECKPOINT_INTERVAL", "1")
+        .envs(point.map(|point| ("HEADWATER_FAILPOINT", point)))
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -140,8 +201,9 @@ fn spawn(args: &[String], data: &Path) -> Result<(Child, SocketAddr, SocketAddr)
         });
     }
     match receive.recv_timeout(Duration::from_secs(READY_SECONDS_MAX)) {
-        Ok((pg, http)) => Ok((child, pg, http)),
-        Err(_) => {
+        Ok((pg, http)) => Ok(Spawned::Ready((child, pg, http))),
+        Err(RecvTimeoutError::Disconnected) => child.wait().map(Spawned::Ended).map_err(HarnessError::wrap("wait")),
+        Err(RecvTimeoutError::Timeout) => {
             let _ = child.kill();
             let _ = child.wait();
             Err(HarnessError(format!("the server was not ready within {READY_SECONDS_MAX} s")))
