@@ -2,14 +2,15 @@
 //!
 //! Owns the order of the checks and what the tests need from outside. Knows nothing of the crates' insides.
 
+mod crash;
 mod kafka;
 mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str =
-    "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency | restart] [--help]";
+const USAGE: &str = "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency | restart] [--help]\n\
+     \u{20}      cargo xtask crash [--kills N] [--points [NAME]] [--simulate N] [--seed S]";
 
 fn main() -> ExitCode {
     // Asked at run time: one build directory may serve several checkouts.
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Some("test") => test(root),
         Some("tidy") => tidy::check(root),
         Some("bench") => bench(root, std::env::args().skip(2).collect()),
+        Some("crash") => crash::run(root, std::env::args().skip(2)),
         _ => Err(USAGE.to_string()),
     };
     match done {

@@ -133,13 +133,7 @@ pub(crate) fn recover(
         catalog_loaded();
     }
     let restored = checkpoints.restore()?;
-    let engine = Engine::start(EngineConfig {
-        workers: config.workers,
-        discard_views: config.discard_views,
-        assume_retractions: config.assume_retractions,
-    })?;
-    let notify = wake.clone();
-    engine.set_waker(Arc::new(move || notify.notify_one()));
+    let engine = start_engine(config, wake.clone())?;
     let mut core = Core {
         snapshot: Arc::new(arc_swap::ArcSwap::new(catalog.snapshot())),
         catalog,
@@ -188,6 +182,16 @@ pub(crate) fn recover(
         core.set_initial_password(config.initial_password.as_deref())?;
     }
     Ok(core)
+}
+
+fn start_engine(config: &CoordinatorConfig, wake: Arc<tokio::sync::Notify>) -> Result<Engine, SqlError> {
+    let engine = Engine::start(EngineConfig {
+        workers: config.workers,
+        discard_views: config.discard_views,
+        assume_retractions: config.assume_retractions,
+    })?;
+    engine.set_waker(Arc::new(move || wake.notify_one()));
+    Ok(engine)
 }
 
 /// `XX001` where log, checkpoint and catalog, which has applied tick `applied`, do not fit together: something of the data

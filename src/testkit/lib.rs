@@ -3,8 +3,8 @@
 //! Development only; no crate of the server depends on it. Everything runs on free ports and in temporary
 //! directories, and is killed when its handle is dropped.
 //!
-//! `HEADWATER_TEST_SEED=n` repeats a run, `random` makes a new one; `HEADWATER_TEST_LONG=n` does n times as much; `HEADWATER_TEST_KILLS=n` and
-//! `HEADWATER_TEST_PAIRS=n` set the numbers of kills and of write-then-read pairs; `HEADWATER_BIN` names the server.
+//! `HEADWATER_TEST_SEED=n` repeats a run, `random` makes a new one; `HEADWATER_TEST_LONG=n` does n times as much; `HEADWATER_TEST_KILLS=n`,
+//! `HEADWATER_TEST_SIMULATE=n` and `HEADWATER_TEST_PAIRS=n` set the numbers of kills, of simulated runs and of write-then-read pairs; `HEADWATER_BIN` names the server.
 
 mod follow;
 pub mod history;

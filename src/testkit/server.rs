@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
 /// How long a server may take until it answers statements.
-const READY_SECONDS_MAX: u64 = 60;
+const READY_SECONDS_MAX: u64 = 180;
 
 /// The server's binary: `HEADWATER_BIN`, or the release build beside the running test. `None` where it is not built.
 pub fn binary() -> Option<PathBuf> {

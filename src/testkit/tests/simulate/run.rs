@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Longer than anything takes that ends at all.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// History that SUBSCRIBE can go back to, where there is any.
 const RESUME_MS: u64 = 60_000;
@@ -316,8 +316,7 @@ impl Simulation {
         for (name, time, before) in &self.shown {
             let sql = format!("SUBSCRIBE {name} AS OF {time} UP TO {}", time + 1);
             let rows = life.query(&sql).await.map_err(|e| format!("{sql}: {e} ({})", e.code.as_str()))?;
-            let again: Bag =
-                rows.into_iter().map(|(row, _)| (row[2..].to_vec(), row[1].parse().unwrap_or(0))).collect();
+            let again: Bag = rows.into_keys().map(|row| (row[2..].to_vec(), row[1].parse().unwrap_or(0))).collect();
             if again != *before {
                 return Err(End::Wrong(format!("{sql}\nis  {again:?}\nwas {before:?}")));
             }
