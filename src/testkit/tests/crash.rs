@@ -47,12 +47,17 @@ fn chosen(random: &mut Random) -> Vec<String> {
     }
 }
 
+/// What a start removes is what a death at another point has left.
+fn left_by(point: &str) -> Option<&'static str> {
+    let left_by = [("manifest-remove", "manifest-rename-before"), ("segment-remove", "segment-sync-before")];
+    left_by.into_iter().find(|(removed, _)| point.starts_with(removed)).map(|(_, before)| before)
+}
+
 /// One pass over the points under load; those that were not passed.
 async fn walk(crash: &mut Crash, points: &[String], number: &mut u64, random: &mut Random) -> Vec<String> {
     for point in points {
-        // What a start removes is what an earlier death has left.
-        if point.starts_with("manifest-remove") {
-            crash.round(*number, Some("manifest-rename-before")).await;
+        if let Some(before) = left_by(point) {
+            crash.round(*number, Some(before)).await;
             *number += 1;
         }
         let often = ["log-sync", "segment-sync"].iter().any(|p| point.starts_with(p));

@@ -104,6 +104,9 @@ async fn nothing_is_lost_and_nothing_is_half() {
 async fn a_disk_whose_syncs_do_nothing_is_caught() {
     let (_, failures) = many(seed(), 20, true).await;
     assert!(failures.len() >= 10, "only {} of 20 runs without syncs were noticed", failures.len());
+    let lost = failures.iter().filter(|f| f.report.contains("acknowledged or possible")).count();
+    println!("{} of 20 runs without syncs failed, {lost} of them for lost writes", failures.len());
+    assert!(lost > 0, "none for writes that were lost");
 }
 
 /// Catches: a statement that is acknowledged, because the log has it, and not shown, because the catalog has not.
