@@ -48,6 +48,8 @@ pub enum CatalogChange {
         /// What is kept of the password; `None` removes it.
         verifier: Option<ScramVerifierData>,
     },
+    /// The first `SUBSCRIBE` to a relation: from here on its history is kept for those who come back, restarts included.
+    KeepHistory(GlobalId),
     /// A setting of the whole server.
     SetSetting {
         /// Its name.
@@ -61,6 +63,7 @@ pub enum CatalogChange {
 pub(crate) mod keys {
     pub(crate) const DIGEST: &str = "meta/digest";
     pub(crate) const FORMAT: &str = "meta/format";
+    pub(crate) const HISTORY: &str = "history/";
     pub(crate) const INSTALLATION: &str = "meta/installation";
     pub(crate) const LAST_APPLIED: &str = "meta/last_applied";
     pub(crate) const NEXT_OID: &str = "meta/next_oid";
@@ -112,7 +115,11 @@ impl CatalogChange {
             CatalogChange::CreateObject(object) | CatalogChange::UpdateObject(object) => {
                 object_entry(object.id, after)?
             }
-            CatalogChange::DropObject(id) => object_entry(*id, after)?,
+            CatalogChange::DropObject(id) => {
+                out.push(history_entry(*id, after)?);
+                object_entry(*id, after)?
+            }
+            CatalogChange::KeepHistory(id) => history_entry(*id, after)?,
             CatalogChange::CreateRole { name, .. }
             | CatalogChange::DropRole { name }
             | CatalogChange::SetRolePassword { role: name, .. } => {
@@ -126,6 +133,11 @@ impl CatalogChange {
         out.push((key, value));
         Ok(())
     }
+}
+
+fn history_entry(id: GlobalId, after: &CatalogSnapshot) -> Result<meta::Write1, SqlError> {
+    let value = after.keeps_history(id).then(|| encode::<GlobalId>(&id)).transpose()?;
+    Ok((format!("{}{:010}", keys::HISTORY, id.0), value))
 }
 
 fn object_entry(id: GlobalId, after: &CatalogSnapshot) -> Result<meta::Write1, SqlError> {

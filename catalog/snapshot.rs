@@ -57,6 +57,8 @@ pub struct CatalogSnapshot {
     schemas: BTreeMap<String, SchemaEntry>,
     roles: BTreeMap<String, Role>,
     settings: BTreeMap<String, String>,
+    /// Relations that have been subscribed to.
+    histories: BTreeSet<GlobalId>,
     /// The next OID of a schema or role.
     named_oids: u32,
     /// User objects.
@@ -90,6 +92,7 @@ impl CatalogSnapshot {
             schemas,
             roles: BTreeMap::from([(SUPERUSER.into(), role)]),
             settings: BTreeMap::new(),
+            histories: BTreeSet::new(),
             named_oids: NAMED_OIDS,
             objects: BTreeMap::new(),
             names: HashMap::new(),
@@ -131,6 +134,14 @@ impl CatalogSnapshot {
     /// Settings of the whole server that were changed.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
+    }
+    /// Relations that have been subscribed to: their history is kept for those who come back.
+    pub fn histories(&self) -> &BTreeSet<GlobalId> {
+        &self.histories
+    }
+    /// True where a relation is one of [`CatalogSnapshot::histories`].
+    pub fn keeps_history(&self, id: GlobalId) -> bool {
+        self.histories.contains(&id)
     }
     /// A user object.
     pub fn user_object(&self, id: GlobalId) -> Option<&Arc<Object>> {
@@ -206,6 +217,13 @@ impl CatalogSnapshot {
                 let found = self.roles.get_mut(role);
                 found.ok_or_else(|| undefined_role(role))?.verifier.clone_from(verifier);
                 Ok(())
+            }
+            CatalogChange::KeepHistory(id) if self.objects.contains_key(id) => {
+                self.histories.insert(*id);
+                Ok(())
+            }
+            CatalogChange::KeepHistory(id) => {
+                Err(error(SqlState::UNDEFINED_TABLE, format!("relation {id} does not exist")))
             }
             CatalogChange::SetSetting { name, value } => {
                 match value {
@@ -309,6 +327,7 @@ impl CatalogSnapshot {
                 .hint("Use DROP ... CASCADE to drop the dependent objects too."));
         }
         self.used_by.remove(&id);
+        self.histories.remove(&id);
         self.remove(id).map(|_| ())
     }
 
@@ -357,6 +376,8 @@ impl CatalogSnapshot {
             self.roles.insert(role.name.clone(), role);
         } else if let Some(name) = key.strip_prefix(keys::SETTING) {
             self.settings.insert(name.to_owned(), decode(value)?);
+        } else if key.starts_with(keys::HISTORY) {
+            self.histories.insert(decode(value)?);
         } else if key == keys::NAMED_OIDS {
             self.named_oids = decode(value)?;
         } else if !key.starts_with("meta/") {

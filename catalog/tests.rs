@@ -118,6 +118,7 @@ fn everything_is_there_after_reopening() {
         index(16392, "i", 16391),
     ];
     changes.extend(kafka(16393, "orders"));
+    changes.extend([16390, 16391].map(|id| CatalogChange::KeepHistory(GlobalId(id))));
     let after = catalog.apply(9, &changes).expect("apply");
     let oid = catalog.next_oid();
     assert_eq!(oid, 16395, "above every id in use");
@@ -130,6 +131,7 @@ fn everything_is_there_after_reopening() {
     assert_eq!(snapshot.role(SUPERUSER).and_then(|r| r.verifier.clone()), Some(verifier));
     assert!(snapshot.has_password());
     assert_eq!(snapshot.settings().get("a").map(String::as_str), Some("1"));
+    assert_eq!(snapshot.histories(), &[GlobalId(16390), GlobalId(16391)].into());
     assert_eq!((catalog.last_applied(), catalog.installation()), (9, installation));
     assert_eq!(catalog.next_oid(), oid, "it was not used");
     assert_eq!(
@@ -138,6 +140,20 @@ fn everything_is_there_after_reopening() {
         "dropped OIDs stay used"
     );
     assert_eq!(catalog.rebuilt(), None);
+}
+
+#[test]
+fn a_history_is_kept_as_long_as_its_relation_is_there() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    let catalog = Catalog::open(temp.path()).expect("create");
+    let keep = |id| CatalogChange::KeepHistory(GlobalId(id));
+    catalog.apply(1, &[table(16390, "t"), table(16391, "u"), keep(16390), keep(16391)]).expect("apply");
+    catalog.apply(2, &[CatalogChange::DropObject(GlobalId(16390))]).expect("drop");
+    assert_eq!(catalog.apply(3, &[keep(16390)]).expect_err("dropped").code, SqlState::UNDEFINED_TABLE);
+    catalog.sync().expect("sync");
+    drop(catalog);
+    let catalog = Catalog::open(temp.path()).expect("reopen");
+    assert_eq!(catalog.snapshot().histories(), &[GlobalId(16391)].into());
 }
 
 #[test]

@@ -123,13 +123,11 @@ pub(crate) struct Core {
     pub holds: Vec<Weak<ReadHold>>,
     /// Per table, the last tick that changed it since the start.
     pub changed: BTreeMap<GlobalId, Timestamp>,
-    /// Set for a while after a start: histories are kept as if every relation had been subscribed to.
-    pub recovered_at: Option<Instant>,
     pub flushes: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)>,
     pub acks: VecDeque<(Timestamp, Vec<Ack>)>,
     pub subscriptions: Subscriptions,
-    /// Relations that have been subscribed to, and all that those are computed from: after a start the history of a view
-    /// is computed from theirs.
+    /// Relations that have been subscribed to ([`CatalogSnapshot::histories`]), and all that those are computed from: after
+    /// a start the history of a view is computed from theirs.
     pub subscribed: BTreeSet<GlobalId>,
     /// History kept of a relation that has been subscribed to, for `AS OF`, ms.
     pub resume_ms: u64,
@@ -348,15 +346,12 @@ impl Core {
     /// Histories compact to the read time, except where someone may come back for them.
     fn compact_histories(&mut self) {
         let waiting = self.held();
-        if self.recovered_at.is_some_and(|at| at.elapsed() > Duration::from_millis(self.resume_ms)) {
-            self.recovered_at = None;
-        }
         for (id, flow) in &self.flows {
             if !flow.live {
                 continue;
             }
             let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
-            let keep = if self.recovered_at.is_some() || self.subscribed.contains(id) {
+            let keep = if self.subscribed.contains(id) {
                 self.read_ts.saturating_sub(self.resume_ms)
             } else {
                 self.read_ts

@@ -366,7 +366,7 @@ impl Core {
         for (relation, columns) in &inputs {
             self.want_columns(*relation, columns);
         }
-        let hydration = self.begin_hydration(&inputs, stepped, time, begin);
+        let hydration = self.begin_hydration(object.id, &inputs, stepped, time, begin);
         let flow = Flow {
             object: object.clone(),
             inputs: inputs.into_keys().collect(),

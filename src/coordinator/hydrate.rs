@@ -6,7 +6,7 @@
 //! is out of reach is waited for; a history that is gone or not the same fails the dataflow.
 //!
 //! History enters in steps at small times of its own below `as_of` (nothing reads it there), so that state builds
-//! up in bounded steps; during recovery the last minute enters at the times it had. A dataflow that goes on from a
+//! up in bounded steps; during recovery the last minute enters at the times it had, where somebody may ask for it. A dataflow that goes on from a
 //! checkpoint lacks only what came since: it is not made to wait for others, and its sources give nothing newer before it
 //! is there, so that what was shown before is shown again as soon as can be. Invariant: `advance` moves past a time only
 //! when everything up to it has been sent.
@@ -75,6 +75,8 @@ pub(crate) struct Hydration {
     target: Timestamp,
     /// Nobody will ask for what was before.
     since: Timestamp,
+    /// Ticks before it enter at this time.
+    floor: Timestamp,
     /// It began with the server.
     of_start: bool,
     /// Times that the dataflow has been advanced to and has not passed, and when it was.
@@ -142,15 +144,17 @@ enum Progress {
 
 impl Core {
     /// Prepares filling `relations` (with the columns read of each) up to the last tick's positions. Nobody asks for what
-    /// was before `as_of`.
+    /// was before `as_of`; after a start ticks keep their times where `flow` has been subscribed to, or what reads it.
     pub(crate) fn begin_hydration(
         &self,
+        flow: GlobalId,
         relations: &BTreeMap<GlobalId, BTreeSet<usize>>,
         stepped: bool,
         as_of: Timestamp,
         begin: Begin,
     ) -> Option<Hydration> {
         let restored = matches!(begin, Begin::Restored(_));
+        let alone = self.subscribed.contains(&flow);
         let mut feeds = vec![];
         for (id, source) in &self.sources {
             let read: Vec<(GlobalId, usize)> = source
@@ -177,7 +181,11 @@ impl Core {
                 at,
                 to: source.positions.clone(),
                 reach: if restored { Positions::new() } else { source.ends_to_reach() },
-                timeline: source.replay.clone(),
+                timeline: match alone {
+                    true => source.replay.clone(),
+                    false if restored => source.joined.clone(),
+                    false => Timeline::default(),
+                },
                 history: (!restored).then(BTreeMap::new),
                 reader: None,
                 retry_at: Instant::now(),
@@ -198,6 +206,7 @@ impl Core {
                 Begin::Restored(upper) => as_of.max(upper),
             },
             since: as_of,
+            floor: if alone { as_of } else { 0 },
             of_start: self.log.is_none(),
             ahead: VecDeque::new(),
             closing: false,
@@ -218,8 +227,9 @@ impl Core {
 
     /// Moves every filling dataflow on.
     pub(crate) fn step_hydration(&mut self) {
-        let filling = self.flows.values().filter(|f| f.hydration.is_some() && f.failed.is_none() && f.restored);
-        let held: BTreeSet<GlobalId> = filling.flat_map(|f| f.inputs.iter().copied()).collect();
+        // Ticks that are closed meanwhile would be one step each, and the way to the newest would only become longer.
+        let behind = self.flows.values().filter(|f| !f.live && f.failed.is_none() && f.restored);
+        let held: BTreeSet<GlobalId> = behind.flat_map(|f| f.inputs.iter().copied()).collect();
         for source in self.sources.values_mut() {
             source.held = source.relations.iter().any(|r| held.contains(r));
         }
@@ -310,7 +320,7 @@ impl Core {
                 let Some(source) = self.sources.get_mut(&feed.source) else { continue };
                 feed.admit(source, &mut batch)?;
                 let tick = feed.timeline.time_of(batch.partition, batch.to);
-                let time = tick.map_or(untimed, |tick| tick.max(h.since));
+                let time = tick.map_or(untimed, |tick| tick.max(h.floor));
                 for (relation, output) in &feed.relations {
                     let rows = batch.outputs[*output].clone();
                     if rows.num_rows() > 0 {

@@ -91,6 +91,37 @@ impl Ranges {
     }
 }
 
+/// Messages and rows from which on a stretch takes no more ticks.
+const STRETCH_ROWS: u64 = 16 << 10;
+
+/// The ticks after a checkpoint, joined where nobody may ask for one of them alone: a stretch of them is done in one step,
+/// at the time of its first.
+#[derive(Debug, Default)]
+pub(crate) struct Stretches {
+    /// The first tick of each.
+    begin: Vec<Timestamp>,
+    /// Messages and rows in the last one.
+    rows: u64,
+}
+
+impl Stretches {
+    /// Adds the next tick. Returns the time of its stretch.
+    pub(crate) fn add(&mut self, tick: Timestamp, rows: u64) -> Timestamp {
+        if self.begin.is_empty() || self.rows >= STRETCH_ROWS {
+            self.begin.push(tick);
+            self.rows = 0;
+        }
+        self.rows += rows;
+        self.time_of(tick)
+    }
+
+    /// The time of the stretch that has a tick.
+    pub(crate) fn time_of(&self, tick: Timestamp) -> Timestamp {
+        let next = self.begin.partition_point(|begin| *begin <= tick);
+        next.checked_sub(1).map_or(tick, |at| self.begin[at])
+    }
+}
+
 /// When positions were reached, as far back as history is kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline(BTreeMap<i32, Ticks>);
@@ -106,6 +137,15 @@ impl Timeline {
     /// Sets what is known of a partition.
     pub(crate) fn restore(&mut self, partition: i32, base: Option<i64>, ticks: &VecDeque<(Timestamp, i64)>) {
         self.0.insert(partition, Ticks { base, ticks: ticks.clone() });
+    }
+
+    /// A partition reached a position at a time, which is not before the last one.
+    pub(crate) fn reached(&mut self, partition: i32, time: Timestamp, next: i64) {
+        let t = self.0.entry(partition).or_insert_with(|| Ticks { base: None, ticks: VecDeque::new() });
+        match t.ticks.back_mut() {
+            Some((last, at)) if *last == time => *at = next.max(*at),
+            _ => t.ticks.push_back((time, next)),
+        }
     }
 
     /// True where nothing is known.
@@ -218,6 +258,18 @@ mod tests {
         assert!(e.message.contains("offsets 9 to 11 of partition 0"), "{}", e.message);
         // A reader of less than a range has nothing to compare.
         assert_eq!(ranges.expected(&from, &BTreeMap::from([(0, 11)])).cuts(0).count(), 0);
+    }
+
+    #[test]
+    fn ticks_are_joined_by_their_rows() {
+        let (mut stretches, mut timeline) = (Stretches::default(), Timeline::default());
+        let ticks = [(100, STRETCH_ROWS - 1), (101, 1), (105, 0), (109, 3 * STRETCH_ROWS), (110, 1)];
+        for (i, (tick, rows)) in ticks.into_iter().enumerate() {
+            timeline.reached(0, stretches.add(tick, rows), 10 * (i as i64 + 1));
+        }
+        assert_eq!([99, 100, 101, 105, 109, 110, 200].map(|t| stretches.time_of(t)), [99, 100, 100, 105, 105, 110, 110]);
+        assert_eq!(timeline.cuts(0).collect::<Vec<_>>(), [20, 40, 50]);
+        assert_eq!([1, 20, 21, 41].map(|to| timeline.time_of(0, to)), [100, 100, 105, 110].map(Some));
     }
 
     #[test]

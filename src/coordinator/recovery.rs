@@ -1,16 +1,17 @@
 //! Start-up: catalog, then the tick log, then the dataflows.
 //!
 //! The catalog catches up with the log; tables and views begin with what the last checkpoint had, and what the log has
-//! since follows at its own times: table writes, and ranges of sources, which are read again. A view that the checkpoint
-//! does not have is computed anew: it reads all logged ranges again, those of the last minute at their own times too, so
-//! that every tick that a subscriber may come back for is there. Invariant: nothing is served before the last durable
+//! since follows: table writes, and ranges of sources, which are read again. A view that the checkpoint does not have is computed
+//! anew: it reads all logged ranges again. What has been subscribed to, and what that is computed from, gets the last
+//! minute at the times it had, so that every tick that a subscriber may come back for is there; for the rest many ticks
+//! are done in one step. Invariant: nothing is served before the last durable
 //! tick is reached.
 
 use crate::CoordinatorConfig;
 use crate::checkpoint::Checkpointer;
 use crate::command::Command;
 use crate::core::{Core, Stats};
-use crate::ranges::{Ranges, digest};
+use crate::ranges::{Ranges, Stretches, Timeline, digest};
 use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange};
@@ -18,7 +19,7 @@ use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
 use hw_store::verify::Reach;
-use hw_store::{Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, SavedPartition, SourcePosition, TickLog};
+use hw_store::{Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, SavedPartition, SourcePosition, TickLog, TickRecord};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +30,21 @@ use tokio::sync::mpsc;
 struct Replayed {
     positions: BTreeMap<(GlobalId, i32), Advance>,
     dead: Vec<DeadLetterRow>,
+    /// Ticks after the checkpoint, and which of them positions of sources were reached in.
+    stretches: Stretches,
+    joined: BTreeMap<GlobalId, Timeline>,
+}
+
+impl Replayed {
+    /// Joins a tick after the checkpoint to those before it.
+    fn join(&mut self, record: &TickRecord) {
+        let read = record.positions.iter().map(|p| p.count);
+        let written = record.tables.iter().map(|w| w.diffs.len() as u64);
+        let time = self.stretches.add(record.time, read.chain(written).sum());
+        for p in &record.positions {
+            self.joined.entry(p.source).or_default().reached(p.partition, time, p.next);
+        }
+    }
 }
 
 /// How one partition of a source advanced.
@@ -158,7 +174,6 @@ pub(crate) fn recover(
         restored,
         holds: vec![],
         changed: BTreeMap::new(),
-        recovered_at: (last > 0).then(Instant::now),
         flushes: vec![],
         acks: VecDeque::new(),
         subscriptions: Subscriptions::default(),
@@ -175,7 +190,9 @@ pub(crate) fn recover(
         metrics_at: Instant::now(),
     };
     core.restore_sources(&manifest, &replayed)?;
-    core.restore_tables(&log, manifest.tick)?;
+    let keep: Vec<GlobalId> = core.snapshot.load().histories().iter().copied().collect();
+    keep.into_iter().for_each(|id| core.keep_history(id));
+    core.restore_tables(&log, manifest.tick, &replayed.stretches)?;
     core.restore_views(kept)?;
     core.log = Some(LogWriter::start(log)?);
     if first_start {
@@ -240,6 +257,7 @@ fn replay_catalog(
             }
             continue;
         }
+        out.join(&record);
         for position in record.positions {
             Advance::take_in(&mut out.positions, position, record.time, kept);
         }
@@ -280,6 +298,11 @@ impl Core {
                 source.replay.restore(*partition, advance.base, &advance.ticks);
             }
         }
+        for (source, joined) in &replayed.joined {
+            if let Some(source) = self.sources.get_mut(source) {
+                source.joined = joined.clone();
+            }
+        }
         for row in self.checkpoints.dead_letters()?.iter().chain(&replayed.dead) {
             if let Some(source) = self.sources.get_mut(&row.source) {
                 source.remember_dead(row.clone());
@@ -289,7 +312,7 @@ impl Core {
     }
 
     /// Tables as the checkpoint at `tick` has them, and what was written since.
-    fn restore_tables(&mut self, log: &TickLog, tick: Timestamp) -> Result<(), SqlError> {
+    fn restore_tables(&mut self, log: &TickLog, tick: Timestamp, stretches: &Stretches) -> Result<(), SqlError> {
         let objects = self.snapshot.load().objects();
         let tables: BTreeSet<GlobalId> =
             objects.iter().filter(|o| matches!(o.kind, ObjectKind::Table(_))).map(|o| o.id).collect();
@@ -301,7 +324,9 @@ impl Core {
             for write in record.tables {
                 if tables.contains(&write.table) {
                     let diffs = Some(Arc::new(arrow::array::Int64Array::from(write.diffs)));
-                    let update = UpdateBatch { rows: write.batch, diffs, time: record.time };
+                    let alone = self.subscribed.contains(&write.table);
+                    let time = if alone { record.time } else { stretches.time_of(record.time) };
+                    let update = UpdateBatch { rows: write.batch, diffs, time };
                     self.engine.send(write.table, write.table, vec![update])?;
                 }
             }
@@ -312,8 +337,8 @@ impl Core {
         Ok(())
     }
 
-    /// Installs views and indexes, with their history since `kept`, in the order of their ids: what a view reads is
-    /// older than the view.
+    /// Installs views and indexes, in the order of their ids: what a view reads is older than the view. What has been
+    /// subscribed to has its history since `kept`; of the rest nothing before the last tick can be read.
     fn restore_views(&mut self, kept: Timestamp) -> Result<(), SqlError> {
         let mut objects: Vec<Arc<Object>> = self.snapshot.load().objects();
         objects.sort_by_key(|o| o.id);
@@ -328,7 +353,12 @@ impl Core {
                 ObjectKind::Index { on, .. } => self.engine.since(*on),
                 _ => continue,
             };
-            self.install_or_break(&object, kept.max(since));
+            let begin = if self.subscribed.contains(&object.id) { kept } else { self.last_tick };
+            self.install_or_break(&object, begin.max(since));
+        }
+        // Not before: what follows an arrangement finds there which changes came after the checkpoint.
+        for id in self.flows.keys().filter(|id| !self.subscribed.contains(id)) {
+            self.engine.allow_compaction(*id, self.last_tick);
         }
         self.restored.clear();
         self.sources.values_mut().for_each(LiveSource::end_recovery);

@@ -46,6 +46,8 @@ pub(crate) struct LiveSource {
     pub ranges: Ranges,
     /// Only during recovery: when positions were reached.
     pub replay: Timeline,
+    /// Only during recovery: the same after the checkpoint, of many ticks joined.
+    pub joined: Timeline,
     /// Only during recovery: positions as of the checkpoint.
     saved: BTreeMap<i32, i64>,
     /// Only during recovery: what was read after the checkpoint.
@@ -89,6 +91,7 @@ impl LiveSource {
             positions: external::start_positions(&desc.connector),
             ranges: Ranges::default(),
             replay: Timeline::default(),
+            joined: Timeline::default(),
             saved: BTreeMap::new(),
             tail: Ranges::default(),
             wanted: desc.outputs.iter().map(|_| BTreeSet::new()).collect(),
@@ -135,7 +138,7 @@ impl LiveSource {
 
     /// Every dataflow goes on by itself from here.
     pub(crate) fn end_recovery(&mut self) {
-        (self.replay, self.tail, self.saved) = Default::default();
+        (self.replay, self.joined, self.tail, self.saved) = Default::default();
     }
 
     /// What a checkpoint keeps of its partitions.

@@ -5,6 +5,7 @@
 
 use crate::command::{Reply, SubscribeEvent, SubscribeRequest, Subscription};
 use crate::core::Core;
+use hw_catalog::CatalogChange;
 use hw_dataflow::{SubscribeMsg, SubscribeSink, SubscriptionId};
 use hw_plan::{CatalogView, Object};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
@@ -89,10 +90,11 @@ impl Subscriptions {
 
 impl Core {
     /// From here on a relation keeps its history, and so does what it is computed from.
-    fn keep_history(&mut self, id: GlobalId) {
+    pub(crate) fn keep_history(&mut self, id: GlobalId) {
         if self.subscribed.insert(id) {
-            let imports = self.flows.get(&id).map(|f| f.imports.clone()).unwrap_or_default();
-            imports.into_iter().for_each(|from| self.keep_history(from));
+            let object = self.snapshot.load().get(id);
+            let uses = object.map_or(vec![], |o| o.depends_on.clone());
+            uses.into_iter().for_each(|from| self.keep_history(from));
         }
     }
 
@@ -102,7 +104,16 @@ impl Core {
     }
 
     pub(crate) fn start_subscribe(&mut self, request: SubscribeRequest, reply: Reply<Subscription>) {
-        let _ = reply.send(self.subscribe(request));
+        let id = request.relation;
+        let kept = self.snapshot.load().keeps_history(id);
+        match self.subscribe(request) {
+            // Nothing is shown before a start would know that it was. Where nothing more is logged, no start will.
+            Ok(subscription) if !kept && self.read_only.is_none() => {
+                let shown = Box::new(move |logged: Result<(), SqlError>| drop(reply.send(logged.map(|()| subscription))));
+                self.commit_changes(vec![CatalogChange::KeepHistory(id)], shown);
+            }
+            subscribed => drop(reply.send(subscribed)),
+        }
     }
 
     fn subscribe(&mut self, request: SubscribeRequest) -> Result<Subscription, SqlError> {
