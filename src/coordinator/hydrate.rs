@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::external;
 use crate::ranges::{Timeline, Verifier};
 use crate::source::{LiveSource, is_permanent, wake};
+use crate::tee::tee;
 use hw_connect::{RangeDigest, SourceBatch, SourceReader, SourceState};
 use hw_plan::SourceConnector;
 use hw_repr::{GlobalId, SqlError, Timestamp, UpdateBatch};
@@ -214,6 +215,32 @@ impl Core {
         })
     }
 
+    /// Dataflows that go on from a checkpoint lack the same of a source: it is read once for all of them.
+    pub(crate) fn share_readers(&mut self) -> Result<(), SqlError> {
+        let tx = self.tx.clone();
+        for (id, source) in &self.sources {
+            let restored = self.flows.values_mut().filter(|f| f.restored).filter_map(|f| f.hydration.as_mut());
+            let mut feeds: Vec<&mut Feed> =
+                restored.flat_map(|h| &mut h.feeds).filter(|f| f.source == *id && !f.is_done()).collect();
+            let Some((first, rest)) = feeds.split_first().filter(|(_, rest)| !rest.is_empty()) else { continue };
+            let mut wanted = first.wanted.clone();
+            let mut cuts: BTreeMap<i32, Vec<i64>> = first.all_cuts();
+            for feed in rest {
+                wanted.iter_mut().zip(&feed.wanted).for_each(|(all, more)| all.extend(more));
+                feed.all_cuts().into_iter().for_each(|(p, more)| cuts.entry(p).or_default().extend(more));
+            }
+            wanted.iter_mut().for_each(sort_once);
+            cuts.values_mut().for_each(sort_once);
+            let reader = first.open_with(source, &wanted, cuts)?;
+            let readers = tee(reader, feeds.len());
+            for (feed, reader) in feeds.iter_mut().zip(readers) {
+                reader.set_notify(wake(&tx));
+                feed.reader = Some(reader);
+            }
+        }
+        Ok(())
+    }
+
     /// Time until a filling dataflow wants attention by itself.
     pub(crate) fn hydration_due(&self) -> Option<Duration> {
         let filling = self.flows.values().filter(|f| f.failed.is_none()).filter_map(|f| f.hydration.as_ref());
@@ -392,6 +419,12 @@ impl Core {
     }
 }
 
+/// Each value once, in order.
+fn sort_once<T: Ord>(values: &mut Vec<T>) {
+    values.sort_unstable();
+    values.dedup();
+}
+
 impl Feed {
     fn buffered(&self) -> usize {
         self.reader.as_ref().map_or(0, |r| r.buffered())
@@ -422,21 +455,27 @@ impl Feed {
     /// Where batches have to end, in order.
     fn cuts(&self, partition: i32) -> Vec<i64> {
         let mut cuts: Vec<i64> = self.verifier.cuts(partition).chain(self.timeline.cuts(partition)).collect();
-        cuts.sort_unstable();
-        cuts.dedup();
+        sort_once(&mut cuts);
         cuts
     }
 
+    fn all_cuts(&self) -> BTreeMap<i32, Vec<i64>> {
+        self.to.keys().map(|p| (*p, self.cuts(*p))).collect()
+    }
+
     fn open(&self, source: &LiveSource) -> Result<Box<dyn SourceReader>, SqlError> {
-        external::open_reader(
-            &source.object,
-            &source.upstream,
-            &self.wanted,
-            self.at.clone(),
-            Some(self.to.clone()),
-            self.to.keys().map(|p| (*p, self.cuts(*p))).collect(),
-            FEED_BUFFER_BYTES,
-        )
+        self.open_with(source, &self.wanted, self.all_cuts())
+    }
+
+    /// A reader of what this feed lacks, with these columns, whose batches end at `cuts`.
+    fn open_with(
+        &self,
+        source: &LiveSource,
+        wanted: &[Vec<usize>],
+        cuts: BTreeMap<i32, Vec<i64>>,
+    ) -> Result<Box<dyn SourceReader>, SqlError> {
+        let (from, to) = (self.at.clone(), Some(self.to.clone()));
+        external::open_reader(&source.object, &source.upstream, wanted, from, to, cuts, FEED_BUFFER_BYTES)
     }
 
     /// Notes how far it has come; what is not as it was fails the source too.

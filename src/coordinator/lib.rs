@@ -29,6 +29,7 @@ mod statement;
 mod subscribe;
 mod system;
 mod tables;
+mod tee;
 mod tick;
 mod verify;
 

@@ -34,6 +34,8 @@ const WRITE_BYTES: usize = 4 << 20;
 const BODY_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 /// Between two blocks of a checkpoint that nobody waits for.
 const LONGEST_REST: Duration = Duration::from_millis(50);
+/// A checkpoint that takes longer than this rests no more: what comes after it is what a start has to do again.
+const RESTS_FOR: Duration = Duration::from_secs(3);
 /// A file of which less than one part in this many is named is given up: what is left of it is written again.
 const LIVE_PART: u64 = 4;
 
@@ -54,7 +56,7 @@ pub struct Snapshot {
     pub earlier: Vec<Positions>,
     /// All dead letters, where they are not those of the last checkpoint.
     pub dead_letters: Option<Vec<DeadLetterRow>>,
-    /// Nobody waits for it: writing leaves the processor to others two thirds of the time.
+    /// Nobody waits for it: writing leaves the processor to others two thirds of the time, for the first seconds.
     pub unhurried: bool,
 }
 
@@ -263,7 +265,7 @@ impl Checkpoints {
         let sparse = self.sparse_files()?;
         self.stored.retain(|_, (body, at)| body.strong_count() > 0 && !sparse.contains(&at.file));
         let mut out = NewFile::new(self.next_file);
-        out.paced = snapshot.unhurried.then(Instant::now);
+        out.paced = snapshot.unhurried.then(|| (Instant::now(), Instant::now()));
         self.next_file += 1;
         let mut relations = vec![];
         for part in snapshot.relations {
@@ -454,8 +456,8 @@ struct NewFile {
     /// Where the buffer goes.
     at: u64,
     bytes: u64,
-    /// When the last pause ended, where there are pauses.
-    paced: Option<Instant>,
+    /// When it was begun and when the last pause ended, where there are pauses.
+    paced: Option<(Instant, Instant)>,
 }
 
 impl NewFile {
@@ -473,7 +475,9 @@ impl NewFile {
 
     /// Rests twice as long as was worked since the last time.
     fn rest(&mut self) {
-        if let Some(since) = &mut self.paced {
+        if let Some((begun, since)) = &mut self.paced
+            && begun.elapsed() < RESTS_FOR
+        {
             std::thread::sleep((since.elapsed() * 2).min(LONGEST_REST));
             *since = Instant::now();
         }

@@ -14,7 +14,7 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -97,6 +97,35 @@ async fn shown(client: &Client) -> Outcome<u64> {
     Err("no row".into())
 }
 
+/// Messages that the join shows, and that some groups of the aggregate show the same of, looked up by their keys in the
+/// same reading: group `k` has had message k, `keys + k`, `2 keys + k` and so on.
+async fn first_answer(client: &Client, keys: u64) -> Outcome<(u64, usize)> {
+    let some: Vec<String> = (0..20).map(|i| (i * (keys / 20)).to_string()).collect();
+    let sql = format!(
+        "SELECT b.n, b.s, a.k, a.n, a.s FROM (SELECT sum(n) AS n, sum(s) AS s FROM per_name) b, \
+         (SELECT k, n, s FROM per_key WHERE k IN ({})) a",
+        some.join(", ")
+    );
+    let (mut found, mut groups) = (0, 0);
+    for message in client.simple_query(&sql).await? {
+        let SimpleQueryMessage::Row(row) = message else { continue };
+        let cell = |i| row.get(i).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        let (all, k, n) = (cell(0), cell(2), cell(3));
+        // Messages of all partitions come in about evenly, not exactly in order: a group may have one more or less.
+        let (least, most) = ((all.saturating_sub(k)) / keys, (all.saturating_sub(k)) / keys + 1);
+        let sum = n * k + keys * (n * (n - 1) / 2);
+        if !(least.max(1)..=most + 1).contains(&n) || cell(4) != sum {
+            return Err(format!("group {k} is wrong: {row:?}").into());
+        }
+        (found, groups) = (all, groups + 1);
+    }
+    if groups == some.len() { Ok((found, groups)) } else { Err(format!("{groups} groups of {}", some.len()).into()) }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
 async fn text(client: &Client, sql: &str) -> Outcome<Option<String>> {
     let rows = client.simple_query(sql).await?;
     Ok(rows.into_iter().find_map(|m| match m {
@@ -156,6 +185,7 @@ async fn run(rows: u64, args: &Args) -> Outcome<()> {
     while shown(&client).await? < messages {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    client.simple_query("CHECKPOINT").await?;
     println!("{messages} messages, {rows} rows of state, server {} MiB", peak_memory(server.pid())? >> 20);
     let stop = Arc::new(AtomicBool::new(false));
     let (address, stop2, rate) = (broker.address(), stop.clone(), args.rate);
@@ -169,27 +199,32 @@ async fn run(rows: u64, args: &Args) -> Outcome<()> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let took = text(&client, "SELECT duration_ms FROM headwater.checkpoints ORDER BY time DESC LIMIT 1").await;
-        let tail = Duration::from_millis(random.below(args.interval * 1000));
-        tokio::time::sleep(tail).await;
+        // The ticks after it are the tail, those that came while it was written too.
+        let tick: u64 = text(&client, last).await?.and_then(|t| t.parse().ok()).unwrap_or(0);
         let known = shown(&client).await?;
+        let tail = random.below(args.interval * 1000).max(now_ms().saturating_sub(tick));
+        tokio::time::sleep(Duration::from_millis((tick + tail).saturating_sub(now_ms()))).await;
         server.kill()?;
+        let tail = now_ms().saturating_sub(tick) as f64 / 1000.0;
         let begun = Instant::now();
         server.restart()?;
         let ready = begun.elapsed();
         let client = server.connect().await?;
-        let found = shown(&client).await?;
+        let (found, keys) = first_answer(&client, messages).await?;
         let right = begun.elapsed();
-        if found < known {
-            return Err(format!("{known} messages before the kill, {found} after it").into());
+        let (all, scanned) = (shown(&client).await?, begun.elapsed());
+        if found < known || all < found {
+            return Err(format!("{known} messages before the kill, {found} and {all} after it").into());
         }
         tokio::time::sleep(Duration::from_millis(1200)).await;
         println!(
-            "kill {kill}, {:.1} s after a checkpoint of {:?} ms: ready after {:.2} s, right after {:.2} s, {} changes came \
-             to the operators by {:.1} s, {} MiB on disk, peak {} MiB",
-            tail.as_secs_f64(),
-            took.ok().flatten(),
+            "kill {kill}, {tail:.1} s after the tick of a checkpoint of {} ms: ready after {:.2} s, right after {:.2} s \
+             (join and {keys} groups; all groups summed after {:.2} s), {} changes came to the operators by {:.1} s, {} \
+             MiB on disk, peak {} MiB",
+            took.ok().flatten().unwrap_or_default(),
             ready.as_secs_f64(),
             right.as_secs_f64(),
+            scanned.as_secs_f64(),
             changes(&server)?,
             begun.elapsed().as_secs_f64(),
             disk_bytes(server.data_dir()) >> 20,
