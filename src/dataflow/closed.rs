@@ -54,8 +54,13 @@ pub trait ClosedTick: 'static {
     fn begin_taking(&mut self, all: bool);
     /// Takes about as many rows; all that was to be taken, when that was the rest.
     fn take_some(&mut self, rows: usize) -> Option<Entries>;
-    /// Begins with entries, oldest first. Only before anything was absorbed.
-    fn restore(&mut self, entries: &[RowChunk]) -> Result<(), SqlError>;
+    /// Begins with runs of entries, oldest first. Only before anything was absorbed.
+    fn restore(&mut self, entries: Vec<Vec<RowChunk>>) -> Result<(), SqlError>;
+    /// Goes on with about so many of the entries it began with, where it does not do all of them at once. True where some
+    /// are left.
+    fn thaw(&mut self, _rows: usize) -> bool {
+        false
+    }
 }
 
 /// Rows absorbed, or parts emitted times 2048, after which the operator yields: one tick may be a whole history.

@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod accumulate;
+mod cold;
 mod fold;
 pub mod groups;
 mod saved;
@@ -40,6 +41,8 @@ pub struct Reduce {
     key_types: Vec<SqlType>,
     schema: SchemaRef,
     groups: Groups,
+    /// Those that are not in `groups` yet.
+    cold: Option<cold::Cold>,
     /// Rows of each group, by slot.
     rows: crate::slab::Slab<i64>,
     folds: Vec<Box<dyn Fold>>,
@@ -79,6 +82,7 @@ impl Reduce {
             key_types,
             schema: schema_of(&out),
             groups: Groups::new(),
+            cold: None,
             rows: Default::default(),
             folds: aggregates.iter().map(|a| fold(a, types, append_only)).collect(),
             holds_global,
@@ -197,6 +201,9 @@ impl Reduce {
         for slot in std::mem::take(&mut self.touched) {
             if *self.rows.get(slot as usize) == 0 && !self.holds_global {
                 self.saved.note_end(slot, self.groups.key(slot));
+                if let Some(cold) = &mut self.cold {
+                    cold.note_end(self.groups.key(slot));
+                }
                 self.groups.remove(slot);
                 self.folds.iter_mut().for_each(|f| f.clear(slot));
             }
@@ -226,7 +233,7 @@ impl ClosedTick for Reduce {
         for row in 0..batch.len() {
             key.clear();
             keys.encode(row, &mut key);
-            let slot = self.groups.slot(&key);
+            let slot = self.slot(&key);
             self.touch(slot);
             slots.push(slot);
         }
@@ -257,7 +264,8 @@ impl ClosedTick for Reduce {
     fn size(&self) -> (usize, usize) {
         let bytes: usize = self.folds.iter().map(|f| f.bytes()).sum();
         let own = self.groups.bytes() + self.rows.bytes() + self.touched_in.bytes() + self.saved.bytes();
-        (self.groups.len(), own + bytes)
+        let (cold_groups, cold_bytes) = self.cold.as_ref().map_or((0, 0), cold::Cold::size);
+        (self.groups.len() + cold_groups, own + bytes + cold_bytes)
     }
 
     fn begin_taking(&mut self, all: bool) {
@@ -268,7 +276,11 @@ impl ClosedTick for Reduce {
         self.take(rows)
     }
 
-    fn restore(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {
+    fn restore(&mut self, entries: Vec<Vec<RowChunk>>) -> Result<(), SqlError> {
         self.restore_groups(entries)
+    }
+
+    fn thaw(&mut self, rows: usize) -> bool {
+        self.thaw_groups(rows).expect("invariant: entries are what this operator gave")
     }
 }

@@ -281,7 +281,7 @@ impl Keeper for Render<'_> {
         if let Some(flow) = &self.restored {
             let entries = flow.entries(part, self.scope.index(), self.scope.peers());
             // Their blocks had the right checksums.
-            state.borrow_mut().restore(&entries).expect("invariant: entries are what this operator gave");
+            state.borrow_mut().restore(entries).expect("invariant: entries are what this operator gave");
         }
         self.held.operators.push((part, state));
     }

@@ -17,7 +17,7 @@ use hw_repr::chunk::{ChunkView, PublishedShard};
 use hw_repr::{ChunkBody, GlobalId, SqlError, SqlState, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// Raised whenever an operator's entries, or the numbering of parts, mean something else than before.
@@ -88,13 +88,14 @@ impl RestoredFlow {
         self.arrangements.get(&SERVED).map_or(self.upper, Restored::since)
     }
 
-    /// The entries of a part that belong to one of `peers` workers, oldest first.
-    pub(crate) fn entries(&self, part: u32, worker: usize, peers: usize) -> Vec<RowChunk> {
-        let runs = self.entries.get(&part).into_iter().flatten();
-        if peers == 1 {
-            return runs.flatten().map(RowChunk::restored).collect();
-        }
-        runs.flat_map(|run| pick(run, |view, i| owner(view.body.key(i), peers) == worker)).collect()
+    /// The runs of entries of a part that belong to one of `peers` workers, oldest first.
+    pub(crate) fn entries(&self, part: u32, worker: usize, peers: usize) -> Vec<Vec<RowChunk>> {
+        let mine = |view: &ChunkView, i| owner(view.body.key(i), peers) == worker;
+        let run = |run: &Vec<ChunkView>| match peers {
+            1 => run.iter().map(RowChunk::restored).collect(),
+            _ => pick(run, mine),
+        };
+        self.entries.get(&part).into_iter().flatten().map(run).collect()
     }
 }
 
@@ -112,6 +113,37 @@ pub struct Request {
 
 /// Rows that are taken between two steps of the worker.
 const SLICE_ROWS: usize = 2048;
+
+/// Entries that an operator goes on with between two steps, where a flow began with them.
+const THAW_ROWS: usize = 512;
+/// While a worker has commands it goes on with them only this often.
+const THAW_TURNS: u32 = 16;
+
+/// Operators that have begun with entries, and have not done all of them.
+#[derive(Default)]
+pub struct Thawing {
+    left: VecDeque<Weak<RefCell<dyn ClosedTick>>>,
+    turns: u32,
+}
+
+impl Thawing {
+    /// One more.
+    pub fn add(&mut self, holder: &Holder) {
+        self.left.push_back(Rc::downgrade(holder));
+    }
+
+    /// Goes on with some. True where there is more to do at once.
+    pub fn go_on(&mut self, idle: bool) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        if (idle || self.turns.is_multiple_of(THAW_TURNS))
+            && let Some(next) = self.left.pop_front()
+            && next.upgrade().is_some_and(|holder| holder.borrow_mut().thaw(THAW_ROWS))
+        {
+            self.left.push_back(next);
+        }
+        !self.left.is_empty()
+    }
+}
 
 /// What a worker is taking.
 pub struct Taking {

@@ -6,7 +6,7 @@ use crate::engine::EngineConfig;
 use crate::flow::{FlowKind, FlowShared, FlowSpec};
 use crate::layout::Layout;
 use crate::render::{Held, Relation, Render, account_traces};
-use crate::state::{Request, Taking};
+use crate::state::{Request, Taking, Thawing};
 use crate::subscribe::{Subscription, SubscriptionId};
 use crate::types::{Pair, RowTrace, Rows};
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -86,24 +86,35 @@ pub struct State {
     again: bool,
     /// State that is being taken, the oldest request first.
     taking: VecDeque<Taking>,
+    thawing: Thawing,
 }
 
 /// Runs until told to end.
 pub fn run(worker: &mut Worker, link: Link) {
-    let mut state =
-        State { flows: BTreeMap::new(), subscriptions: HashMap::new(), link, again: false, taking: VecDeque::new() };
+    let mut state = State {
+        flows: BTreeMap::new(),
+        subscriptions: HashMap::new(),
+        link,
+        again: false,
+        taking: VecDeque::new(),
+        thawing: Thawing::default(),
+    };
     loop {
+        let mut idle = true;
         loop {
             match state.link.commands.try_recv() {
                 Ok(Command::Shutdown) | Err(TryRecvError::Disconnected) => return,
-                Ok(command) => state.apply(worker, command),
+                Ok(command) => {
+                    idle = false;
+                    state.apply(worker, command);
+                }
                 Err(TryRecvError::Empty) => break,
             }
         }
         let backlog = state.subscriptions.values().filter(|s| s.0.flush()).count() > 0;
-        let taking = state.take_state();
+        let at_once = state.take_state() | state.thawing.go_on(idle);
         worker.step_or_park(Some(match backlog {
-            _ if taking => Duration::ZERO,
+            _ if at_once => Duration::ZERO,
             true => PARK_BACKLOG,
             false => PARK,
         }));
@@ -116,6 +127,9 @@ impl State {
         match command {
             Command::Install(spec, shared, layout) => {
                 let flow = self.install(worker, &spec, shared, layout);
+                if spec.restored.is_some() {
+                    flow.held.operators.iter().for_each(|(_, holder)| self.thawing.add(holder));
+                }
                 self.flows.insert(spec.id, flow);
             }
             Command::Send(flow, input, batches) => {

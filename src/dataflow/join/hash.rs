@@ -263,9 +263,9 @@ impl ClosedTick for HashJoin {
         Some(taking.out.into_entries(Meaning::Sum, taking.all))
     }
 
-    fn restore(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {
+    fn restore(&mut self, entries: Vec<Vec<RowChunk>>) -> Result<(), SqlError> {
         for (number, side) in self.sides.iter_mut().enumerate() {
-            entries.iter().try_for_each(|chunk| side.restore(chunk, number))?;
+            entries.iter().flatten().try_for_each(|chunk| side.restore(chunk, number))?;
             side.saved = side.rows.len();
         }
         self.taken = true;

@@ -48,13 +48,6 @@ impl Groups {
         (hash >> 40) as usize & (PARTS - 1)
     }
 
-    /// Makes room for this many more keys.
-    pub fn reserve(&mut self, keys: usize) {
-        let places = &self.places;
-        let each = keys / PARTS + keys / PARTS / 16 + 1;
-        self.parts.iter_mut().for_each(|p| p.reserve(each, |i| places.get(*i as usize).hash));
-    }
-
     /// The slot of a key, made where there is none.
     pub fn slot(&mut self, key: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(key);

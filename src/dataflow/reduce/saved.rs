@@ -6,6 +6,7 @@
 //! slot may be given to another; where one run of entries has an end and a state of the same key, the state counts.
 
 use super::Reduce;
+use super::cold::{Cold, Entry};
 use crate::chunk::RowChunk;
 use crate::slab::{Slab, Small};
 use crate::state::{Collected, Entries, Input, Meaning};
@@ -118,6 +119,10 @@ impl Reduce {
     /// See [`crate::closed::ClosedTick::begin_taking`].
     pub(super) fn begin(&mut self, all: bool) {
         let all = all || !self.saved.before || self.saved.overflown;
+        if all {
+            // Only groups in memory are taken.
+            self.thaw_groups(usize::MAX).expect("invariant: entries are what this operator gave");
+        }
         let mark = self.saved.mark();
         let mut slots = std::mem::take(&mut self.saved.changed);
         let mut ended = std::mem::take(&mut self.saved.ended);
@@ -160,28 +165,54 @@ impl Reduce {
     }
 
     /// See [`crate::closed::ClosedTick::restore`].
-    pub(super) fn restore_groups(&mut self, entries: &[RowChunk]) -> Result<(), SqlError> {
-        self.groups.reserve(entries.iter().map(|c| c.range().len()).sum());
-        for chunk in entries {
-            for i in chunk.range() {
-                let slot = self.groups.slot(chunk.body.key(i));
-                if slot as usize >= self.rows.len() {
-                    self.grow();
-                } else {
-                    self.folds.iter_mut().for_each(|f| f.clear(slot));
-                    *self.rows.get_mut(slot as usize) = 0;
-                }
-                if chunk.body.diffs.get(i) < 0 {
-                    self.groups.remove(slot);
-                    continue;
-                }
-                let mut value = Input(chunk.body.val(i));
-                *self.rows.get_mut(slot as usize) = value.i64()?;
-                self.folds.iter_mut().try_for_each(|f| f.read(slot, &mut value))?;
-            }
+    pub(super) fn restore_groups(&mut self, entries: Vec<Vec<RowChunk>>) -> Result<(), SqlError> {
+        self.cold = Cold::new(entries);
+        if self.holds_global {
+            // The one row is always there.
+            self.thaw_groups(usize::MAX)?;
         }
         self.global_shown = self.holds_global;
         self.saved.before = true;
         Ok(())
+    }
+
+    /// The slot of a key.
+    pub(super) fn slot(&mut self, key: &[u8]) -> u32 {
+        let Some(cold) = &self.cold else { return self.groups.slot(key) };
+        if let Some(slot) = self.groups.find(key) {
+            return slot;
+        }
+        match cold.find(key) {
+            Some(entry) => self.begin_with(&entry).expect("invariant: entries are what this operator gave"),
+            None => self.groups.slot(key),
+        }
+    }
+
+    /// Makes a group of its entry.
+    fn begin_with(&mut self, (body, at): &Entry) -> Result<u32, SqlError> {
+        let slot = self.groups.slot(body.key(*at));
+        if slot as usize >= self.rows.len() {
+            self.grow();
+        }
+        let mut value = Input(body.val(*at));
+        *self.rows.get_mut(slot as usize) = value.i64()?;
+        self.folds.iter_mut().try_for_each(|f| f.read(slot, &mut value))?;
+        Ok(slot)
+    }
+
+    /// Makes groups of about so many entries that nothing has touched. True where there are more.
+    pub(super) fn thaw_groups(&mut self, rows: usize) -> Result<bool, SqlError> {
+        let Some(mut cold) = self.cold.take() else { return Ok(false) };
+        for _ in 0..rows {
+            match cold.next() {
+                Some(Some(entry)) if self.groups.find(entry.0.key(entry.1)).is_none() => {
+                    self.begin_with(&entry)?;
+                }
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
+        self.cold = Some(cold);
+        Ok(true)
     }
 }
