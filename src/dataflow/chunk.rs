@@ -5,7 +5,7 @@
 //! rewriting it would let nothing cancel.
 
 use differential_dataflow::trace::chunk::Chunk;
-use hw_repr::chunk::{ChunkView, Col};
+use hw_repr::chunk::{Body, ChunkView, Col};
 use hw_repr::{ChunkBody, Diff, Timestamp};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -36,7 +36,7 @@ fn is_full(body: &ChunkBody) -> bool {
 #[derive(Clone, Debug)]
 pub struct RowChunk {
     /// The shared body.
-    pub body: Arc<ChunkBody>,
+    pub body: Arc<Body>,
     /// First row.
     pub lo: usize,
     /// One past the last row.
@@ -45,7 +45,7 @@ pub struct RowChunk {
 
 impl Default for RowChunk {
     fn default() -> Self {
-        static EMPTY: OnceLock<Arc<ChunkBody>> = OnceLock::new();
+        static EMPTY: OnceLock<Arc<Body>> = OnceLock::new();
         RowChunk { body: EMPTY.get_or_init(Default::default).clone(), lo: 0, hi: 0 }
     }
 }
@@ -53,7 +53,7 @@ impl Default for RowChunk {
 impl From<ChunkBody> for RowChunk {
     fn from(body: ChunkBody) -> Self {
         let hi = body.len();
-        RowChunk { body: Arc::new(body), lo: 0, hi }
+        RowChunk { body: Arc::new(body.into()), lo: 0, hi }
     }
 }
 
@@ -75,7 +75,7 @@ impl RowChunk {
     }
     /// Heap bytes, in proportion where only a part of the body is seen.
     pub fn bytes(&self) -> usize {
-        if self.body.is_empty() { 0 } else { self.body.bytes() * (self.hi - self.lo) / self.body.len() }
+        self.body.bytes_of(self.hi - self.lo)
     }
     fn is_whole(&self) -> bool {
         self.lo == 0 && self.hi == self.body.len()
@@ -89,7 +89,7 @@ impl RowChunk {
         if !self.is_whole() || Arc::get_mut(&mut self.body).is_none() {
             *self = self.to_body().into();
         }
-        let body = Arc::get_mut(&mut self.body).expect("invariant: just made, so not shared");
+        let body = Arc::get_mut(&mut self.body).expect("invariant: just made, so not shared").get_mut();
         extend(body, &next.body, next.lo, next.hi);
         self.hi = body.len();
     }
@@ -195,20 +195,21 @@ fn reserve(body: &mut ChunkBody, like: &ChunkBody, rows: usize) {
 
 /// Merges rows of both from (i, j) until one ends or `body` is full; the new positions.
 fn interleave(body: &mut ChunkBody, a: &RowChunk, b: &RowChunk, mut i: usize, mut j: usize) -> (usize, usize) {
+    let (from_a, from_b): (&ChunkBody, &ChunkBody) = (&a.body, &b.body);
     while i < a.hi && j < b.hi && !is_full(body) {
-        match compare(&a.body, i, &b.body, j) {
+        match compare(from_a, i, from_b, j) {
             Ordering::Less => {
-                append(body, &a.body, i, a.body.times.get(i), a.body.diffs.get(i));
+                append(body, from_a, i, from_a.times.get(i), from_a.diffs.get(i));
                 i += 1;
             }
             Ordering::Greater => {
-                append(body, &b.body, j, b.body.times.get(j), b.body.diffs.get(j));
+                append(body, from_b, j, from_b.times.get(j), from_b.diffs.get(j));
                 j += 1;
             }
             Ordering::Equal => {
-                let diff = a.body.diffs.get(i) + b.body.diffs.get(j);
+                let diff = from_a.diffs.get(i) + from_b.diffs.get(j);
                 if diff != 0 {
-                    append(body, &a.body, i, a.body.times.get(i), diff);
+                    append(body, from_a, i, from_a.times.get(i), diff);
                 }
                 i += 1;
                 j += 1;
@@ -370,6 +371,7 @@ fn seal(mut chunk: RowChunk) -> RowChunk {
         chunk = chunk.to_body().into();
     }
     if let Some(body) = Arc::get_mut(&mut chunk.body) {
+        let body = body.get_mut();
         body.data.shrink_to_fit();
         body.ends.shrink_to_fit();
         body.prefixes.shrink_to_fit();
@@ -387,7 +389,7 @@ fn consolidate(held: &mut Vec<RowChunk>, since: Timestamp, out: &mut VecDeque<Ro
     }
     let mut body = ChunkBody::default();
     let mut changes: Vec<(Timestamp, Diff)> = Vec::new();
-    let mut rows = held.iter().flat_map(|c| c.range().map(|i| (&*c.body, i))).peekable();
+    let mut rows = held.iter().flat_map(|c| c.range().map(|i| (&**c.body, i))).peekable();
     while let Some((from, i)) = rows.next() {
         let only = (from.times.get(i), from.diffs.get(i));
         changes.clear();

@@ -7,7 +7,9 @@
 use crate::encoding::VALUE;
 use crate::{Diff, Timestamp};
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::fmt::{Debug, Formatter};
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 mod merge;
 
@@ -217,11 +219,73 @@ impl ChunkBody {
     }
 }
 
+/// Makes a body. What cannot be read any more ends the process: nothing that is shown may lack it.
+pub type Make = dyn Fn() -> ChunkBody + Send + Sync;
+
+/// A body to be shared; one that is kept elsewhere is made when it is first looked at.
+pub struct Body {
+    made: OnceLock<ChunkBody>,
+    make: Option<Box<Make>>,
+    /// About what it has, as long as it is not made.
+    rows: usize,
+    bytes: usize,
+}
+
+impl Body {
+    /// One of about so many rows and bytes, when it is needed.
+    pub fn later(rows: usize, bytes: usize, make: Box<Make>) -> Body {
+        Body { made: OnceLock::new(), make: Some(make), rows, bytes }
+    }
+    /// The body of one that nobody shares.
+    pub fn get_mut(&mut self) -> &mut ChunkBody {
+        let _made: &ChunkBody = self;
+        self.made.get_mut().expect("invariant: made just before")
+    }
+    /// Heap bytes that so many of its rows take.
+    pub fn bytes_of(&self, rows: usize) -> usize {
+        let (all, bytes) = self.made.get().map_or((self.rows, self.bytes), |made| (made.len(), made.bytes()));
+        if all == 0 { 0 } else { (bytes as u128 * rows as u128 / all as u128) as usize }
+    }
+    #[cold]
+    fn make(&self) -> &ChunkBody {
+        self.made.get_or_init(|| self.make.as_ref().map_or_else(ChunkBody::default, |make| make()))
+    }
+}
+
+impl Deref for Body {
+    type Target = ChunkBody;
+    #[inline]
+    fn deref(&self) -> &ChunkBody {
+        match self.made.get() {
+            Some(made) => made,
+            None => self.make(),
+        }
+    }
+}
+
+impl From<ChunkBody> for Body {
+    fn from(body: ChunkBody) -> Body {
+        Body { made: body.into(), make: None, rows: 0, bytes: 0 }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Body {
+        ChunkBody::default().into()
+    }
+}
+
+impl Debug for Body {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("made", &self.made.get()).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
 /// Rows `lo..hi` of a body.
 #[derive(Clone, Debug)]
 pub struct ChunkView {
     /// The shared body.
-    pub body: Arc<ChunkBody>,
+    pub body: Arc<Body>,
     /// First row.
     pub lo: usize,
     /// One past the last row.
@@ -230,7 +294,7 @@ pub struct ChunkView {
 
 impl ChunkView {
     /// All rows of a body.
-    pub fn whole(body: Arc<ChunkBody>) -> ChunkView {
+    pub fn whole(body: Arc<Body>) -> ChunkView {
         let hi = body.len();
         ChunkView { body, lo: 0, hi }
     }

@@ -20,9 +20,9 @@ use crate::files::{FileHandle, FileSystem, file_error};
 use crate::verify::Report;
 use crate::{DataDir, DeadLetterRow};
 use block::{BLOCK_HEADER_BYTES, FILE_HEADER};
-use hw_repr::chunk::{ChunkBody, ChunkView, PublishedShard};
+use hw_repr::chunk::{Body, ChunkBody, ChunkView, PublishedShard};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -94,7 +94,7 @@ pub enum Loaded {
 /// Open chunk files, and room for one block.
 #[derive(Default)]
 struct Reader {
-    files: HashMap<u64, (PathBuf, Box<dyn FileHandle>)>,
+    files: HashMap<u64, (PathBuf, Arc<dyn FileHandle>)>,
     block: Vec<u8>,
     raw: Vec<u8>,
 }
@@ -151,17 +151,20 @@ impl Checkpoints {
 
     /// All parts of relations in the last checkpoint, in the order of [`Manifest::relations`].
     pub fn load(&mut self) -> Result<Vec<Loaded>, SqlError> {
-        let views = self.manifest.relations.iter().flat_map(|r| r.shards.iter().flatten().flatten());
-        let blocks: BTreeSet<Block> = views.map(|v| v.block).collect();
+        let mut blocks: BTreeMap<Block, usize> = BTreeMap::new();
+        for view in self.manifest.relations.iter().flat_map(|r| r.shards.iter().flatten().flatten()) {
+            let rows = blocks.entry(view.block).or_default();
+            *rows = view.hi.max(*rows);
+        }
         let bodies = self.bodies(&blocks.into_iter().collect::<Vec<_>>())?;
         let kept = bodies.iter().map(|(at, body)| (Arc::as_ptr(body) as usize, (Arc::downgrade(body), *at)));
         self.stored.extend(kept);
         self.manifest.relations.iter().map(|saved| self.put_together(saved, &bodies)).collect()
     }
 
-    fn put_together(&self, saved: &SavedRelation, bodies: &HashMap<Block, Arc<ChunkBody>>) -> Result<Loaded, SqlError> {
+    fn put_together(&self, saved: &SavedRelation, bodies: &HashMap<Block, Arc<Body>>) -> Result<Loaded, SqlError> {
         let view = |v: &SavedView| {
-            let body = bodies.get(&v.block).filter(|body| v.lo < v.hi && v.hi <= body.len());
+            let body = bodies.get(&v.block).filter(|_| v.lo < v.hi);
             let body = body.ok_or_else(|| block::damage(&self.path_of(v.block.file), v.block.at))?;
             Ok(ChunkView { body: body.clone(), lo: v.lo, hi: v.hi })
         };
@@ -177,14 +180,15 @@ impl Checkpoints {
         })
     }
 
-    /// The bodies of blocks, read and decoded by as many threads as there are processors.
-    fn bodies(&self, blocks: &[Block]) -> Result<HashMap<Block, Arc<ChunkBody>>, SqlError> {
+    /// The bodies of blocks, which have at least so many rows. All are read by as many threads as there are processors, so
+    /// that damage is found now; each is decoded when it is first looked at.
+    fn bodies(&self, blocks: &[(Block, usize)]) -> Result<HashMap<Block, Arc<Body>>, SqlError> {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(blocks.len() / 8 + 1);
         let next = AtomicUsize::new(0);
         let work = || {
             let (mut reader, mut out) = (Reader::default(), vec![]);
-            while let Some(at) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                out.push((*at, Arc::new(self.body(&mut reader, *at)?)));
+            while let Some((at, rows)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                out.push((*at, Arc::new(self.later(&mut reader, *at, *rows)?)));
             }
             Ok(out)
         };
@@ -209,6 +213,25 @@ impl Checkpoints {
         serde_json::from_slice(json).map_err(|_| block::damage(&self.path_of(at.file), at.at))
     }
 
+    /// A body that is read again, and decoded, when it is needed.
+    fn later(&self, reader: &mut Reader, at: Block, rows: usize) -> Result<Body, SqlError> {
+        self.read(reader, at)?;
+        let bytes = block::check(&reader.block).ok_or_else(|| block::damage(&self.path_of(at.file), at.at))?;
+        let (path, file) = reader.files.get(&at.file).ok_or_else(|| SqlError::internal("a file that is not open"))?;
+        // The file stays readable as long as something needs it, even when no checkpoint names it any more.
+        let (path, file) = (path.clone(), Arc::clone(file));
+        Ok(Body::later(rows, bytes, Box::new(move || {
+            let mut block = vec![0; at.len as usize];
+            let found = file.read_at(&mut block, at.at);
+            let body = found.is_ok().then(|| block::decode(&block, &mut vec![])).flatten().filter(|b| b.len() >= rows);
+            body.unwrap_or_else(|| {
+                let why = found.map_or_else(|e| file_error("read", &path, &e), |_| block::damage(&path, at.at));
+                tracing::error!("what a checkpoint holds, and was read before, cannot be read any more: {why}");
+                std::process::abort()
+            })
+        })))
+    }
+
     fn body(&self, reader: &mut Reader, at: Block) -> Result<ChunkBody, SqlError> {
         self.read(reader, at)?;
         block::decode(&reader.block, &mut reader.raw).ok_or_else(|| block::damage(&self.path_of(at.file), at.at))
@@ -229,7 +252,7 @@ impl Checkpoints {
                 if header != FILE_HEADER {
                     return Err(block::damage(&path, 0));
                 }
-                e.insert((path, file))
+                e.insert((path, file.into()))
             }
         };
         if (at.len as usize) < BLOCK_HEADER_BYTES {
@@ -333,13 +356,13 @@ impl Checkpoints {
         let mut views = vec![];
         for view in run.iter().filter(|v| !v.is_empty()) {
             let key = Arc::as_ptr(&view.body) as usize;
-            if view.body.data.len() > BODY_BYTES_MAX {
-                views.extend(save_parts(self, view, out)?);
-                continue;
-            }
             // An address is not given again while there is a weak reference to what was there.
             let block = match self.stored.get(&key).or_else(|| out.stored.get(&key)) {
                 Some((_, block)) => *block,
+                None if view.body.data.len() > BODY_BYTES_MAX => {
+                    views.extend(save_parts(self, view, out)?);
+                    continue;
+                }
                 None => {
                     let block = out.push(self, &view.body)?;
                     out.stored.insert(key, (Arc::downgrade(&view.body), block));
@@ -443,7 +466,7 @@ fn file_name(number: u64) -> String {
 }
 
 /// Bodies in memory that are on disk too, by address.
-type Stored = HashMap<usize, (Weak<ChunkBody>, Block)>;
+type Stored = HashMap<usize, (Weak<Body>, Block)>;
 
 /// A chunk file that is being written; made with its first block.
 struct NewFile {

@@ -64,7 +64,8 @@ pub fn merge_runs(chunks: &[RowChunk], since: Timestamp) -> Vec<RowChunk> {
     for (at, chunk) in chunks.iter().enumerate() {
         order.extend(chunk.range().map(|i| (first_bytes(&chunk.body, i), at as u32, i as u32)));
     }
-    let body = |of: &(u128, u32, u32)| &*chunks[of.1 as usize].body;
+    let bodies: Vec<&ChunkBody> = chunks.iter().map(|c| &**c.body).collect();
+    let body = |of: &(u128, u32, u32)| bodies[of.1 as usize];
     // Stable sorting finds the runs and merges them.
     order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| body(a).row(a.2 as usize).cmp(body(b).row(b.2 as usize))));
     let mut out = VecDeque::new();

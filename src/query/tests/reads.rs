@@ -42,7 +42,7 @@ fn publish(runs: &[Vec<Change>], shards: usize, since: u64, upper: u64) -> Arc<P
         for (bytes, time, diff) in &rows {
             body.push(bytes, codec.prefix_len(bytes, 1), *time, *diff);
         }
-        let (body, len) = (Arc::new(body), rows.len());
+        let (body, len) = (Arc::new(body.into()), rows.len());
         let views = (0..len).step_by(2).map(|lo| ChunkView { body: body.clone(), lo, hi: (lo + 2).min(len) });
         out[at % shards].runs.push(views.collect());
     }

@@ -1,6 +1,6 @@
 //! Reading what was published at a time: a merge of sorted runs that sums the changes of equal rows up to then.
 
-use super::{ChunkBody, ChunkView, PublishedShard};
+use super::{Body, ChunkView, PublishedShard};
 use crate::{Diff, Timestamp};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Place {
 struct Cursor {
     /// [`super::prefix`] of the present row.
     prefix: u64,
-    body: Arc<ChunkBody>,
+    body: Arc<Body>,
     at: usize,
     end: usize,
     shard: usize,
@@ -62,7 +62,7 @@ impl Cursor {
 }
 
 /// A view and which of its rows begin with `start`, unless there are none.
-fn piece(views: &[ChunkView], view: usize, start: &[u8]) -> Option<(usize, Arc<ChunkBody>, std::ops::Range<usize>)> {
+fn piece(views: &[ChunkView], view: usize, start: &[u8]) -> Option<(usize, Arc<Body>, std::ops::Range<usize>)> {
     let found = views.get(view)?;
     let range = if start.is_empty() { found.lo..found.hi } else { found.starting_with(start) };
     // Views ascend: behind one without such rows there are none.
@@ -153,6 +153,7 @@ impl PublishedShard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ChunkBody;
     use std::sync::Arc;
 
     fn run(changes: &[(&str, u64, i64)]) -> Vec<ChunkView> {
@@ -160,7 +161,7 @@ mod tests {
         for (row, time, diff) in changes {
             body.push(row.as_bytes(), 1, *time, *diff);
         }
-        let body = Arc::new(ChunkBody::from_unsorted(&body));
+        let body: Arc<Body> = Arc::new(ChunkBody::from_unsorted(&body).into());
         let (middle, hi) = (body.len() / 2, body.len());
         let views = [ChunkView { body: body.clone(), lo: 0, hi: middle }, ChunkView { body, lo: middle, hi }];
         views.into_iter().filter(|v| !v.is_empty()).collect()

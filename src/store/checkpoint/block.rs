@@ -59,18 +59,27 @@ fn column<T: Copy + PartialEq, const N: usize>(col: &Col<T>, out: &mut Vec<u8>, 
     }
 }
 
+/// Checks a block against its checksum: the bytes that it decompresses to. `None` where they are not what [`encode`] wrote.
+pub fn check(block: &[u8]) -> Option<usize> {
+    open(block).map(|(_, size)| size)
+}
+
+/// What a block has compressed, and the bytes that it decompresses to.
+fn open(block: &[u8]) -> Option<(&[u8], usize)> {
+    let mut header = Input(block);
+    let (crc, packed, size) = (header.u32()?, header.u32()? as usize, header.u32()? as usize);
+    let whole = crc32c::crc32c(&block[4..]) == crc && header.0.len() == packed && size <= RAW_BYTES_MAX;
+    whole.then_some((header.0, size))
+}
+
 /// The body of a block. `None` where the bytes are not what [`encode`] wrote. `raw` is room that serves one block after
 /// the other: what is freed for each costs more than to decompress it.
 pub fn decode(block: &[u8], raw: &mut Vec<u8>) -> Option<ChunkBody> {
-    let mut header = Input(block);
-    let (crc, packed, size) = (header.u32()?, header.u32()? as usize, header.u32()? as usize);
-    if crc32c::crc32c(&block[4..]) != crc || header.0.len() != packed || size > RAW_BYTES_MAX {
-        return None;
-    }
+    let (packed, size) = open(block)?;
     if raw.len() < size {
         raw.resize(size, 0);
     }
-    let found = lz4_flex::block::decompress_into(header.0, &mut raw[..size]).ok()?;
+    let found = lz4_flex::block::decompress_into(packed, &mut raw[..size]).ok()?;
     let mut input = Input(raw.get(..size).filter(|_| found == size)?);
     let (rows, bytes) = (input.u32()? as usize, input.u32()? as usize);
     let ends = input.each(rows, u32::from_le_bytes)?;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 const TABLE: GlobalId = GlobalId(16384);
 
-fn body(rows: std::ops::Range<u32>) -> Arc<ChunkBody> {
+fn body(rows: std::ops::Range<u32>) -> Arc<Body> {
     let mut body = ChunkBody::default();
     for i in rows {
         let mut row = vec![1];
@@ -16,10 +16,10 @@ fn body(rows: std::ops::Range<u32>) -> Arc<ChunkBody> {
         row.extend_from_slice(b"some text that compresses well, well, well");
         body.push(&row, 5, u64::from(i % 3), 1 + i64::from(i % 2));
     }
-    Arc::new(body)
+    Arc::new(body.into())
 }
 
-fn shard(runs: &[&[Arc<ChunkBody>]]) -> Arc<PublishedShard> {
+fn shard(runs: &[&[Arc<Body>]]) -> Arc<PublishedShard> {
     let runs = runs.iter().map(|run| run.iter().cloned().map(ChunkView::whole).collect()).collect();
     Arc::new(PublishedShard { since: 3, upper: 11, runs })
 }
@@ -160,7 +160,7 @@ fn large_bodies_are_several_blocks() {
     for i in 0..9u8 {
         large.push(&[&[1, i][..], &vec![i; if i == 4 { 3 << 20 } else { 700 << 10 }]].concat(), 2, u64::from(i), 1);
     }
-    let large = Arc::new(large);
+    let large: Arc<Body> = Arc::new(large.into());
     let view = ChunkView { body: large.clone(), lo: 1, hi: 8 };
     let shard = Arc::new(PublishedShard { since: 3, upper: 11, runs: vec![vec![view]] });
     open(home.path()).write(snapshot(10, &shard), || Ok(())).expect("written");

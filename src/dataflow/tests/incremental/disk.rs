@@ -68,7 +68,7 @@ impl Disk {
             for ((_, time), (row, key_len, diff)) in entries {
                 body.push(row, *key_len, *time, *diff);
             }
-            let run = if body.is_empty() { vec![] } else { vec![ChunkView::whole(Arc::new(body))] };
+            let run = if body.is_empty() { vec![] } else { vec![ChunkView::whole(Arc::new(body.into()))] };
             flow.entries.insert(*part, vec![run]);
         }
         Arc::new(flow)
