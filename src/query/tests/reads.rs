@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, 
 use futures::StreamExt;
 use hw_plan::{Func, ScalarExpr};
 use hw_query::{QueryOptions, QueryTable, execute, point_read, table_name, to_sql_error};
-use hw_repr::chunk::{ChunkBody, ChunkView, PublishedShard};
+use hw_repr::chunk::{Body, ChunkBody, ChunkView, PublishedShard};
 use hw_repr::encoding::RowCodec;
 use hw_repr::{Column, Datum, GlobalId, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType};
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ fn publish(runs: &[Vec<Change>], shards: usize, since: u64, upper: u64) -> Arc<P
         for (bytes, time, diff) in &rows {
             body.push(bytes, codec.prefix_len(bytes, 1), *time, *diff);
         }
-        let (body, len) = (Arc::new(body.into()), rows.len());
+        let (body, len) = (Arc::new(Body::from(body)), rows.len());
         let views = (0..len).step_by(2).map(|lo| ChunkView { body: body.clone(), lo, hi: (lo + 2).min(len) });
         out[at % shards].runs.push(views.collect());
     }
