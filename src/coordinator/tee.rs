@@ -110,3 +110,56 @@ impl Drop for Handle {
         all[self.number] = Queue { closed: true, ..Queue::default() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hw_connect::RangeDigest;
+
+    /// Gives one batch a call.
+    struct Given(Mutex<VecDeque<SourceBatch>>);
+
+    impl SourceReader for Given {
+        fn try_take(&self, _: usize) -> Vec<SourceBatch> {
+            self.0.lock().expect("not poisoned").pop_front().into_iter().collect()
+        }
+        fn buffered(&self) -> usize {
+            self.0.lock().expect("not poisoned").iter().map(|b| b.memory).sum()
+        }
+        fn positions(&self) -> BTreeMap<i32, i64> {
+            BTreeMap::from([(0, 0)])
+        }
+        fn upstream_end(&self) -> BTreeMap<i32, i64> {
+            BTreeMap::new()
+        }
+        fn state(&self) -> (SourceState, Option<SqlError>) {
+            (SourceState::Done, None)
+        }
+        fn set_notify(&self, _: Notify) {}
+        fn set_paused(&self, _: bool) {}
+        fn is_done(&self) -> bool {
+            self.buffered() == 0
+        }
+    }
+
+    fn batch(from: i64, memory: usize) -> SourceBatch {
+        let digest = RangeDigest::default();
+        SourceBatch { partition: 0, from, to: from + 1, digest, outputs: vec![], dead: vec![], memory }
+    }
+
+    #[test]
+    fn every_handle_gives_every_batch_once() {
+        let given = Given(Mutex::new((0..4).map(|at| batch(at, WAITING_BYTES_MAX / 2)).collect()));
+        let mut handles: Vec<_> = tee(Box::new(given), 3).collect();
+        let take = |handle: &dyn SourceReader| handle.try_take(1).iter().map(|b| b.from).collect::<Vec<_>>();
+        assert_eq!([take(&*handles[0]), take(&*handles[0]), take(&*handles[1])], [[0], [1], [0]]);
+        assert_eq!([0, 1].map(|h| handles[h].positions()[&0]), [2, 1]);
+        // One that takes nothing holds the others up, as long as it is there.
+        assert_eq!(take(&*handles[0]), [0; 0]);
+        drop(handles.pop());
+        assert_eq!([take(&*handles[0]), take(&*handles[1]), take(&*handles[0])], [[2], [1], [3]]);
+        assert!(handles[0].is_done() && !handles[1].is_done());
+        assert_eq!((0..2).flat_map(|_| take(&*handles[1])).collect::<Vec<_>>(), [2, 3]);
+        assert!(handles[1].is_done());
+    }
+}

@@ -58,17 +58,12 @@ pub fn arrange<'s>(
         }
     });
     crate::restore::preload(begin);
-    let mut arranged = arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(
-        chunks, Pipeline, name,
-    );
-    if let Some(restored) = restored {
-        arranged.stream = after_restored(arranged.stream, restored.upper());
-    }
-    arranged
+    arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(chunks, Pipeline, name)
 }
 
-/// The batches of an arrangement that follow what was restored below `upper`, with bounds as in its trace.
-fn after_restored(stream: Stream<'_, u64, Vec<RowBatch>>, upper: Timestamp) -> Stream<'_, u64, Vec<RowBatch>> {
+/// The batches of an arrangement that follow what was restored below `upper`, with bounds as in its trace: on its stream
+/// they begin at 0.
+pub fn after_restored(stream: Stream<'_, u64, Vec<RowBatch>>, upper: Timestamp) -> Stream<'_, u64, Vec<RowBatch>> {
     let mut begins = Some(upper);
     stream.unary::<NoopBuilder<Vec<RowBatch>>, _, _, _>(Pipeline, "AfterRestored", move |_, _| {
         move |input, output| {

@@ -57,7 +57,7 @@ impl TakenState {
 
 /// Adds what one worker has of a part; or why it cannot be kept.
 fn add(parts: &mut BTreeMap<(GlobalId, u32), Contents>, at: (GlobalId, u32), taken: Taken) -> Result<(), &'static str> {
-    match (parts.entry(at).or_insert_with(|| Contents::nothing_of(&taken)), taken) {
+    match (parts.entry(at).or_insert_with(|| nothing_of(&taken)), taken) {
         (_, Taken::Entries(entries)) if !entries.complete => return Err("one group of it is too large"),
         (Contents::Arrangement(shards), Taken::Arrangement(shard)) => shards.push(Arc::new(shard)),
         (Contents::Entries(all), Taken::Entries(entries)) if all.all == entries.all => {
@@ -69,23 +69,16 @@ fn add(parts: &mut BTreeMap<(GlobalId, u32), Contents>, at: (GlobalId, u32), tak
     Ok(())
 }
 
-/// What a checkpoint makes of what is taken.
-trait NothingOf {
-    /// The same kind of contents, empty.
-    fn nothing_of(taken: &Taken) -> Self;
-}
-
-impl NothingOf for Contents {
-    fn nothing_of(taken: &Taken) -> Contents {
-        match taken {
-            Taken::Arrangement(_) => Contents::Arrangement(vec![]),
-            Taken::Entries(Entries { meaning, all, .. }) => {
-                let kind = match meaning {
-                    Meaning::Latest => Kind::Latest,
-                    Meaning::Sum => Kind::Sum,
-                };
-                Contents::Entries(SnapshotEntries { kind, all: *all, bodies: vec![] })
-            }
+/// Contents of the kind that a checkpoint makes of what is taken, empty.
+fn nothing_of(taken: &Taken) -> Contents {
+    match taken {
+        Taken::Arrangement(_) => Contents::Arrangement(vec![]),
+        Taken::Entries(Entries { meaning, all, .. }) => {
+            let kind = match meaning {
+                Meaning::Latest => Kind::Latest,
+                Meaning::Sum => Kind::Sum,
+            };
+            Contents::Entries(SnapshotEntries { kind, all: *all, bodies: vec![] })
         }
     }
 }

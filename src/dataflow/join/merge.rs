@@ -5,7 +5,7 @@
 //! the key is null-safe.
 
 use super::{Input, Keeper};
-use crate::arrange::{BATCH_BYTES, arrange};
+use crate::arrange::{BATCH_BYTES, after_restored, arrange};
 use crate::chunk::RowChunk;
 use crate::closed::Counters;
 use crate::layout::Layout;
@@ -31,8 +31,14 @@ pub fn join<'s>(
     strict: [Vec<usize>; 2],
     keeper: &mut impl Keeper,
 ) -> RowStream<'s> {
-    let a = arrange(left.stream, &layouts[0], &strict[0], keeper.restored(0).as_ref(), "ArrangeLeft");
-    let b = arrange(right.stream, &layouts[1], &strict[1], keeper.restored(1).as_ref(), "ArrangeRight");
+    let restored = [keeper.restored(0), keeper.restored(1)];
+    let mut a = arrange(left.stream, &layouts[0], &strict[0], restored[0].as_ref(), "ArrangeLeft");
+    let mut b = arrange(right.stream, &layouts[1], &strict[1], restored[1].as_ref(), "ArrangeRight");
+    for (arranged, restored) in [&mut a, &mut b].into_iter().zip(restored) {
+        if let Some(restored) = restored {
+            arranged.stream = after_restored(arranged.stream.clone(), restored.upper());
+        }
+    }
     let counters = [keeper.arrangement(a.trace.clone()), keeper.arrangement(b.trace.clone())];
     let types: Vec<SqlType> = left.types.iter().chain(&right.types).copied().collect();
     let shape = Arc::new(Shape { layouts, schema: schema_of(&types) });
