@@ -351,11 +351,8 @@ impl Core {
                 continue;
             }
             let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
-            let keep = if self.subscribed.contains(id) {
-                self.read_ts.saturating_sub(self.resume_ms)
-            } else {
-                self.read_ts
-            };
+            let keep =
+                if self.subscribed.contains(id) { self.read_ts.saturating_sub(self.resume_ms) } else { self.read_ts };
             let hydrating = self.hydration_hold(*id);
             self.engine.allow_compaction(*id, keep.min(waiting).min(held).min(hydrating));
         }

@@ -267,7 +267,10 @@ mod tests {
         for (i, (tick, rows)) in ticks.into_iter().enumerate() {
             timeline.reached(0, stretches.add(tick, rows), 10 * (i as i64 + 1));
         }
-        assert_eq!([99, 100, 101, 105, 109, 110, 200].map(|t| stretches.time_of(t)), [99, 100, 100, 105, 105, 110, 110]);
+        assert_eq!(
+            [99, 100, 101, 105, 109, 110, 200].map(|t| stretches.time_of(t)),
+            [99, 100, 100, 105, 105, 110, 110]
+        );
         assert_eq!(timeline.cuts(0).collect::<Vec<_>>(), [20, 40, 50]);
         assert_eq!([1, 20, 21, 41].map(|to| timeline.time_of(0, to)), [100, 100, 105, 110].map(Some));
     }

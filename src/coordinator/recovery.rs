@@ -19,7 +19,9 @@ use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
 use hw_store::verify::Reach;
-use hw_store::{Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, SavedPartition, SourcePosition, TickLog, TickRecord};
+use hw_store::{
+    Checkpoints, DataDir, DeadLetterRow, LogWriter, Manifest, SavedPartition, SourcePosition, TickLog, TickRecord,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;

@@ -109,7 +109,8 @@ impl Core {
         match self.subscribe(request) {
             // Nothing is shown before a start would know that it was. Where nothing more is logged, no start will.
             Ok(subscription) if !kept && self.read_only.is_none() => {
-                let shown = Box::new(move |logged: Result<(), SqlError>| drop(reply.send(logged.map(|()| subscription))));
+                let shown =
+                    Box::new(move |logged: Result<(), SqlError>| drop(reply.send(logged.map(|()| subscription))));
                 self.commit_changes(vec![CatalogChange::KeepHistory(id)], shown);
             }
             subscribed => drop(reply.send(subscribed)),

@@ -220,16 +220,21 @@ impl Checkpoints {
         let (path, file) = reader.files.get(&at.file).ok_or_else(|| SqlError::internal("a file that is not open"))?;
         // The file stays readable as long as something needs it, even when no checkpoint names it any more.
         let (path, file) = (path.clone(), Arc::clone(file));
-        Ok(Body::later(rows, bytes, Box::new(move || {
-            let mut block = vec![0; at.len as usize];
-            let found = file.read_at(&mut block, at.at);
-            let body = found.is_ok().then(|| block::decode(&block, &mut vec![])).flatten().filter(|b| b.len() >= rows);
-            body.unwrap_or_else(|| {
-                let why = found.map_or_else(|e| file_error("read", &path, &e), |_| block::damage(&path, at.at));
-                tracing::error!("what a checkpoint holds, and was read before, cannot be read any more: {why}");
-                std::process::abort()
-            })
-        })))
+        Ok(Body::later(
+            rows,
+            bytes,
+            Box::new(move || {
+                let mut block = vec![0; at.len as usize];
+                let found = file.read_at(&mut block, at.at);
+                let body =
+                    found.is_ok().then(|| block::decode(&block, &mut vec![])).flatten().filter(|b| b.len() >= rows);
+                body.unwrap_or_else(|| {
+                    let why = found.map_or_else(|e| file_error("read", &path, &e), |_| block::damage(&path, at.at));
+                    tracing::error!("what a checkpoint holds, and was read before, cannot be read any more: {why}");
+                    std::process::abort()
+                })
+            }),
+        ))
     }
 
     fn body(&self, reader: &mut Reader, at: Block) -> Result<ChunkBody, SqlError> {
