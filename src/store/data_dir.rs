@@ -37,7 +37,9 @@ impl DataDir {
     pub fn open_with(path: &Path, fs: Arc<dyn FileSystem>) -> Result<DataDir, SqlError> {
         create_all(fs.as_ref(), path)?;
         let before = fs.list(path).map_err(|e| file_error("read", path, &e))?;
-        if !before.iter().any(|n| n == LOCK || n == VERSION) && !before.is_empty() {
+        // A crash at the first start may leave the version under its temporary name, and nothing else.
+        let ours = |n: &String| n == LOCK || n.trim_end_matches(".tmp") == VERSION;
+        if !before.iter().any(ours) && !before.is_empty() {
             return Err(SqlError::new(
                 SqlState::PREREQUISITE_STATE,
                 format!("directory \"{}\" is not empty and not a data directory", path.display()),
@@ -191,6 +193,10 @@ mod tests {
         let temp = tempfile::tempdir().expect("temporary directory");
         std::fs::write(temp.path().join("letter.txt"), "dear").expect("write");
         assert_eq!(DataDir::open(temp.path()).expect_err("foreign").code, SqlState::PREREQUISITE_STATE);
+        let begun = temp.path().join("begun");
+        std::fs::create_dir(&begun).expect("directory");
+        std::fs::write(begun.join("VERSION.tmp"), "").expect("write");
+        assert!(DataDir::open(&begun).expect("a first start that a crash cut short").created());
         let other = temp.path().join("new");
         drop(DataDir::open(&other).expect("create"));
         std::fs::write(other.join("VERSION"), "headwater 99\n").expect("write");

@@ -237,12 +237,17 @@ impl TickLog {
     /// Removes the segments that hold no tick later than `time`. The last segment always stays.
     pub fn truncate(&mut self, time: u64) -> Result<usize, SqlError> {
         let keep = self.segments.iter().rposition(|(_, previous)| *previous <= time).unwrap_or(0);
-        for (sequence, _) in self.segments.drain(..keep) {
-            let path = self.dir.join(segment_name(sequence));
-            self.fs.remove(&path).map_err(|e| file_error("remove", &path, &e))?;
-        }
-        if keep > 0 {
+        // One after another, the oldest first, and none after one that could not be removed: a log that lacks its middle
+        // does not open.
+        for _ in 0..keep {
+            let path = self.dir.join(segment_name(self.segments[0].0));
+            match self.fs.remove(&path) {
+                // Removed before, by an attempt whose sync failed.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(|e| file_error("remove", &path, &e))?,
+            }
             self.fs.sync_dir(&self.dir).map_err(|e| file_error("sync", &self.dir, &e))?;
+            self.segments.remove(0);
         }
         Ok(keep)
     }

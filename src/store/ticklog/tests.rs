@@ -137,6 +137,28 @@ fn truncation_removes_whole_segments_only() {
     assert_eq!(times(&log), left);
 }
 
+/// Catches: a segment that could not be removed and stays, while those after it go: a log without its middle.
+#[test]
+fn nothing_is_removed_after_a_segment_that_could_not_be() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), SMALL, 1..=80);
+    for fails_after in 1..=4 {
+        let (faults, dir) = faulty(temp.path());
+        let (mut log, _) = TickLog::open_with(&dir, SMALL).expect("a log without a gap");
+        let until = 10 + 10 * fails_after;
+        faults.fails_at.store(faults.operations.load(Ordering::SeqCst) + fails_after, Ordering::SeqCst);
+        let failed = log.truncate(until).is_err();
+        faults.fails_at.store(0, Ordering::SeqCst);
+        // Once more, as the next checkpoint does.
+        log.truncate(until + 10).expect("truncate");
+        drop(log);
+        assert!(failed || fails_after > 1, "nothing failed");
+    }
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    let (log, _) = TickLog::open_with(&dir, SMALL).expect("a log without a gap");
+    assert_eq!(times(&log).last(), Some(&80));
+}
+
 /// A record larger than a segment and than one extension.
 #[test]
 fn large_records_fit() {

@@ -49,7 +49,7 @@ fn chosen(random: &mut Random) -> Vec<String> {
 
 /// What a start removes is what a death at another point has left.
 fn left_by(point: &str) -> Option<&'static str> {
-    let left_by = [("manifest-remove", "manifest-rename-before"), ("segment-remove", "segment-sync-before")];
+    let left_by = [("manifest-remove", "manifest-rename-before"), ("segment-remove", "segment-sync-before:50")];
     left_by.into_iter().find(|(removed, _)| point.starts_with(removed)).map(|(_, before)| before)
 }
 
@@ -57,8 +57,13 @@ fn left_by(point: &str) -> Option<&'static str> {
 async fn walk(crash: &mut Crash, points: &[String], number: &mut u64, random: &mut Random) -> Vec<String> {
     for point in points {
         if let Some(before) = left_by(point) {
-            crash.round(*number, Some(before)).await;
-            *number += 1;
+            for _ in 0..ATTEMPTS {
+                crash.round(*number, Some(before)).await;
+                *number += 1;
+                if crash.is_armed() {
+                    break;
+                }
+            }
         }
         let often = ["log-sync", "segment-sync"].iter().any(|p| point.starts_with(p));
         let count = if often { 1 + random.below(40) } else { 1 };

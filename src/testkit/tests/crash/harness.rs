@@ -146,12 +146,22 @@ impl Crash {
         Crash { server, broker, random, journals, views, sent, armed: None, summary: Summary::default() }
     }
 
+    /// True where the running server is to end at a point.
+    pub fn is_armed(&self) -> bool {
+        self.armed.is_some()
+    }
+
     /// The clients of one life. Fails where the server is gone already.
     async fn begin_load(&mut self) -> Result<Load, Refusal> {
+        // Nobody writes before all are connected: what is written by a life that is given up would be in no journal.
+        let mut clients = vec![];
+        for _ in &self.journals {
+            clients.push(self.server.connect().await?);
+        }
         let mut writers = vec![];
-        for journal in &self.journals {
+        for (journal, client) in self.journals.iter().zip(clients) {
             let random = Random::new(self.random.bits());
-            writers.push(tokio::spawn(write(self.server.connect().await?, journal.clone(), random)));
+            writers.push(tokio::spawn(write(client, journal.clone(), random)));
         }
         let mut followers = vec![];
         for (view, _) in &self.views {

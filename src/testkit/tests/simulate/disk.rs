@@ -2,7 +2,7 @@
 //!
 //! Of a file, any of the 512-byte sectors written since its last sync may be there after a crash, or none, or all. Of a
 //! directory, what was created, renamed and removed since its last sync survives up to some point of that order, as a
-//! journaling file system has it. A sync that fails drops what it should have written, as Linux does: a later one that
+//! journaling file system has it, or any part of it. A sync that fails drops what it should have written, as Linux does: a later one that
 //! succeeds does not bring it back. Writes can be short, or fail for want of space. The catalog's store is on it too.
 
 use hw_store::files::{FileHandle, FileSystem, LockGuard};
@@ -396,8 +396,15 @@ impl State {
     fn survive(&self, path: &Path, image: &mut Image) {
         let Some(dir) = self.dirs.get(path) else { return };
         let mut names = dir.durable.clone();
-        let kept = self.chance_of(path).below(dir.pending.len() as u64 + 1) as usize;
-        dir.pending.iter().take(kept).for_each(|change| apply(&mut names, change));
+        let mut random = self.chance_of(path);
+        let kept = random.below(dir.pending.len() as u64 + 1) as usize;
+        let in_order = random.chance(70);
+        for (i, change) in dir.pending.iter().enumerate() {
+            let survives = if in_order { i < kept } else { random.chance(50) };
+            if survives {
+                apply(&mut names, change);
+            }
+        }
         for (name, node) in names {
             let below = path.join(&name);
             match node {
