@@ -145,14 +145,14 @@ fn everything_is_there_after_reopening() {
 #[test]
 fn a_history_is_kept_as_long_as_its_relation_is_there() {
     let temp = tempfile::tempdir().expect("temporary directory");
-    let catalog = Catalog::open(temp.path()).expect("create");
+    let catalog = open(temp.path()).expect("create");
     let keep = |id| CatalogChange::KeepHistory(GlobalId(id));
     catalog.apply(1, &[table(16390, "t"), table(16391, "u"), keep(16390), keep(16391)]).expect("apply");
     catalog.apply(2, &[CatalogChange::DropObject(GlobalId(16390))]).expect("drop");
     assert_eq!(catalog.apply(3, &[keep(16390)]).expect_err("dropped").code, SqlState::UNDEFINED_TABLE);
     catalog.sync().expect("sync");
     drop(catalog);
-    let catalog = Catalog::open(temp.path()).expect("reopen");
+    let catalog = open(temp.path()).expect("reopen");
     assert_eq!(catalog.snapshot().histories(), &[GlobalId(16391)].into());
 }
 
