@@ -62,7 +62,7 @@ pub(crate) fn run(root: &Path, args: impl Iterator<Item = String>) -> Result<(),
 
 fn test(root: &Path, name: &str, env: impl Iterator<Item = (&'static str, String)>) -> Result<(), String> {
     let mut command = Command::new("cargo");
-    command.current_dir(root).args(["test", "--release", "-p", "hw-testkit", "--test", name]);
+    command.current_dir(root).args(["test", "--release", "--workspace", "--test", name]);
     // One after another, so that each has the machine.
     command.args(["--", "--nocapture", "--test-threads", "1"]).envs(env);
     crate::run(&mut command)
