@@ -20,7 +20,7 @@ use hw_testkit::{Random, fail_points, seed};
 /// How often a point is tried under load that was not passed.
 const ATTEMPTS: u64 = 3;
 /// Points of CI.
-const FEW_POINTS: usize = 5;
+const FEW_POINTS: usize = 4;
 
 /// A point that only a first start passes.
 fn is_first(point: &str) -> bool {
