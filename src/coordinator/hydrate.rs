@@ -216,7 +216,7 @@ impl Core {
     }
 
     /// Dataflows that go on from a checkpoint lack the same of a source: it is read once for all of them.
-    pub(crate) fn share_readers(&mut self) -> Result<(), SqlError> {
+    pub(crate) fn share_readers(&mut self) {
         let tx = self.tx.clone();
         for (id, source) in &self.sources {
             let restored = self.flows.values_mut().filter(|f| f.restored).filter_map(|f| f.hydration.as_mut());
@@ -231,14 +231,14 @@ impl Core {
             }
             wanted.iter_mut().for_each(sort_once);
             cuts.values_mut().for_each(sort_once);
-            let reader = first.open_with(source, &wanted, cuts)?;
+            // Where there is no reader, each dataflow finds out by itself, and says so.
+            let Ok(reader) = first.open_with(source, &wanted, cuts) else { continue };
             let readers = tee(reader, feeds.len());
             for (feed, reader) in feeds.iter_mut().zip(readers) {
                 reader.set_notify(wake(&tx));
                 feed.reader = Some(reader);
             }
         }
-        Ok(())
     }
 
     /// Time until a filling dataflow wants attention by itself.

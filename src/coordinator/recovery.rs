@@ -363,7 +363,7 @@ impl Core {
             self.engine.allow_compaction(*id, self.last_tick);
         }
         self.restored.clear();
-        self.share_readers()?;
+        self.share_readers();
         self.sources.values_mut().for_each(LiveSource::end_recovery);
         Ok(())
     }
