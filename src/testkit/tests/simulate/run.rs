@@ -290,7 +290,7 @@ impl Simulation {
     }
 
     /// Notes what SUBSCRIBE shows of a view, and when.
-    async fn subscribe(&mut self, life: &Life) -> Result<(), End> {
+    async fn subscribe(&mut self, life: &mut Life) -> Result<(), End> {
         let names: Vec<&String> = self.model.views.keys().collect();
         let Some(name) = names.get(self.random.below(names.len() as u64) as usize).map(|n| n.to_string()) else {
             return Ok(());
@@ -302,7 +302,16 @@ impl Simulation {
         let mut session = life.session();
         let sql = format!("SUBSCRIBE {name}");
         let first = tokio::time::timeout(PATIENCE, first_time(&mut session, &sql)).await;
-        let time = first.unwrap_or_else(|_| Err(stuck(&sql))).map_err(|e| format!("{sql}: {e}"))?;
+        let time = match first.unwrap_or_else(|_| Err(stuck(&sql))) {
+            Ok(time) => time,
+            // The first one to a relation is a change of the catalog: it can fail like a write.
+            Err(e) if life.disk.is_dead() || (life.faulty && is_of_the_disk(&e)) => {
+                self.note(format!("{sql}: {e}"));
+                life.refuses = true;
+                return if life.disk.is_dead() { Err(End::Over) } else { Ok(()) };
+            }
+            Err(e) => return Err(End::Wrong(format!("{sql}: {e}"))),
+        };
         self.note(format!("{sql}: at {time}"));
         self.shown.push((name, time, contents));
         Ok(())
