@@ -190,6 +190,7 @@ async fn run(one: &One, feed: &Feed) -> Result<Figures, String> {
         initial_password: None,
         discard_views: one.discard,
         assume_retractions: queries::find(&one.query).is_some_and(|q| q.retractable),
+        recompute: vec![],
         platform: hw_coordinator::Platform::default(),
     };
     let handle = hw_coordinator::start(config).map_err(|e| e.to_string())?;

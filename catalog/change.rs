@@ -50,6 +50,13 @@ pub enum CatalogChange {
     },
     /// The first `SUBSCRIBE` to a relation: from here on its history is kept for those who come back, restarts included.
     KeepHistory(GlobalId),
+    /// `RETAIN HISTORY` of a relation: how far back it can be read.
+    RetainHistory {
+        /// The relation.
+        id: GlobalId,
+        /// Milliseconds.
+        ms: u64,
+    },
     /// A setting of the whole server.
     SetSetting {
         /// Its name.
@@ -69,6 +76,7 @@ pub(crate) mod keys {
     pub(crate) const NEXT_OID: &str = "meta/next_oid";
     pub(crate) const NAMED_OIDS: &str = "meta/named_oids";
     pub(crate) const OBJECT: &str = "object/";
+    pub(crate) const RETENTION: &str = "retention/";
     pub(crate) const ROLE: &str = "role/";
     pub(crate) const SCHEMA: &str = "schema/";
     pub(crate) const SETTING: &str = "setting/";
@@ -117,9 +125,11 @@ impl CatalogChange {
             }
             CatalogChange::DropObject(id) => {
                 out.push(history_entry(*id, after)?);
+                out.push(retention_entry(*id, after)?);
                 object_entry(*id, after)?
             }
             CatalogChange::KeepHistory(id) => history_entry(*id, after)?,
+            CatalogChange::RetainHistory { id, .. } => retention_entry(*id, after)?,
             CatalogChange::CreateRole { name, .. }
             | CatalogChange::DropRole { name }
             | CatalogChange::SetRolePassword { role: name, .. } => {
@@ -138,6 +148,11 @@ impl CatalogChange {
 fn history_entry(id: GlobalId, after: &CatalogSnapshot) -> Result<meta::Write1, SqlError> {
     let value = after.keeps_history(id).then(|| encode::<GlobalId>(&id)).transpose()?;
     Ok((format!("{}{:010}", keys::HISTORY, id.0), value))
+}
+
+fn retention_entry(id: GlobalId, after: &CatalogSnapshot) -> Result<meta::Write1, SqlError> {
+    let value = after.retentions().get(&id).map(|ms| encode::<(GlobalId, u64)>(&(id, *ms))).transpose()?;
+    Ok((format!("{}{:010}", keys::RETENTION, id.0), value))
 }
 
 fn object_entry(id: GlobalId, after: &CatalogSnapshot) -> Result<meta::Write1, SqlError> {

@@ -59,6 +59,8 @@ pub struct CatalogSnapshot {
     settings: BTreeMap<String, String>,
     /// Relations that have been subscribed to.
     histories: BTreeSet<GlobalId>,
+    /// `RETAIN HISTORY`, ms.
+    retentions: BTreeMap<GlobalId, u64>,
     /// The next OID of a schema or role.
     named_oids: u32,
     /// User objects.
@@ -93,6 +95,7 @@ impl CatalogSnapshot {
             roles: BTreeMap::from([(SUPERUSER.into(), role)]),
             settings: BTreeMap::new(),
             histories: BTreeSet::new(),
+            retentions: BTreeMap::new(),
             named_oids: NAMED_OIDS,
             objects: BTreeMap::new(),
             names: HashMap::new(),
@@ -142,6 +145,10 @@ impl CatalogSnapshot {
     /// True where a relation is one of [`CatalogSnapshot::histories`].
     pub fn keeps_history(&self, id: GlobalId) -> bool {
         self.histories.contains(&id)
+    }
+    /// Relations that can be read as they were, and how far back, in ms.
+    pub fn retentions(&self) -> &BTreeMap<GlobalId, u64> {
+        &self.retentions
     }
     /// A user object.
     pub fn user_object(&self, id: GlobalId) -> Option<&Arc<Object>> {
@@ -222,7 +229,11 @@ impl CatalogSnapshot {
                 self.histories.insert(*id);
                 Ok(())
             }
-            CatalogChange::KeepHistory(id) => {
+            CatalogChange::RetainHistory { id, ms } if self.objects.contains_key(id) => {
+                self.retentions.insert(*id, *ms);
+                Ok(())
+            }
+            CatalogChange::KeepHistory(id) | CatalogChange::RetainHistory { id, .. } => {
                 Err(error(SqlState::UNDEFINED_TABLE, format!("relation {id} does not exist")))
             }
             CatalogChange::SetSetting { name, value } => {
@@ -328,6 +339,7 @@ impl CatalogSnapshot {
         }
         self.used_by.remove(&id);
         self.histories.remove(&id);
+        self.retentions.remove(&id);
         self.remove(id).map(|_| ())
     }
 
@@ -378,6 +390,9 @@ impl CatalogSnapshot {
             self.settings.insert(name.to_owned(), decode(value)?);
         } else if key.starts_with(keys::HISTORY) {
             self.histories.insert(decode(value)?);
+        } else if key.starts_with(keys::RETENTION) {
+            let (id, ms) = decode::<(GlobalId, u64)>(value)?;
+            self.retentions.insert(id, ms);
         } else if key == keys::NAMED_OIDS {
             self.named_oids = decode(value)?;
         } else if !key.starts_with("meta/") {

@@ -119,6 +119,7 @@ fn everything_is_there_after_reopening() {
     ];
     changes.extend(kafka(16393, "orders"));
     changes.extend([16390, 16391].map(|id| CatalogChange::KeepHistory(GlobalId(id))));
+    changes.extend([16390, 16391].map(|id| CatalogChange::RetainHistory { id: GlobalId(id), ms: 60_000 }));
     let after = catalog.apply(9, &changes).expect("apply");
     let oid = catalog.next_oid();
     assert_eq!(oid, 16395, "above every id in use");
@@ -132,6 +133,7 @@ fn everything_is_there_after_reopening() {
     assert!(snapshot.has_password());
     assert_eq!(snapshot.settings().get("a").map(String::as_str), Some("1"));
     assert_eq!(snapshot.histories(), &[GlobalId(16390), GlobalId(16391)].into());
+    assert_eq!(snapshot.retentions(), &[(GlobalId(16390), 60_000), (GlobalId(16391), 60_000)].into());
     assert_eq!((catalog.last_applied(), catalog.installation()), (9, installation));
     assert_eq!(catalog.next_oid(), oid, "it was not used");
     assert_eq!(
@@ -147,13 +149,19 @@ fn a_history_is_kept_as_long_as_its_relation_is_there() {
     let temp = tempfile::tempdir().expect("temporary directory");
     let catalog = open(temp.path()).expect("create");
     let keep = |id| CatalogChange::KeepHistory(GlobalId(id));
-    catalog.apply(1, &[table(16390, "t"), table(16391, "u"), keep(16390), keep(16391)]).expect("apply");
+    let retain = |id| CatalogChange::RetainHistory { id: GlobalId(id), ms: 7 };
+    let both = [keep(16390), keep(16391), retain(16390), retain(16391)];
+    catalog.apply(1, &[table(16390, "t"), table(16391, "u")]).expect("tables");
+    catalog.apply(1, &both).expect("apply");
     catalog.apply(2, &[CatalogChange::DropObject(GlobalId(16390))]).expect("drop");
-    assert_eq!(catalog.apply(3, &[keep(16390)]).expect_err("dropped").code, SqlState::UNDEFINED_TABLE);
+    for change in [keep(16390), retain(16390)] {
+        assert_eq!(catalog.apply(3, &[change]).expect_err("dropped").code, SqlState::UNDEFINED_TABLE);
+    }
     catalog.sync().expect("sync");
     drop(catalog);
     let catalog = open(temp.path()).expect("reopen");
     assert_eq!(catalog.snapshot().histories(), &[GlobalId(16391)].into());
+    assert_eq!(catalog.snapshot().retentions(), &[(GlobalId(16391), 7)].into());
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// A statement that writes a table.
     Write { write: TableWrite, commit: Arc<CommitPoint>, reply: Reply<u64> },
     /// Contents of these relations at one time: the newest, or that of an earlier read that is held.
-    Read { ids: Vec<GlobalId>, at: Option<Arc<ReadHold>>, reply: Reply<ReadSnapshot> },
+    Read { ids: Vec<GlobalId>, at: ReadAt, reply: Reply<ReadSnapshot> },
     /// Rows of a system relation that the coordinator knows.
     System { name: String, reply: Reply<Vec<Vec<Datum>>> },
     /// Where the partitions of a source begin and end upstream now.
@@ -72,6 +72,17 @@ impl TableWrite {
     pub fn reads_table(&self) -> bool {
         !matches!(self, TableWrite::Insert { .. })
     }
+}
+
+/// When a read reads.
+#[derive(Clone, Debug)]
+pub(crate) enum ReadAt {
+    /// What is newest when it arrives.
+    Now,
+    /// The time of an earlier read.
+    Held(Arc<ReadHold>),
+    /// `AS OF`
+    Past(Timestamp),
 }
 
 /// Keeps a time readable in every relation, as long as it is there.

@@ -38,14 +38,28 @@ pub(crate) struct Flow {
     pub failed: Option<SqlError>,
     /// Of what its state is computed by; 0 for tables.
     pub fingerprint: u64,
-    /// It goes on from what a checkpoint had.
-    pub restored: bool,
+    pub origin: Origin,
+    /// Nothing of it can be read before this time: it, or something that it reads, corrects then what was shown.
+    pub from: Timestamp,
+}
+
+/// What a flow has begun with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nothing.
+    New,
+    /// What a checkpoint had of it.
+    Restored,
+    /// What a checkpoint had shown of it; it is computed anew, and corrects that.
+    Corrected,
 }
 
 /// A read that waits for its relations.
 pub(crate) struct WaitingRead {
     pub ids: Vec<GlobalId>,
     pub at: Arc<ReadHold>,
+    /// The client named the time.
+    pub past: bool,
     pub reply: Reply<ReadSnapshot>,
 }
 
@@ -119,6 +133,8 @@ pub(crate) struct Core {
     pub checkpoints: crate::checkpoint::Checkpointer,
     /// Flows that a checkpoint had, until they are installed.
     pub restored: BTreeMap<GlobalId, Arc<hw_dataflow::RestoredFlow>>,
+    /// Views that this start computes anew, whatever a checkpoint has.
+    pub recompute: BTreeSet<GlobalId>,
     /// Times that reads, queries and transactions hold.
     pub holds: Vec<Weak<ReadHold>>,
     /// Per table, the last tick that changed it since the start.
@@ -126,9 +142,9 @@ pub(crate) struct Core {
     pub flushes: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)>,
     pub acks: VecDeque<(Timestamp, Vec<Ack>)>,
     pub subscriptions: Subscriptions,
-    /// Relations that have been subscribed to ([`CatalogSnapshot::histories`]), and all that those are computed from: after
-    /// a start the history of a view is computed from theirs.
-    pub subscribed: BTreeSet<GlobalId>,
+    /// How far back relations can be read, ms: those that have been subscribed to ([`CatalogSnapshot::histories`]) or retain
+    /// history, and all that they are computed from, since a start computes theirs from it.
+    pub histories: BTreeMap<GlobalId, u64>,
     /// History kept of a relation that has been subscribed to, for `AS OF`, ms.
     pub resume_ms: u64,
     /// Last tick that was closed.
@@ -351,11 +367,15 @@ impl Core {
                 continue;
             }
             let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
-            let keep =
-                if self.subscribed.contains(id) { self.read_ts.saturating_sub(self.resume_ms) } else { self.read_ts };
+            let keep = self.read_ts.saturating_sub(self.keeps(*id));
             let hydrating = self.hydration_hold(*id);
             self.engine.allow_compaction(*id, keep.min(waiting).min(held).min(hydrating));
         }
+    }
+
+    /// How far back a relation can be read, ms.
+    pub(crate) fn keeps(&self, id: GlobalId) -> u64 {
+        self.histories.get(&id).copied().unwrap_or(0)
     }
 
     /// The least time at which a dataflow that is still filling reads `id`.

@@ -4,10 +4,10 @@
 //! installed as of that tick, and it is acknowledged when the tick is durable.
 
 use crate::command::{DdlDone, Reply};
-use crate::core::{Core, Flow};
+use crate::core::{Core, Flow, Origin};
 use crate::hydrate::Begin;
 use hw_catalog::CatalogChange;
-use hw_dataflow::{FlowKind, FlowSpec};
+use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, SourceConnector, Statement};
 use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
@@ -21,6 +21,17 @@ struct Effect {
     created: Vec<Object>,
     dropped: Vec<GlobalId>,
     notices: Vec<SqlError>,
+}
+
+impl Effect {
+    /// The relation that is created, if any, keeps so many ms of history.
+    fn retaining(mut self, ms: Option<u64>) -> Effect {
+        let created = self.created.iter().map(|o| o.id);
+        let retained = ms.filter(|ms| *ms > 0).into_iter().flat_map(|ms| created.clone().map(move |id| (id, ms)));
+        let changes: Vec<CatalogChange> = retained.map(|(id, ms)| CatalogChange::RetainHistory { id, ms }).collect();
+        self.changes.extend(changes);
+        self
+    }
 }
 
 impl Core {
@@ -54,8 +65,12 @@ impl Core {
             self.install_or_break(&object, time);
         }
         for change in &effect.changes {
-            if let CatalogChange::UpdateObject(Object { id, kind: ObjectKind::Source(s), .. }) = change {
-                self.pause_source(*id, s.paused);
+            match change {
+                CatalogChange::UpdateObject(Object { id, kind: ObjectKind::Source(s), .. }) => {
+                    self.pause_source(*id, s.paused);
+                }
+                CatalogChange::RetainHistory { id, ms } => self.keep_history(*id, *ms),
+                _ => {}
             }
         }
         self.retire_readers();
@@ -70,17 +85,27 @@ impl Core {
             Statement::CreateSource { name, desc, if_not_exists, create_sql, depends_on } => {
                 self.create_source(owner, name, if_not_exists, create_sql, depends_on, desc)
             }
-            Statement::CreateTable { name, desc, if_not_exists, create_sql } => {
-                self.create(owner, name, if_not_exists, create_sql, vec![], ObjectKind::Table(desc))
-            }
+            Statement::CreateTable { name, desc, retain_ms, if_not_exists, create_sql } => self
+                .create(owner, name, if_not_exists, create_sql, vec![], ObjectKind::Table(desc))
+                .map(|effect| effect.retaining(retain_ms)),
             Statement::CreateView { name, query, desc, if_not_exists, create_sql, depends_on } => {
                 self.create(owner, name, if_not_exists, create_sql, depends_on, ObjectKind::View { query, desc })
             }
-            Statement::CreateMaterializedView { name, query, desc, plan, if_not_exists, create_sql, depends_on } => {
+            Statement::CreateMaterializedView {
+                name,
+                query,
+                desc,
+                plan,
+                retain_ms,
+                if_not_exists,
+                create_sql,
+                depends_on,
+            } => {
                 // What cannot be maintained must not reach the catalog: a start would meet it again.
                 hw_dataflow::validate(&plan)?;
                 let kind = ObjectKind::MaterializedView { query, desc, plan };
-                self.create(owner, name, if_not_exists, create_sql, depends_on, kind)
+                let effect = self.create(owner, name, if_not_exists, create_sql, depends_on, kind)?;
+                Ok(effect.retaining(retain_ms))
             }
             Statement::CreateIndex { name, on, columns, if_not_exists, create_sql } => {
                 self.create(owner, name, if_not_exists, create_sql, vec![on], ObjectKind::Index { on, columns })
@@ -260,7 +285,7 @@ impl Core {
         }
         self.sources.remove(&id);
         self.broken.remove(&id);
-        self.subscribed.remove(&id);
+        self.histories.remove(&id);
         self.changed.remove(&id);
     }
 
@@ -341,11 +366,16 @@ impl Core {
         time: Timestamp,
     ) -> Result<(), SqlError> {
         let catalog = self.snapshot.load_full();
-        let read: Vec<&Flow> = imports.iter().filter_map(|id| self.flows.get(id)).collect();
-        let reads = read.iter().map(|f| f.fingerprint);
-        let fingerprint = crate::checkpoint::state::fingerprint(&kind, reads, self.engine.assumes_retractions())?;
-        let usable = read.len() == imports.len() && read.iter().all(|f| f.restored);
-        let restored = self.restored.remove(&object.id).filter(|r| usable && r.fingerprint == fingerprint);
+        let fingerprint = crate::checkpoint::state::fingerprint(&kind, self.engine.assumes_retractions())?;
+        let (restored, corrects) = self.begins_with(object.id, &imports, fingerprint);
+        let time = corrects.as_ref().map_or(time, |c| c.at);
+        let read = imports.iter().filter_map(|id| self.flows.get(id)).map(|f| f.from).max();
+        let from = corrects.as_ref().map_or(0, |c| c.at).max(read.unwrap_or(0));
+        let origin = match (&restored, &corrects) {
+            (Some(_), _) => Origin::Restored,
+            (None, Some(_)) => Origin::Corrected,
+            (None, None) => Origin::New,
+        };
         // Without imports nothing forces history to enter at `time`: it may come in steps below it.
         let stepped = imports.is_empty() && !inputs.is_empty() && restored.is_none();
         let begin = restored.as_ref().map_or(Begin::Empty, |r| Begin::Restored(r.upper));
@@ -358,9 +388,10 @@ impl Core {
             as_of: if stepped { 0 } else { time },
             fingerprint,
             inputs: relations,
-            restored: restored.clone(),
+            restored,
+            corrects,
         })?;
-        if restored.is_some() {
+        if origin == Origin::Restored {
             self.checkpoints.saved.insert(object.id, fingerprint);
         }
         for (relation, columns) in &inputs {
@@ -375,10 +406,27 @@ impl Core {
             hydration,
             failed: None,
             fingerprint,
-            restored: restored.is_some(),
+            origin,
+            from,
         };
         self.flows.insert(object.id, flow);
         Ok(())
+    }
+
+    /// What a checkpoint had of a flow, or of what it showed, where it cannot go on from that.
+    fn begins_with(
+        &mut self,
+        id: GlobalId,
+        imports: &[GlobalId],
+        fingerprint: u64,
+    ) -> (Option<Arc<RestoredFlow>>, Option<Correction>) {
+        let Some(saved) = self.restored.remove(&id) else { return (None, None) };
+        let goes_on = |id| self.flows.get(id).is_some_and(|f| f.origin != Origin::New);
+        if saved.fingerprint == fingerprint && !self.recompute.contains(&id) && imports.iter().all(goes_on) {
+            return (Some(saved), None);
+        }
+        let at = self.last_tick.max(saved.upper);
+        (None, Some(Correction { shown: saved, at }))
     }
 }
 

@@ -35,6 +35,8 @@ pub struct CoordinatorConfig {
     pub discard_views: bool,
     /// Nothing is taken to be append-only; for benchmarks of the retractable forms.
     pub assume_retractions: bool,
+    /// Materialized views that this start computes anew, by name.
+    pub recompute: Vec<String>,
     /// Files and clock.
     pub platform: Platform,
 }

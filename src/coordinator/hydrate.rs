@@ -11,7 +11,7 @@
 //! is there, so that what was shown before is shown again as soon as can be. Invariant: `advance` moves past a time only
 //! when everything up to it has been sent.
 
-use crate::core::Core;
+use crate::core::{Core, Flow, Origin};
 use crate::external;
 use crate::ranges::{Timeline, Verifier};
 use crate::source::{LiveSource, is_permanent, wake};
@@ -155,7 +155,7 @@ impl Core {
         begin: Begin,
     ) -> Option<Hydration> {
         let restored = matches!(begin, Begin::Restored(_));
-        let alone = self.subscribed.contains(&flow);
+        let alone = self.histories.contains_key(&flow);
         let mut feeds = vec![];
         for (id, source) in &self.sources {
             let read: Vec<(GlobalId, usize)> = source
@@ -219,7 +219,8 @@ impl Core {
     pub(crate) fn share_readers(&mut self) {
         let tx = self.tx.clone();
         for (id, source) in &self.sources {
-            let restored = self.flows.values_mut().filter(|f| f.restored).filter_map(|f| f.hydration.as_mut());
+            let restored = self.flows.values_mut().filter(|f| f.origin == Origin::Restored);
+            let restored = restored.filter_map(|f| f.hydration.as_mut());
             let mut feeds: Vec<&mut Feed> =
                 restored.flat_map(|h| &mut h.feeds).filter(|f| f.source == *id && !f.is_done()).collect();
             let Some((first, rest)) = feeds.split_first().filter(|(_, rest)| !rest.is_empty()) else { continue };
@@ -255,7 +256,8 @@ impl Core {
     /// Moves every filling dataflow on.
     pub(crate) fn step_hydration(&mut self) {
         // Ticks that are closed meanwhile would be one step each, and the way to the newest would only become longer.
-        let behind = self.flows.values().filter(|f| !f.live && f.failed.is_none() && f.restored);
+        let soon = |f: &&Flow| f.origin == Origin::Restored && f.from == 0;
+        let behind = self.flows.values().filter(|f| !f.live && f.failed.is_none()).filter(soon);
         let held: BTreeSet<GlobalId> = behind.flat_map(|f| f.inputs.iter().copied()).collect();
         for source in self.sources.values_mut() {
             source.held = source.relations.iter().any(|r| held.contains(r));

@@ -3,7 +3,7 @@
 //! Invariant: `at` is at least every acknowledged commit and every earlier read, and all relations of one read are
 //! given at the same `at`.
 
-use crate::command::{ReadHold, ReadSnapshot, ReadTable, Reply};
+use crate::command::{ReadAt, ReadHold, ReadSnapshot, ReadTable, Reply};
 use crate::core::{Core, WaitingRead};
 use hw_plan::{Object, ObjectKind};
 use hw_repr::{GlobalId, PublishedRelation, SqlError, SqlState, Timestamp};
@@ -12,14 +12,44 @@ use std::sync::Arc;
 impl Core {
     /// Chooses the read's time, or takes that of an earlier read; answered now, or by [`Core::answer_reads`] once its
     /// relations are there.
-    pub(crate) fn start_read(&mut self, ids: Vec<GlobalId>, at: Option<Arc<ReadHold>>, reply: Reply<ReadSnapshot>) {
-        let at = at.unwrap_or_else(|| self.hold_now());
-        self.answer(WaitingRead { ids, at, reply });
+    pub(crate) fn start_read(&mut self, ids: Vec<GlobalId>, at: ReadAt, reply: Reply<ReadSnapshot>) {
+        let past = matches!(at, ReadAt::Past(_));
+        let at = match at {
+            ReadAt::Now => self.hold_now(),
+            ReadAt::Held(hold) => hold,
+            ReadAt::Past(at) => match self.check_past(at) {
+                Ok(()) => self.hold(at),
+                Err(e) => return drop(reply.send(Err(e))),
+            },
+        };
+        self.answer(WaitingRead { ids, at, past, reply });
+    }
+
+    /// What has happened up to the clock's time is known when a tick has been closed after it, which the read waits for.
+    fn check_past(&self, at: Timestamp) -> Result<(), SqlError> {
+        let now = (self.clock)().max(self.last_tick);
+        if at > now {
+            let e = SqlError::new(SqlState::INVALID_PARAMETER, format!("AS OF {at} lies in the future"));
+            return Err(e.hint(format!("It is {now} now; times are milliseconds since 1970.")));
+        }
+        match &self.read_only {
+            Some(e) if at > self.last_tick => Err(e.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// True where a read waits for time to pass.
+    pub(crate) fn read_wants_tick(&self) -> bool {
+        self.read_only.is_none() && self.reads.iter().any(|r| r.at.at > self.last_tick)
     }
 
     /// The newest time that may be shown, kept readable as long as the hold lives.
     pub(crate) fn hold_now(&mut self) -> Arc<ReadHold> {
-        let hold = Arc::new(ReadHold { at: self.read_ts.max(self.acked) });
+        self.hold(self.read_ts.max(self.acked))
+    }
+
+    fn hold(&mut self, at: Timestamp) -> Arc<ReadHold> {
+        let hold = Arc::new(ReadHold { at });
         self.holds.push(Arc::downgrade(&hold));
         hold
     }
@@ -37,36 +67,46 @@ impl Core {
     }
 
     fn answer(&mut self, read: WaitingRead) {
-        match self.try_read(&read.ids, &read.at) {
+        match self.try_read(&read) {
             Ok(Some(snapshot)) => drop(read.reply.send(Ok(snapshot))),
             Ok(None) => self.reads.push(read),
             Err(e) => drop(read.reply.send(Err(e))),
         }
     }
 
-    fn try_read(&self, ids: &[GlobalId], hold: &Arc<ReadHold>) -> Result<Option<ReadSnapshot>, SqlError> {
+    fn try_read(&self, read: &WaitingRead) -> Result<Option<ReadSnapshot>, SqlError> {
+        if read.at.at > self.read_ts.max(self.acked) {
+            return match &self.read_only {
+                Some(e) if read.at.at > self.last_tick => Err(e.clone()),
+                _ => Ok(None),
+            };
+        }
         let catalog = self.visible.load();
-        let mut tables = Vec::with_capacity(ids.len());
-        for id in ids {
+        let mut tables = Vec::with_capacity(read.ids.len());
+        for id in &read.ids {
             let Some(object) = hw_plan::CatalogView::get(&**catalog, *id) else {
                 return Err(SqlError::new(
                     SqlState::UNDEFINED_TABLE,
                     format!("relation with OID {} does not exist", id.0),
                 ));
             };
-            match self.read_one(&object, hold.at)? {
+            match self.read_one(&object, read.at.at, read.past)? {
                 Some(table) => tables.push((*id, table)),
                 None => return Ok(None),
             }
         }
-        Ok(Some(ReadSnapshot { as_of: hold.clone(), tables }))
+        Ok(Some(ReadSnapshot { as_of: read.at.clone(), tables }))
     }
 
-    fn read_one(&self, object: &Arc<Object>, at: Timestamp) -> Result<Option<ReadTable>, SqlError> {
+    fn read_one(&self, object: &Arc<Object>, at: Timestamp, past: bool) -> Result<Option<ReadTable>, SqlError> {
         let desc = object.desc().cloned().ok_or_else(|| {
             SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a relation", object.name))
         })?;
         if let ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } = object.kind {
+            if past {
+                let e = SqlError::unsupported(format!("AS OF of the source \"{}\"", object.name));
+                return Err(e.hint("A source keeps no rows; read a materialized view over it."));
+            }
             let (source, _) = self.source_of(object)?;
             let to = source.has_reader().then(|| source.positions.clone());
             let from = source.starts.clone();
@@ -81,7 +121,11 @@ impl Core {
         if flow.hydration.is_some() || self.engine.frontier(object.id) <= at {
             return Ok(None);
         }
-        if self.engine.since(object.id) > at {
+        let since = self.engine.since(object.id);
+        if since > at && past {
+            return Err(no_longer_kept(&object.name, since));
+        }
+        if since > at {
             return Err(SqlError::new(
                 SqlState::PREREQUISITE_STATE,
                 format!("\"{}\" is newer than the snapshot of the transaction", object.name),
@@ -100,7 +144,9 @@ impl Core {
     /// Arrangements of `id` by other keys that have passed `at`.
     fn indexes_of(&self, id: GlobalId, at: Timestamp) -> Vec<Arc<PublishedRelation>> {
         let flows = self.flows.iter().filter(|(i, f)| {
-            matches!(f.object.kind, ObjectKind::Index { on, .. } if on == id) && self.engine.frontier(**i) > at
+            matches!(f.object.kind, ObjectKind::Index { on, .. } if on == id)
+                && self.engine.frontier(**i) > at
+                && self.engine.since(**i) <= at
         });
         flows.filter_map(|(i, _)| self.engine.published(*i)).filter(|p| reaches(p, at)).collect()
     }
@@ -117,6 +163,13 @@ impl Core {
                 object.name
             )))
     }
+}
+
+/// For a time before what is kept of a relation.
+pub(crate) fn no_longer_kept(name: &str, since: Timestamp) -> SqlError {
+    let message = format!("the history of \"{name}\" before {since} is no longer kept");
+    SqlError::new(SqlState::PREREQUISITE_STATE, message)
+        .hint(format!("Use AS OF {since} or later. WITH (RETAIN HISTORY = '1 hour') keeps more."))
 }
 
 /// True where every shard holds all changes up to and including `at`.

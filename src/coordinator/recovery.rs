@@ -14,7 +14,7 @@ use crate::core::{Core, Stats};
 use crate::ranges::{Ranges, Stretches, Timeline, digest};
 use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
-use hw_catalog::{Catalog, CatalogChange};
+use hw_catalog::{Catalog, CatalogChange, CatalogSnapshot};
 use hw_dataflow::{Engine, EngineConfig};
 use hw_plan::{CatalogView, Object, ObjectKind};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
@@ -110,8 +110,24 @@ struct Found {
     replayed: Replayed,
     /// The last durable tick.
     last: Timestamp,
-    /// History from here on is restored.
-    kept: Timestamp,
+}
+
+/// From where on ticks keep their times.
+#[derive(Clone, Copy)]
+struct Kept {
+    from: Timestamp,
+    last: Timestamp,
+}
+
+impl Kept {
+    /// A relation that is created at `time` keeps what came after it, as far back as it says.
+    fn and(self, changes: &[CatalogChange], time: Timestamp) -> Kept {
+        let retained = changes.iter().filter_map(|change| match change {
+            CatalogChange::RetainHistory { ms, .. } => Some(self.last.saturating_sub(*ms).max(time)),
+            _ => None,
+        });
+        Kept { from: retained.min().map_or(self.from, |from| from.min(self.from)), ..self }
+    }
 }
 
 /// Opens log, checkpoint and catalog, and brings the catalog to the last durable tick.
@@ -127,11 +143,13 @@ fn find(config: &CoordinatorConfig) -> Result<Found, SqlError> {
     check_whole(&Reach { log_floor, log_end, torn, manifest: manifest.clone() }, catalog.last_applied())?;
     log.truncate(manifest.log_floor)?;
     // What was before the log's floor has no times of its own any more.
-    let kept = last.saturating_sub(config.subscribe_resume.as_millis() as u64).max(manifest.log_floor);
+    let retained = catalog.snapshot().retentions().values().copied().max().unwrap_or(0);
+    let keep_ms = (config.subscribe_resume.as_millis() as u64).max(retained);
+    let kept = Kept { from: last.saturating_sub(keep_ms).max(manifest.log_floor), last };
     let replayed = replay_catalog(&log, &mut catalog, kept, &manifest)?;
     let checkpoints = Checkpointer::new(saved, config.checkpoint_interval);
     checkpoints.log.reached(last);
-    Ok(Found { log, manifest, checkpoints, catalog, replayed, last, kept })
+    Ok(Found { log, manifest, checkpoints, catalog, replayed, last })
 }
 
 /// Opens everything in `config.data_dir` and brings the dataflows to the last durable tick; says when the catalog is
@@ -144,12 +162,13 @@ pub(crate) fn recover(
     metrics: Arc<arc_swap::ArcSwap<String>>,
     catalog_loaded: impl FnOnce(),
 ) -> Result<Core, SqlError> {
-    let Found { log, manifest, mut checkpoints, catalog, replayed, last, kept } = find(config)?;
+    let Found { log, manifest, mut checkpoints, catalog, replayed, last } = find(config)?;
     snapshot.store(catalog.snapshot());
     let first_start = last == 0;
     if !(first_start && config.initial_password.is_some()) {
         catalog_loaded();
     }
+    let recompute = views_named(&catalog.snapshot(), &config.recompute)?;
     let restored = checkpoints.restore()?;
     let engine = start_engine(config, wake.clone())?;
     let mut core = Core {
@@ -174,12 +193,13 @@ pub(crate) fn recover(
         compacting: vec![],
         checkpoints,
         restored,
+        recompute,
         holds: vec![],
         changed: BTreeMap::new(),
         flushes: vec![],
         acks: VecDeque::new(),
         subscriptions: Subscriptions::default(),
-        subscribed: BTreeSet::new(),
+        histories: BTreeMap::new(),
         resume_ms: config.subscribe_resume.as_millis() as u64,
         last_tick: last,
         durable: last,
@@ -192,11 +212,16 @@ pub(crate) fn recover(
         metrics_at: Instant::now(),
     };
     core.restore_sources(&manifest, &replayed)?;
-    let keep: Vec<GlobalId> = core.snapshot.load().histories().iter().copied().collect();
-    keep.into_iter().for_each(|id| core.keep_history(id));
+    let snapshot = core.snapshot.load_full();
+    snapshot.histories().iter().for_each(|id| core.keep_history(*id, core.resume_ms));
+    snapshot.retentions().iter().for_each(|(id, ms)| core.keep_history(*id, *ms));
     core.restore_tables(&log, manifest.tick, &replayed.stretches)?;
-    core.restore_views(kept)?;
+    core.restore_views(manifest.log_floor)?;
     core.log = Some(LogWriter::start(log)?);
+    // What is corrected is shown from the next tick on, where the last one has been shown.
+    if core.flows.values().any(|f| f.from > core.last_tick) {
+        core.close_tick();
+    }
     if first_start {
         core.set_initial_password(config.initial_password.as_deref())?;
     }
@@ -211,6 +236,24 @@ fn start_engine(config: &CoordinatorConfig, wake: Arc<tokio::sync::Notify>) -> R
     })?;
     engine.set_waker(Arc::new(move || wake.notify_one()));
     Ok(engine)
+}
+
+/// The ids of materialized views by their names. `42P01` or `42809` where there is none of that name.
+fn views_named(catalog: &CatalogSnapshot, names: &[String]) -> Result<BTreeSet<GlobalId>, SqlError> {
+    let named = |name: &String| {
+        let (schema, view) = name.split_once('.').map_or(("public", name.as_str()), |(schema, view)| (schema, view));
+        let object = catalog.resolve(Some(schema), view).ok_or_else(|| {
+            SqlError::new(SqlState::UNDEFINED_TABLE, format!("materialized view \"{name}\" does not exist"))
+        })?;
+        match object.kind {
+            ObjectKind::MaterializedView { .. } => Ok(object.id),
+            _ => {
+                let message = format!("\"{name}\" is not a materialized view");
+                Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message))
+            }
+        }
+    };
+    names.iter().map(named).collect()
 }
 
 /// `XX001` where log, checkpoint and catalog, which has applied tick `applied`, do not fit together: something of the data
@@ -233,7 +276,7 @@ pub(crate) fn check_whole(reach: &Reach, applied: Timestamp) -> Result<(), SqlEr
 fn replay_catalog(
     log: &TickLog,
     catalog: &mut Catalog,
-    kept: Timestamp,
+    mut kept: Kept,
     manifest: &Manifest,
 ) -> Result<Replayed, SqlError> {
     let mut out = Replayed::default();
@@ -250,18 +293,19 @@ fn replay_catalog(
             let changes: Vec<CatalogChange> =
                 record.catalog.iter().map(|bytes| CatalogChange::from_bytes(bytes)).collect::<Result<_, SqlError>>()?;
             catalog.apply(record.time, &changes)?;
+            kept = kept.and(&changes, record.time);
         }
         if record.time <= manifest.tick {
             for p in record.positions {
                 if let Some(advance) = out.positions.get_mut(&(p.source, p.partition)) {
-                    advance.note_tick(p.next, record.time, kept);
+                    advance.note_tick(p.next, record.time, kept.from);
                 }
             }
             continue;
         }
         out.join(&record);
         for position in record.positions {
-            Advance::take_in(&mut out.positions, position, record.time, kept);
+            Advance::take_in(&mut out.positions, position, record.time, kept.from);
         }
         out.dead.extend(record.dead_letters);
     }
@@ -326,7 +370,7 @@ impl Core {
             for write in record.tables {
                 if tables.contains(&write.table) {
                     let diffs = Some(Arc::new(arrow::array::Int64Array::from(write.diffs)));
-                    let alone = self.subscribed.contains(&write.table);
+                    let alone = self.histories.contains_key(&write.table);
                     let time = if alone { record.time } else { stretches.time_of(record.time) };
                     let update = UpdateBatch { rows: write.batch, diffs, time };
                     self.engine.send(write.table, write.table, vec![update])?;
@@ -340,8 +384,9 @@ impl Core {
     }
 
     /// Installs views and indexes, in the order of their ids: what a view reads is older than the view. What has been
-    /// subscribed to has its history since `kept`; of the rest nothing before the last tick can be read.
-    fn restore_views(&mut self, kept: Timestamp) -> Result<(), SqlError> {
+    /// subscribed to, or retains history, has what it keeps of it, as far as the log goes back to `log_floor`; of the rest
+    /// nothing before the last tick can be read.
+    fn restore_views(&mut self, log_floor: Timestamp) -> Result<(), SqlError> {
         let mut objects: Vec<Arc<Object>> = self.snapshot.load().objects();
         objects.sort_by_key(|o| o.id);
         for object in objects {
@@ -355,12 +400,13 @@ impl Core {
                 ObjectKind::Index { on, .. } => self.engine.since(*on),
                 _ => continue,
             };
-            let begin = if self.subscribed.contains(&object.id) { kept } else { self.last_tick };
-            self.install_or_break(&object, begin.max(since));
+            let begin = self.last_tick.saturating_sub(self.keeps(object.id));
+            self.install_or_break(&object, begin.max(log_floor).min(self.last_tick).max(since));
         }
         // Not before: what follows an arrangement finds there which changes came after the checkpoint.
-        for id in self.flows.keys().filter(|id| !self.subscribed.contains(id)) {
-            self.engine.allow_compaction(*id, self.last_tick);
+        for (id, flow) in &self.flows {
+            let keep = self.last_tick.saturating_sub(self.keeps(*id));
+            self.engine.allow_compaction(*id, keep.max(flow.from));
         }
         self.restored.clear();
         self.share_readers();
@@ -370,7 +416,8 @@ impl Core {
 
     /// True when the catalog is shown and every dataflow that does not wait for an upstream has reached the last durable tick.
     pub(crate) fn recovered(&self) -> bool {
-        let shown = self.undurable.is_empty() || self.read_only.is_some();
+        let from = self.flows.values().map(|f| f.from).max().unwrap_or(0);
+        let shown = (self.undurable.is_empty() && from <= self.read_ts) || self.read_only.is_some();
         shown && self.flows.values().all(|f| f.live || f.failed.is_some() || self.waits_for_upstream(f.object.id))
     }
 

@@ -99,7 +99,7 @@ impl Session {
 
     fn describe(&self, planned: &Planned) -> Option<hw_repr::RelationDesc> {
         match &planned.statement {
-            Statement::Select => planned.query.as_ref().map(|q| q.desc.clone()),
+            Statement::Select { .. } => planned.query.as_ref().map(|q| q.desc.clone()),
             Statement::Rows { desc, .. } => Some(desc.clone()),
             Statement::Show { name } => Some(Settings::show_desc(name)),
             Statement::SetConfig { .. } => Some(Settings::show_desc("set_config")),
@@ -166,7 +166,7 @@ impl Session {
         let Planned { statement, query, .. } = planned;
         let statement = hw_sql::bind_statement(statement, &params)?;
         match statement {
-            Statement::Select => self.run_select(query, params).await,
+            Statement::Select { as_of } => self.run_select(query, as_of, params).await,
             Statement::Rows { desc, rows, tag } => query::literal_rows(desc, rows, tag),
             Statement::Insert { table } => {
                 let count = self.insert(table, query, params).await?;
@@ -286,7 +286,7 @@ impl Session {
     fn check_block(&self, statement: &Statement) -> Result<(), SqlError> {
         let reads = matches!(
             statement,
-            Statement::Select
+            Statement::Select { .. }
                 | Statement::Rows { .. }
                 | Statement::Show { .. }
                 | Statement::Set { .. }

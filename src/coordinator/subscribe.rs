@@ -89,13 +89,15 @@ impl Subscriptions {
 }
 
 impl Core {
-    /// From here on a relation keeps its history, and so does what it is computed from.
-    pub(crate) fn keep_history(&mut self, id: GlobalId) {
-        if self.subscribed.insert(id) {
-            let object = self.snapshot.load().get(id);
-            let uses = object.map_or(vec![], |o| o.depends_on.clone());
-            uses.into_iter().for_each(|from| self.keep_history(from));
+    /// From here on a relation can be read as of `ms` ago, and what it is computed from as long as subscribers may come back.
+    pub(crate) fn keep_history(&mut self, id: GlobalId, ms: u64) {
+        if self.histories.get(&id).is_some_and(|kept| *kept >= ms) {
+            return;
         }
+        self.histories.insert(id, ms);
+        let object = self.snapshot.load().get(id);
+        let uses = object.map_or(vec![], |o| o.depends_on.clone());
+        uses.into_iter().for_each(|from| self.keep_history(from, ms.min(self.resume_ms)));
     }
 
     /// Why nothing maintains a relation.
@@ -105,7 +107,7 @@ impl Core {
 
     pub(crate) fn start_subscribe(&mut self, request: SubscribeRequest, reply: Reply<Subscription>) {
         let id = request.relation;
-        let kept = self.snapshot.load().keeps_history(id);
+        let kept = self.visible.load().keeps_history(id);
         match self.subscribe(request) {
             // Nothing is shown before a start would know that it was. Where nothing more is logged, no start will.
             Ok(subscription) if !kept && self.read_only.is_none() => {
@@ -133,13 +135,7 @@ impl Core {
         let desc = object.desc().cloned().unwrap_or_default();
         let since = self.engine.since(id);
         let as_of = match request.as_of {
-            Some(t) if t < since => {
-                let e = SqlError::new(
-                    SqlState::PREREQUISITE_STATE,
-                    format!("the history of \"{}\" before {since} is no longer kept", object.name),
-                );
-                return Err(e.hint(format!("Use AS OF {since} or later.")));
-            }
+            Some(t) if t < since => return Err(crate::read::no_longer_kept(&object.name, since)),
             Some(t) => t,
             None => self.read_ts.max(self.acked),
         };
@@ -162,7 +158,7 @@ impl Core {
             up_to: request.up_to,
         };
         self.subscriptions.running.insert(key, running);
-        self.keep_history(id);
+        self.keep_history(id, self.resume_ms);
         Ok(Subscription { id: key, as_of, desc, updates, queued_bytes })
     }
 

@@ -44,7 +44,7 @@ impl Core {
     /// True where a tick would hold something.
     pub(crate) fn has_work(&self) -> bool {
         let commits = self.read_only.is_none() && (!self.writes.is_empty() || !self.changes.is_empty());
-        commits || self.sources.values().any(|s| s.has_data()) || self.idle_tick_due()
+        commits || self.sources.values().any(|s| s.has_data()) || self.idle_tick_due() || self.read_wants_tick()
     }
 
     /// True where somebody waits to hear that time has passed.

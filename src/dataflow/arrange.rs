@@ -311,6 +311,25 @@ impl Import {
     }
 }
 
+/// What batches hold, in slices.
+pub struct Slices(Import);
+
+impl Slices {
+    /// Of batches, all of whose times are before `before`.
+    pub fn new(layout: Layout, before: Timestamp, batches: Vec<RowBatch>) -> Slices {
+        let waiting = batches.into_iter().map(|b| Seen::Batch(b, 0)).collect();
+        Slices(Import { layout, as_of: before, changes: false, waiting })
+    }
+    /// The next one, with all of it at `time`.
+    pub fn next_at(&mut self, time: Timestamp) -> Vec<UpdateBatch> {
+        self.0.slice(time)
+    }
+    /// True where there are no more.
+    pub fn is_done(&self) -> bool {
+        self.0.waiting.is_empty()
+    }
+}
+
 /// Rows and bytes of a trace.
 pub fn trace_size(trace: &RowTrace) -> (usize, usize) {
     let (mut rows, mut bytes) = (0, 0);

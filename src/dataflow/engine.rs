@@ -215,6 +215,9 @@ impl Engine {
                 )));
             }
         }
+        if spec.corrects.as_ref().is_some_and(|c| c.at < c.shown.upper) {
+            return Err(SqlError::internal("a correction of what is shown already"));
+        }
         let key = if key.is_empty() { (0..desc.arity()).collect() } else { key };
         if key.iter().any(|k| *k >= desc.arity()) {
             return Err(SqlError::internal("a key column that the relation does not have"));

@@ -1,6 +1,7 @@
 //! What a flow is to the outside: its specification, and what workers show of it through atomics.
 
 use crate::closed::Counters;
+use crate::correct::Correction;
 use crate::state::RestoredFlow;
 use arc_swap::ArcSwap;
 use hw_plan::FlowPlan;
@@ -26,12 +27,18 @@ pub struct FlowSpec {
     pub fingerprint: u64,
     /// What it begins with: as of then, whatever `as_of` says.
     pub restored: Option<Arc<RestoredFlow>>,
+    /// What was shown of it, where it is computed anew instead.
+    pub corrects: Option<Correction>,
 }
 
 impl FlowSpec {
     /// The first time at which it can be read, and the first at which changes may come.
     pub(crate) fn bounds(&self) -> (Timestamp, Timestamp) {
-        self.restored.as_ref().map_or((self.as_of, self.as_of), |r| (r.since(), r.upper))
+        match (&self.restored, &self.corrects) {
+            (Some(r), _) => (r.since(), r.upper),
+            (None, Some(c)) => (c.shown.since(), self.as_of),
+            (None, None) => (self.as_of, self.as_of),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod arrange;
 pub mod chunk;
 mod closed;
+mod correct;
 mod engine;
 mod exchange;
 mod flow;
@@ -26,6 +27,7 @@ mod subscribe;
 mod types;
 mod worker;
 
+pub use correct::Correction;
 pub use engine::{Engine, EngineConfig};
 pub use flow::{FlowKind, FlowSpec, OperatorStats};
 pub use hw_repr::FloatSum;

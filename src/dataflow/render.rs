@@ -2,6 +2,7 @@
 
 use crate::arrange::{Begin, ImportToken, arrange, import, trace_size};
 use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
+use crate::correct::{Correction, correct};
 use crate::exchange::{exchange, owner};
 use crate::flow::{FlowShared, OperatorCounters};
 use crate::join::{Input, Keeper, On, join};
@@ -50,6 +51,8 @@ pub struct Render<'s> {
     pub tokens: Vec<ImportToken>,
     /// What the flow begins with, where that was restored.
     pub restored: Option<Arc<RestoredFlow>>,
+    /// What was shown of it, where it is computed anew.
+    pub corrects: Option<Correction>,
     /// State inside the flow.
     pub held: Held,
     /// The flow.
@@ -247,17 +250,29 @@ impl<'s> Render<'s> {
         stateless::constant(self.scope, None)
     }
 
-    /// What an arrangement begins with; nothing, and no gap, where the part was empty.
+    /// What an arrangement inside the flow begins with.
     fn restored_part(&self, part: u32) -> Option<Restored> {
-        let flow = self.restored.as_ref()?;
-        Some(flow.arrangements.get(&part).cloned().unwrap_or_else(|| Restored::empty(flow.upper)))
+        Some(self.restored.as_ref()?.arrangement(part))
     }
 
-    /// Arranges rows and errors for readers, after what was restored.
+    /// Arranges rows and errors for readers, after what was restored or shown.
     pub fn serve(&mut self, pair: Pair<'s>, layout: &Layout) -> [crate::types::RowArranged<'s>; 2] {
-        let oks = arrange(pair.oks, layout, &[], self.restored_part(SERVED).as_ref(), "serve");
-        let errors = self.restored_part(SERVED_ERRORS);
-        [oks, arrange(pair.errs, &error_layout(), &[], errors.as_ref(), "serve errors")]
+        let oks = self.serve_part(pair.oks, layout, SERVED, "serve");
+        [oks, self.serve_part(pair.errs, &error_layout(), SERVED_ERRORS, "serve errors")]
+    }
+
+    fn serve_part(
+        &self,
+        stream: RowStream<'s>,
+        layout: &Layout,
+        part: u32,
+        name: &str,
+    ) -> crate::types::RowArranged<'s> {
+        let Some(Correction { shown, at }) = &self.corrects else {
+            return arrange(stream, layout, &[], self.restored_part(part).as_ref(), name);
+        };
+        let shown = shown.arrangement(part);
+        arrange(correct(stream, &shown, layout, *at), layout, &[], Some(&shown), name)
     }
 }
 

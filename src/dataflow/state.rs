@@ -88,6 +88,11 @@ impl RestoredFlow {
         self.arrangements.get(&SERVED).map_or(self.upper, Restored::since)
     }
 
+    /// What an arrangement begins with; nothing, and no gap, where the part was empty.
+    pub(crate) fn arrangement(&self, part: u32) -> Restored {
+        self.arrangements.get(&part).cloned().unwrap_or_else(|| Restored::empty(self.upper))
+    }
+
     /// The runs of entries of a part that belong to one of `peers` workers, oldest first.
     pub(crate) fn entries(&self, part: u32, worker: usize, peers: usize) -> Vec<Vec<RowChunk>> {
         let mine = |view: &ChunkView, i| owner(view.body.key(i), peers) == worker;

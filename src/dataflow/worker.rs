@@ -205,6 +205,7 @@ impl State {
                 assume_retractions,
                 tokens: vec![],
                 restored: spec.restored.clone(),
+                corrects: spec.corrects.clone(),
                 held: Held::default(),
                 shared,
             };

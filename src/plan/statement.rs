@@ -54,6 +54,8 @@ pub enum Statement {
         name: QualifiedName,
         /// Columns and primary key (`keys[0]`).
         desc: RelationDesc,
+        /// `RETAIN HISTORY`, ms.
+        retain_ms: Option<u64>,
         /// `IF NOT EXISTS`
         if_not_exists: bool,
         /// Normalised text.
@@ -84,6 +86,8 @@ pub enum Statement {
         desc: RelationDesc,
         /// What to maintain.
         plan: FlowPlan,
+        /// `RETAIN HISTORY`, ms.
+        retain_ms: Option<u64>,
         /// `IF NOT EXISTS`
         if_not_exists: bool,
         /// Normalised text.
@@ -146,7 +150,10 @@ pub enum Statement {
         filter: Option<ScalarExpr>,
     },
     /// A query; its plan is beside this enum.
-    Select,
+    Select {
+        /// `AS OF`: a constant of type bigint (ms since 1970) or timestamptz.
+        as_of: Option<ScalarExpr>,
+    },
     /// `SUBSCRIBE`
     Subscribe {
         /// The relation.

@@ -70,6 +70,10 @@ pub struct Options {
     /// Client sessions at once [default: 1000]
     #[arg(long, env = "HEADWATER_MAX_CONNECTIONS", global = true)]
     pub max_connections: Option<usize>,
+    /// Compute a materialized view (name or schema.name) anew at this start; what it has shown is corrected. May be repeated
+    #[arg(long, value_name = "VIEW", global = true)]
+    #[serde(skip)]
+    pub recompute: Vec<String>,
     /// A toml file with these same names
     #[arg(long, env = "HEADWATER_CONFIG", global = true)]
     #[serde(skip)]
@@ -95,6 +99,8 @@ pub struct Config {
     pub subscribe_resume: Duration,
     /// Client sessions at once.
     pub max_connections: usize,
+    /// Materialized views that this start computes anew.
+    pub recompute: Vec<String>,
 }
 
 impl Options {
@@ -124,6 +130,7 @@ impl Options {
             checkpoint_interval: Duration::from_secs(interval),
             subscribe_resume: Duration::from_secs(self.subscribe_resume.or(file.subscribe_resume).unwrap_or(60)),
             max_connections: self.max_connections.or(file.max_connections).unwrap_or(1000),
+            recompute: self.recompute,
         })
     }
 }

@@ -112,6 +112,7 @@ impl Server {
             initial_password,
             discard_views: false,
             assume_retractions: false,
+            recompute: config.recompute,
             platform: hw_coordinator::Platform::default(),
         })
         .map_err(|e| describe(&e))?;

@@ -159,6 +159,7 @@ pub fn bind_statement(statement: Statement, params: &[Datum]) -> Result<Statemen
             filter: filter.map(bind).transpose()?,
             set: set.into_iter().map(|(c, e)| Ok((c, bind(e)?))).collect::<Result<_, SqlError>>()?,
         },
+        Statement::Select { as_of } => Statement::Select { as_of: as_of.map(bind).transpose()? },
         Statement::Delete { table, filter } => Statement::Delete { table, filter: filter.map(bind).transpose()? },
         other => other,
     })

@@ -7,6 +7,7 @@ mod cursor;
 pub(crate) mod depth;
 mod dialect;
 pub(crate) mod own;
+mod suffix;
 
 use ast::Ast;
 use cursor::Cursor;
@@ -50,14 +51,18 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlError> {
 
 /// Parses one statement; positions count from its start.
 pub(crate) fn parse_one(text: &str) -> Result<Ast, SqlError> {
-    let tokens = tokenize(text)?;
+    let mut tokens = tokenize(text)?;
     depth::check(&tokens)?;
+    let suffix = suffix::take(&mut tokens);
     depth::with_stack(text, || {
         let mut cursor = Cursor::new(text, tokens, &DIALECT);
         let mut ast = own::parse_statement(&mut cursor)?;
         cursor.expect_end()?;
         balance(&mut ast);
-        Ok(ast)
+        match suffix {
+            Some(suffix) => suffix.around(ast, text),
+            None => Ok(ast),
+        }
     })
 }
 

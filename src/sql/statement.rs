@@ -11,7 +11,7 @@ use crate::typing::column_type;
 use crate::{ParamTypes, Planned, Query, SessionContextInfo};
 use datafusion_expr::LogicalPlan;
 use hw_plan::statement::QualifiedName;
-use hw_plan::{CatalogView, Object, ObjectKind, Statement};
+use hw_plan::{CatalogView, Object, ObjectKind, ScalarExpr, Statement};
 use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
 use sqlparser::ast as sql;
 use std::sync::Arc;
@@ -49,9 +49,12 @@ impl<'a> Planning<'a> {
                 self.create_connection(name, *if_not_exists, options)
             }
             Ast::CreateKafkaSource { .. } | Ast::CreateGenerator { .. } => self.create_source(ast),
-            Ast::CreateView { name, materialized, if_not_exists, columns, query } => {
-                self.create_view(name, *materialized, *if_not_exists, columns, query)
-            }
+            Ast::AsOf { inner, at } => self.as_of(inner, at),
+            Ast::CreateTable { statement, options } => match statement.as_ref() {
+                sql::Statement::CreateTable(t) => self.create_table(t, options),
+                other => self.native(other),
+            },
+            Ast::CreateView { .. } => self.create_view(ast),
             Ast::Drop { kind, if_exists, names, cascade } => self.drop_objects(*kind, *if_exists, names, *cascade),
             Ast::AlterSource { name, paused } => {
                 let object = self.object(name)?;
@@ -93,11 +96,11 @@ impl<'a> Planning<'a> {
         match statement {
             sql::Statement::Query(q) if is_compact(q) => plain(Statement::Compact),
             sql::Statement::Query(q) if set_config(q).is_some() => self.set_config(q),
-            sql::Statement::Query(q) => self.select(q),
+            sql::Statement::Query(q) => self.select(q, None),
             sql::Statement::Insert(i) => self.insert(i),
             sql::Statement::Update(u) => self.update(u),
             sql::Statement::Delete(d) => self.delete(d),
-            sql::Statement::CreateTable(t) => self.create_table(t),
+            sql::Statement::CreateTable(t) => self.create_table(t, &[]),
             sql::Statement::CreateIndex(i) => self.create_index(i),
             sql::Statement::CreateSchema { schema_name, if_not_exists, .. } => {
                 self.create_schema(schema_name, *if_not_exists)
@@ -109,11 +112,26 @@ impl<'a> Planning<'a> {
         }
     }
 
-    fn select(&self, query: &sql::Query) -> Result<Planned, SqlError> {
+    fn select(&self, query: &sql::Query, at: Option<&sql::Expr>) -> Result<Planned, SqlError> {
         let env = self.env(false);
         let plan = plan_query(&env, query.clone())?;
         let query = finish_query(&env, plan)?;
-        Ok(env.planned(Statement::Select, Some(query)))
+        let as_of = at.map(|at| history_time(&env, at)).transpose()?;
+        Ok(env.planned(Statement::Select { as_of }, Some(query)))
+    }
+
+    fn as_of(&self, inner: &Ast, at: &sql::Expr) -> Result<Planned, SqlError> {
+        match inner {
+            Ast::Sql(s) => match s.as_ref() {
+                sql::Statement::Query(q) if !is_compact(q) && set_config(q).is_none() => self.select(q, Some(at)),
+                _ => Err(SqlError::unsupported("AS OF stands behind a query of relations")),
+            },
+            Ast::Explain { flow: false, inner } if matches!(**inner, Ast::Sql(_)) => {
+                history_time(&self.env(false), at)?;
+                self.explain(false, inner)
+            }
+            _ => Err(SqlError::unsupported("AS OF stands behind a SELECT of its own")),
+        }
     }
 
     fn explain(&self, flow: bool, inner: &Ast) -> Result<Planned, SqlError> {
@@ -354,6 +372,16 @@ fn set_config(q: &sql::Query) -> Option<Vec<sql::Expr>> {
         _ => None,
     });
     args.collect()
+}
+
+/// The time behind `AS OF`: ms since 1970 where it is a number, else a timestamptz.
+fn history_time(env: &Env, at: &sql::Expr) -> Result<ScalarExpr, SqlError> {
+    let number =
+        matches!(at, sql::Expr::Value(v) if matches!(v.value, sql::Value::Number(..) | sql::Value::Placeholder(_)));
+    let kinds = if number { [SqlType::Int8, SqlType::TimestampTz] } else { [SqlType::TimestampTz, SqlType::Int8] };
+    let empty = RelationDesc::new(vec![]);
+    let as_kind = |ty| crate::planner::plan_expr(env, at, "", &empty, Target::Value(ty));
+    as_kind(kinds[0]).or_else(|first| as_kind(kinds[1]).map_err(|_| first))
 }
 
 /// Optimises an ad-hoc query and describes it.

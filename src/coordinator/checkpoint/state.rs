@@ -1,8 +1,9 @@
 //! The state of dataflows on its way into a checkpoint and back.
 //!
-//! A view goes on from what a checkpoint has of it where the checkpoint has everything that it is computed from, too, and
-//! computed in the same way: by its fingerprint, which stands for its plan, its key, what it reads and how state is laid
-//! out. Else it is computed anew.
+//! A view goes on from what a checkpoint has of it where it is computed in the same way: by its fingerprint, which stands for
+//! its plan, its key and how state is laid out, and ends at the named relations that it reads; these have to go on as well,
+//! or to correct what was shown of them. Else it is computed anew, and corrects what was shown of it; what the checkpoint does
+//! not have begins with nothing.
 
 use super::Checkpointer;
 use crate::core::{Core, Flow};
@@ -105,17 +106,13 @@ impl Checkpointer {
     }
 }
 
-/// Stands for how a flow computes what it holds, given the fingerprints of what it reads; 0 for tables. `retractions`: see
+/// Stands for how a flow computes what it holds from what it reads; 0 for tables. `retractions`: see
 /// [`hw_dataflow::EngineConfig::assume_retractions`].
-pub(crate) fn fingerprint(
-    kind: &FlowKind,
-    reads: impl Iterator<Item = u64>,
-    retractions: bool,
-) -> Result<u64, SqlError> {
+pub(crate) fn fingerprint(kind: &FlowKind, retractions: bool) -> Result<u64, SqlError> {
     let FlowKind::View { plan, key, .. } = kind else { return Ok(0) };
     let mut hash = hw_plan::fingerprint::fingerprint(plan)?;
     let more = [u64::from(STATE_VERSION), u64::from(retractions), key.len() as u64];
-    for number in more.into_iter().chain(key.iter().map(|k| *k as u64)).chain(reads) {
+    for number in more.into_iter().chain(key.iter().map(|k| *k as u64)) {
         for byte in number.to_le_bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }

@@ -2,16 +2,16 @@
 
 use super::ddl::blocking;
 use super::{Session, done};
-use crate::command::{Command, ReadHold, ReadTable, SubscribeEvent, SubscribeRequest, Subscription};
+use crate::command::{Command, ReadAt, ReadHold, ReadTable, SubscribeEvent, SubscribeRequest, Subscription};
 use crate::external;
 use crate::session::{Executed, Outcome, RowStream, TransactionStatus};
 use crate::source::{READER_BUFFER_BYTES, relations_of};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use futures::{StreamExt, stream};
 use hw_connect::{SourceReader, SourceState};
-use hw_plan::{CatalogView, Object, ObjectKind};
+use hw_plan::{CatalogView, Object, ObjectKind, ScalarExpr};
 use hw_query::{QueryOptions, QueryTable};
-use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
+use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType, Timestamp};
 use hw_sql::Query;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,11 +30,20 @@ impl Session {
         }
     }
 
-    pub(super) async fn run_select(&mut self, query: Option<Query>, params: Vec<Datum>) -> Result<Executed, SqlError> {
+    pub(super) async fn run_select(
+        &mut self,
+        query: Option<Query>,
+        as_of: Option<ScalarExpr>,
+        params: Vec<Datum>,
+    ) -> Result<Executed, SqlError> {
         let query = query.ok_or_else(|| SqlError::internal("a query without a plan"))?;
         let desc = query.desc.clone();
-        let (rows, hold) = self.stream(query, params).await?;
-        if self.status == TransactionStatus::Active && self.block.is_none() {
+        let at = match &as_of {
+            Some(time) => ReadAt::Past(past_time(&hw_scalar::eval_const(time)?)?),
+            None => self.block.clone().map_or(ReadAt::Now, ReadAt::Held),
+        };
+        let (rows, hold) = self.stream(query, at, params).await?;
+        if as_of.is_none() && self.status == TransactionStatus::Active && self.block.is_none() {
             self.block = hold;
         }
         Ok(done(Outcome::Rows { desc, rows, tag: "SELECT", count_in_tag: true }))
@@ -46,7 +55,8 @@ impl Session {
         query: Query,
         params: Vec<Datum>,
     ) -> Result<(Vec<RecordBatch>, Option<Arc<ReadHold>>), SqlError> {
-        let (mut rows, hold) = self.stream(query, params).await?;
+        let at = self.block.clone().map_or(ReadAt::Now, ReadAt::Held);
+        let (mut rows, hold) = self.stream(query, at, params).await?;
         let mut out = vec![];
         while let Some(batch) = rows.next().await {
             out.push(batch?);
@@ -54,9 +64,14 @@ impl Session {
         Ok((out, hold))
     }
 
-    async fn stream(&self, query: Query, params: Vec<Datum>) -> Result<(RowStream, Option<Arc<ReadHold>>), SqlError> {
+    async fn stream(
+        &self,
+        query: Query,
+        at: ReadAt,
+        params: Vec<Datum>,
+    ) -> Result<(RowStream, Option<Arc<ReadHold>>), SqlError> {
         let plan = hw_sql::bind_params(query.plan, &params)?;
-        let (tables, hold) = self.tables(&query.depends_on).await?;
+        let (tables, hold) = self.tables(&query.depends_on, at).await?;
         let rows = hw_query::execute(plan, tables, QueryOptions::default()).await?;
         Ok((rows.map(|r| r.map_err(|e| hw_query::to_sql_error(&e))).boxed(), hold))
     }
@@ -65,9 +80,14 @@ impl Session {
     async fn tables(
         &self,
         ids: &[GlobalId],
+        at: ReadAt,
     ) -> Result<(HashMap<GlobalId, QueryTable>, Option<Arc<ReadHold>>), SqlError> {
         let catalog = self.handle.snapshot.load_full();
         let (system, user): (Vec<GlobalId>, Vec<GlobalId>) = ids.iter().partition(|id| catalog.is_system(**id));
+        if matches!(at, ReadAt::Past(_)) && (user.is_empty() || !system.is_empty()) {
+            return Err(SqlError::unsupported("AS OF reads tables and materialized views")
+                .hint("System relations have no history."));
+        }
         let mut out = HashMap::new();
         for id in system {
             let object =
@@ -77,7 +97,6 @@ impl Session {
         if user.is_empty() {
             return Ok((out, None));
         }
-        let at = self.block.clone();
         let snapshot = self.handle.request(|reply| Command::Read { ids: user, at, reply }).await?;
         let as_of = snapshot.as_of.at;
         for (id, table) in snapshot.tables {
@@ -169,7 +188,7 @@ impl Session {
         let (id, progress, up_to) = (request.relation, request.progress, request.up_to);
         // A relation that is still filling is waited for, as a SELECT waits.
         if request.as_of.is_none() {
-            self.handle.request(|reply| Command::Read { ids: vec![id], at: None, reply }).await?;
+            self.handle.request(|reply| Command::Read { ids: vec![id], at: ReadAt::Now, reply }).await?;
         }
         let subscription = self.handle.request(|reply| Command::Subscribe { request, reply }).await?;
         let desc = subscribe_desc(&subscription.desc, progress);
@@ -177,6 +196,18 @@ impl Session {
         let rows = subscription_rows(subscription, desc.clone(), progress, up_to, ender);
         Ok(done(Outcome::Rows { desc, rows, tag: "SUBSCRIBE", count_in_tag: false }))
     }
+}
+
+/// The time that `AS OF` names, ms since 1970.
+fn past_time(value: &Datum) -> Result<Timestamp, SqlError> {
+    let ms = match value {
+        Datum::Int8(ms) => *ms,
+        Datum::TimestampTz(us) => us.div_euclid(1000),
+        Datum::Null => return Err(SqlError::new(SqlState::new("22004"), "the time of AS OF is NULL")),
+        other => return Err(SqlError::internal(format!("AS OF {other:?}"))),
+    };
+    Timestamp::try_from(ms)
+        .map_err(|_| SqlError::new(SqlState::INVALID_PARAMETER, "the time of AS OF lies before 1970"))
 }
 
 /// All batches of one output of a bounded reader.

@@ -20,6 +20,7 @@ fn spec(id: u32, kind: FlowKind) -> FlowSpec {
         as_of: 0,
         fingerprint: 0,
         restored: None,
+        corrects: None,
     }
 }
 

@@ -111,6 +111,7 @@ fn ours(what: What, ticks: &[Tick], workers: usize) -> Changes {
             as_of: 0,
             fingerprint: 0,
             restored: None,
+            corrects: None,
         };
         engine.install(spec).expect("a flow");
     };

@@ -55,7 +55,21 @@ pub enum Ast {
         /// `WITH (PAUSED)`
         paused: bool,
     },
-    /// `CREATE [MATERIALIZED] VIEW name [(columns)] AS query`
+    /// `query AS OF time`, or EXPLAIN of it
+    AsOf {
+        /// The statement without it.
+        inner: Box<Ast>,
+        /// The time.
+        at: Box<sql::Expr>,
+    },
+    /// `CREATE TABLE ... WITH (...)`
+    CreateTable {
+        /// The statement without its options.
+        statement: Box<sql::Statement>,
+        /// Options as written.
+        options: Vec<Opt>,
+    },
+    /// `CREATE [MATERIALIZED] VIEW name [(columns)] [WITH (...)] AS query`
     CreateView {
         /// Name.
         name: NameRef,
@@ -65,6 +79,8 @@ pub enum Ast {
         if_not_exists: bool,
         /// New column names.
         columns: Vec<String>,
+        /// Options as written.
+        options: Vec<Opt>,
         /// Query.
         query: Box<sql::Query>,
     },

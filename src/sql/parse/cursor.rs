@@ -91,6 +91,13 @@ impl<'a> Cursor<'a> {
         if token.token == Token::EOF { "" } else { &self.text[super::byte_offset(self.text, token.span.start)..] }
     }
 
+    /// The text of the tokens that are left.
+    pub fn left(&self) -> &'a str {
+        let rest = self.rest();
+        let end = self.tokens.last().map_or(self.text.len(), |t| super::byte_offset(self.text, t.span.end));
+        &rest[..rest.len().saturating_sub(self.text.len().saturating_sub(end))]
+    }
+
     /// Takes everything that is left.
     pub fn skip_to_end(&mut self) {
         while !self.at_end() {

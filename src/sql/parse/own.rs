@@ -11,6 +11,8 @@ pub(crate) const KAFKA_CONNECTION: &[&str] =
     &["BROKER", "BROKERS", "SASL MECHANISM", "SASL USERNAME", "SASL PASSWORD", "SECURITY PROTOCOL", "SSL CA LOCATION"];
 /// Options of `CREATE SOURCE ... FROM KAFKA`.
 pub(crate) const KAFKA_SOURCE: &[&str] = &["TOPIC", "START"];
+/// Options of tables and materialized views.
+pub(crate) const RETAIN: &[&str] = &["RETAIN HISTORY"];
 /// Options of `CREATE SOURCE ... FROM GENERATOR NEXMARK`.
 pub(crate) const NEXMARK: &[&str] = &["EVENTS PER SECOND", "EVENTS", "SEED", "PREFIX"];
 
@@ -47,8 +49,9 @@ pub(super) fn parse_statement(c: &mut Cursor) -> Result<Ast, SqlError> {
 /// `TABLE name` is `SELECT * FROM name`.
 fn table(c: &mut Cursor) -> Result<Ast, SqlError> {
     c.expect(&["TABLE"])?;
-    let query = format!("SELECT * FROM {}", c.rest());
-    let moved = query.chars().count().saturating_sub(c.text.chars().count());
+    let query = format!("SELECT * FROM {}", c.left());
+    let before = c.text[..c.text.len() - c.rest().len()].chars().count();
+    let moved = "SELECT * FROM ".len().saturating_sub(before);
     c.skip_to_end();
     let query = super::parse_query(&query).map_err(|mut e| {
         e.position = e.position.map(|p| p.saturating_sub(moved).max(1));
@@ -152,12 +155,10 @@ fn create_view(c: &mut Cursor, materialized: bool) -> Result<Ast, SqlError> {
         }
         c.expect_token(&Token::RParen)?;
     }
-    if c.word(0).as_deref() == Some("WITH") {
-        return Err(SqlError::unsupported("WITH options of views are not supported yet").at(c.position()));
-    }
+    let options = super::suffix::view_options(c, materialized)?;
     c.expect(&["AS"])?;
     let query = c.native(|p| p.parse_query())?;
-    Ok(Ast::CreateView { name, materialized, if_not_exists, columns, query })
+    Ok(Ast::CreateView { name, materialized, if_not_exists, columns, options, query })
 }
 
 fn create_source(c: &mut Cursor) -> Result<Ast, SqlError> {
@@ -275,7 +276,7 @@ fn one_of(c: &Cursor, what: &str, valid: &[&str]) -> SqlError {
         .at(c.position())
 }
 
-fn options(c: &mut Cursor, valid: &[&str]) -> Result<Vec<Opt>, SqlError> {
+pub(super) fn options(c: &mut Cursor, valid: &[&str]) -> Result<Vec<Opt>, SqlError> {
     c.expect_token(&Token::LParen)?;
     let mut options: Vec<Opt> = vec![];
     if c.eat_token(&Token::RParen) {
@@ -293,7 +294,9 @@ fn options(c: &mut Cursor, valid: &[&str]) -> Result<Vec<Opt>, SqlError> {
         if options.iter().any(|o| o.name == *name) {
             return Err(SqlError::new(SqlState::SYNTAX, format!("option {name} is given twice")).at(position));
         }
-        c.eat_token(&Token::Eq);
+        if !c.eat_token(&Token::Eq) && *name == RETAIN[0] {
+            c.eat(&["FOR"]);
+        }
         let value = option_value(c)?;
         options.push(Opt { name: name.to_string(), value, position });
         if !c.eat_token(&Token::Comma) {

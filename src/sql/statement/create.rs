@@ -34,6 +34,18 @@ fn natural(option: &Opt) -> Result<u64, SqlError> {
     }
 }
 
+/// ms of history to keep, and the clause that says so.
+fn retain(options: &[Opt]) -> Result<(Option<u64>, String), SqlError> {
+    let Some(option) = options.first() else { return Ok((None, String::new())) };
+    let wanted = || invalid(option, "an interval that is not negative, such as '1 hour'");
+    let text = text(option).map_err(|_| wanted())?;
+    let interval = hw_repr::text::interval::parse_interval(&text).map_err(|_| wanted())?;
+    const DAY: i128 = 86_400_000_000;
+    let micros = (i128::from(interval.months) * 30 + i128::from(interval.days)) * DAY + i128::from(interval.micros);
+    let ms = u64::try_from(micros / 1000).ok().filter(|_| micros >= 0).ok_or_else(wanted)?;
+    Ok((Some(ms), format!(" WITH (RETAIN HISTORY = '{}')", text.replace('\'', "''"))))
+}
+
 fn quote(name: &str) -> String {
     let plain =
         name.chars().enumerate().all(|(i, c)| c.is_ascii_lowercase() || c == '_' || i > 0 && c.is_ascii_digit());
@@ -211,7 +223,7 @@ impl Planning<'_> {
         Ok((RelationDesc::new(columns), key))
     }
 
-    pub(super) fn create_table(&self, t: &sql::CreateTable) -> Result<Planned, SqlError> {
+    pub(super) fn create_table(&self, t: &sql::CreateTable, options: &[Opt]) -> Result<Planned, SqlError> {
         if t.query.is_some() || t.like.is_some() || t.temporary || t.or_replace {
             return Err(SqlError::unsupported("only CREATE TABLE name (columns) is supported")
                 .hint("For CREATE TABLE AS: create the table, then INSERT ... SELECT."));
@@ -239,8 +251,9 @@ impl Planning<'_> {
             }
             desc.keys = vec![key];
         }
-        let create_sql = table_sql(&name, &desc);
-        plain(Statement::CreateTable { name, desc, if_not_exists: t.if_not_exists, create_sql })
+        let (retain_ms, with) = retain(options)?;
+        let create_sql = format!("{}{with}", table_sql(&name, &desc));
+        plain(Statement::CreateTable { name, desc, retain_ms, if_not_exists: t.if_not_exists, create_sql })
     }
 
     pub(super) fn create_index(&self, i: &sql::CreateIndex) -> Result<Planned, SqlError> {
@@ -270,17 +283,15 @@ impl Planning<'_> {
         plain(Statement::CreateIndex { name, on: on.id, columns, if_not_exists: i.if_not_exists, create_sql })
     }
 
-    pub(super) fn create_view(
-        &self,
-        name: &NameRef,
-        materialized: bool,
-        if_not_exists: bool,
-        columns: &[String],
-        query: &sql::Query,
-    ) -> Result<Planned, SqlError> {
+    pub(super) fn create_view(&self, ast: &Ast) -> Result<Planned, SqlError> {
+        let Ast::CreateView { name, materialized, if_not_exists, columns, options, query } = ast else {
+            return Err(SqlError::internal("CREATE VIEW"));
+        };
+        let (materialized, if_not_exists) = (*materialized, *if_not_exists);
+        let (retain_ms, with) = retain(options)?;
         let name = self.new_name(name)?;
         let env = self.env(true);
-        let plan = plan_query(&env, query.clone())?;
+        let plan = plan_query(&env, query.as_ref().clone())?;
         let mut desc = describe(&plan)?;
         if columns.len() > desc.arity() {
             return Err(SqlError::new(SqlState::SYNTAX, "CREATE VIEW specifies more column names than columns"));
@@ -292,7 +303,7 @@ impl Planning<'_> {
         let text = self.qualified_query(&env, query)?;
         let list: Vec<String> = desc.columns.iter().map(|c| quote(&c.name)).collect();
         let kind = if materialized { "MATERIALIZED VIEW" } else { "VIEW" };
-        let create_sql = format!("CREATE {kind} {} ({}) AS {text}", qualified(&name), list.join(", "));
+        let create_sql = format!("CREATE {kind} {} ({}){with} AS {text}", qualified(&name), list.join(", "));
         let mut depends: BTreeSet<_> = env.named.borrow().clone();
         if !materialized {
             let depends_on = depends.into_iter().collect();
@@ -308,6 +319,7 @@ impl Planning<'_> {
             query: text,
             desc,
             plan,
+            retain_ms,
             if_not_exists,
             create_sql,
             depends_on,

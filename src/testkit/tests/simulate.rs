@@ -114,3 +114,9 @@ async fn a_disk_whose_syncs_do_nothing_is_caught() {
 async fn a_definition_that_the_store_refuses_is_shown() {
     run::store_refuses_a_definition().await.expect("acknowledged and shown");
 }
+
+/// Catches: a tick that a start will not know to have been shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_is_shown_anything_before_the_mark_of_the_first_is_durable() {
+    run::a_second_subscriber_comes_first().await.expect("all wait");
+}

@@ -1,14 +1,15 @@
 //! Incremental equals batch: random ticks with retractions through views, 1, 2 and 4 workers, compared at every tick
 //! with a recomputation, by the published snapshot and by a subscription. Catches state that retractions do not undo,
 //! rows on the wrong worker, times handed over twice. With restarts: state is taken now and then, and another engine, with
-//! another number of workers, goes on from it and the ticks since.
+//! another number of workers, goes on from it and the ticks since; some views are then computed anew, and correct what was
+//! shown of them, or of another view, under views that go on.
 
 mod disk;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use disk::Disk;
-use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec, Layout, SubscribeMsg, SubscribeSink};
+use hw_dataflow::{Correction, Engine, EngineConfig, FlowKind, FlowSpec, Layout, SubscribeMsg, SubscribeSink};
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
 use hw_repr::{Column, GlobalId, PublishedRelation, RelationDesc, SqlType, UpdateBatch};
 use std::collections::BTreeMap;
@@ -72,6 +73,20 @@ fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
         on: vec![(0, 1)],
         null_safe: vec![false],
     };
+    let view = |i: u32, arity| FlowPlan::Get {
+        id: GlobalId(FIRST_VIEW + i),
+        name: "v".into(),
+        desc: desc(arity),
+        columns: (0..arity).collect(),
+    };
+    let FlowPlan::Reduce { aggregates, .. } = reduce(vec![], append_only) else { unreachable!() };
+    let of_view = reduce_of(view(2, 6), vec![1], aggregates);
+    let view_join = FlowPlan::Join {
+        left: Box::new(view(0, 6)),
+        right: Box::new(get(2)),
+        on: vec![(0, 1)],
+        null_safe: vec![false],
+    };
     vec![
         (of_join, 6),
         (of_distinct, 4),
@@ -81,6 +96,8 @@ fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
         (join(true), 4),
         (FlowPlan::Distinct { input: Box::new(get(1)) }, 2),
         (except, 2),
+        (of_view, 6),
+        (view_join, 8),
     ]
 }
 
@@ -88,6 +105,9 @@ fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
 fn naive(plan: &FlowPlan, tables: &[Rows; 2]) -> Rows {
     let mut out = Rows::new();
     match plan {
+        FlowPlan::Get { id, .. } if id.0 >= FIRST_VIEW => {
+            return naive(&plans(false)[(id.0 - FIRST_VIEW) as usize].0, tables);
+        }
         FlowPlan::Get { id, .. } => return tables[id.0 as usize - 1].clone(),
         FlowPlan::Union { inputs } => {
             for input in inputs {
@@ -169,7 +189,16 @@ fn wait(engine: &Engine, flow: u32, passed: u64) {
 }
 
 fn spec(id: u32, kind: FlowKind, as_of: u64) -> FlowSpec {
-    FlowSpec { id: GlobalId(id), name: format!("f{id}"), kind, inputs: vec![], as_of, fingerprint: 0, restored: None }
+    FlowSpec {
+        id: GlobalId(id),
+        name: format!("f{id}"),
+        kind,
+        inputs: vec![],
+        as_of,
+        fingerprint: 0,
+        restored: None,
+        corrects: None,
+    }
 }
 
 /// A small generator, so that a failure repeats.
@@ -197,8 +226,9 @@ struct Running {
 const FIRST_VIEW: u32 = 10;
 
 impl Running {
-    /// Begins with what is on disk, where something is.
-    fn start(workers: usize, plans: &[(FlowPlan, usize)], disk: Option<&Disk>) -> Running {
+    /// Begins with what is on disk, where something is; but the views of `anew`, bit by bit, are computed anew, and
+    /// correct at a time what was shown.
+    fn start(workers: usize, plans: &[(FlowPlan, usize)], disk: Option<&Disk>, anew: (u64, u64)) -> Running {
         let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
         let restored = |id| disk.map(|d| d.restored(id));
         for id in [1, 2] {
@@ -209,7 +239,16 @@ impl Running {
         for (i, (plan, arity)) in plans.iter().enumerate() {
             let id = FIRST_VIEW + i as u32;
             let view = spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] }, 0);
-            engine.install(FlowSpec { restored: restored(id), ..view }).expect("a view");
+            let spec = match disk.filter(|_| anew.1 >> i & 1 == 1) {
+                Some(disk) => {
+                    // What was shown of another view of as many columns, where no view goes on from it.
+                    let shown = if (4..8).contains(&i) { id ^ 1 } else { id };
+                    let correction = Correction { shown: disk.restored(shown), at: anew.0 };
+                    FlowSpec { corrects: Some(correction), as_of: anew.0, ..view }
+                }
+                None => FlowSpec { restored: restored(id), ..view },
+            };
+            engine.install(spec).expect("a view");
             let (sink, from) = SubscribeSink::channel(10_000);
             engine.subscribe(GlobalId(id), disk.map_or(0, |d| d.tick), true, sink).expect("a subscription");
             followed.push((from, Rows::new()));
@@ -279,7 +318,7 @@ fn run(shape: Shape) {
     let Shape { workers, append_only, restarts, seed } = shape;
     let plans = plans(append_only);
     let flows: Vec<u32> = [1, 2].into_iter().chain((0..plans.len() as u32).map(|i| FIRST_VIEW + i)).collect();
-    let mut running = Running::start(workers, &plans, None);
+    let mut running = Running::start(workers, &plans, None, (0, 0));
     let mut random = Random(seed);
     let mut tables = [Rows::new(), Rows::new()];
     let (mut disk, mut since_disk, mut most): (Option<Disk>, Ticks, usize) = (None, vec![], 0);
@@ -306,7 +345,10 @@ fn run(shape: Shape) {
         if let Some(disk) = disk.as_ref().filter(|_| random.below(4) == 0) {
             running.engine.shutdown();
             let workers = [1, 2, 4][random.below(3) as usize];
-            running = Running::start(workers, &plans, Some(disk));
+            // A correction needs a tick that the disk does not have.
+            let mut some = || random.below(1 << plans.len());
+            let anew = if since_disk.is_empty() { 0 } else { some() & some() };
+            running = Running::start(workers, &plans, Some(disk), (tick, anew));
             for (i, changes) in since_disk.iter().enumerate() {
                 running.tick(disk.tick + 1 + i as u64, changes);
             }

@@ -10,7 +10,9 @@ use hw_testkit::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const SECTOR: usize = 512;
 
@@ -164,7 +166,7 @@ struct State {
 
 /// The disk, until its crash.
 #[derive(Debug)]
-pub struct Disk(Mutex<State>);
+pub struct Disk(Mutex<State>, AtomicBool);
 
 #[derive(Debug)]
 struct OpenFile {
@@ -219,7 +221,7 @@ impl Disk {
             state.inodes.push(Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new() });
             state.bind_durably(&path, node);
         }
-        Arc::new(Disk(Mutex::new(state)))
+        Arc::new(Disk(Mutex::new(state), AtomicBool::new(false)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -247,6 +249,11 @@ impl Disk {
     pub fn fail(&self, fault: Fault) {
         let mut state = self.state();
         (state.plan.fault, state.operations) = (Some(fault), [0; 6]);
+    }
+
+    /// Files are synced, or that takes until they may be.
+    pub fn hold_syncs(&self, held: bool) {
+        self.1.store(held, Ordering::Release);
     }
 
     /// What was done, for a failure's report.
@@ -489,6 +496,9 @@ impl FileHandle for OpenFile {
         state.finish()
     }
     fn sync(&mut self) -> io::Result<()> {
+        while self.disk.1.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut state = self.disk.state();
         let begun = state.begin("sync", &self.path);
         if begun.is_err() && state.left.is_none() {

@@ -93,6 +93,10 @@ struct Life {
 }
 
 impl Life {
+    fn new(handle: CoordinatorHandle, disk: &Arc<Disk>, faulty: bool) -> Life {
+        Life { handle, disk: disk.clone(), faulty, refuses: false, background: vec![] }
+    }
+
     fn session(&self) -> Session {
         self.handle.session("headwater".into(), "headwater".into(), None)
     }
@@ -225,7 +229,7 @@ impl Simulation {
         self.note(format!("start {plan:?}"));
         let lived = match self.start(&disk).await {
             Ok(handle) => {
-                let mut life = Life { handle, disk: disk.clone(), faulty, refuses: false, background: vec![] };
+                let mut life = Life::new(handle, &disk, faulty);
                 let lived = self.live(&mut life).await;
                 self.end(life).await?;
                 lived
@@ -253,7 +257,8 @@ impl Simulation {
             clock: Arc::new(move || clock.load(Ordering::Relaxed)),
         };
         let workers = [1, 1, 2, 4][self.random.below(4) as usize];
-        self.note(format!("{workers} workers, {} ms of history", self.resume_ms));
+        let recompute = self.recompute();
+        self.note(format!("{workers} workers, {} ms of history, anew: {recompute:?}", self.resume_ms));
         let config = CoordinatorConfig {
             data_dir: PathBuf::from("/data"),
             workers,
@@ -263,12 +268,30 @@ impl Simulation {
             initial_password: None,
             discard_views: false,
             assume_retractions: false,
+            recompute,
             platform,
         };
         let handle = hw_coordinator::start(config)?;
         tokio::time::timeout(PATIENCE, handle.ready()).await.unwrap_or_else(|_| Err(stuck("start")))?;
         self.counts.starts += 1;
         Ok(handle)
+    }
+
+    /// Views that a start computes anew: what they have shown cannot be asked for again.
+    fn recompute(&mut self) -> Vec<String> {
+        if !self.pending.is_empty() || self.random.chance(80) {
+            return vec![];
+        }
+        let mut some = vec![];
+        for name in self.model.views.keys() {
+            if self.random.chance(40) {
+                some.push(name.clone());
+            }
+        }
+        if !some.is_empty() {
+            self.shown.clear();
+        }
+        some
     }
 
     async fn live(&mut self, life: &mut Life) -> Result<(), End> {
@@ -502,14 +525,7 @@ pub async fn store_refuses_a_definition() -> Result<(), String> {
     let mut one = Simulation::new(1, false);
     let disk = Disk::new(Image::default(), Plan::default(), Random::new(1));
     let said = |e: SqlError| e.to_string();
-    let life = |handle, disk: &Arc<Disk>| Life {
-        handle,
-        disk: disk.clone(),
-        faulty: true,
-        refuses: false,
-        background: vec![],
-    };
-    let first = life(one.start(&disk).await.map_err(said)?, &disk);
+    let first = Life::new(one.start(&disk).await.map_err(said)?, &disk, true);
     disk.fail(Fault::Broken(At(Place::Store, 1)));
     first.query("CREATE TABLE t0 (k bigint)").await.map_err(said)?;
     first.query("SELECT * FROM t0").await.map_err(said)?;
@@ -518,10 +534,37 @@ pub async fn store_refuses_a_definition() -> Result<(), String> {
         return Err(format!("a write after it: {refused:?}"));
     }
     let disk = Disk::new(disk.crash(), Plan::default(), Random::new(2));
-    let second = life(one.start(&disk).await.map_err(said)?, &disk);
+    let second = Life::new(one.start(&disk).await.map_err(said)?, &disk, true);
     second.query("INSERT INTO t0 VALUES (1)").await.map_err(said)?;
     match second.query("SELECT * FROM t0").await.map_err(said)?.len() {
         1 => Ok(()),
         n => Err(format!("{n} rows")),
     }
+}
+
+/// While the mark of the first subscriber is not durable, no other one is shown anything: after a crash nobody could come
+/// back to it.
+pub async fn a_second_subscriber_comes_first() -> Result<(), String> {
+    let mut one = Simulation::new(1, false);
+    let disk = Disk::new(Image::default(), Plan::default(), Random::new(1));
+    let said = |e: SqlError| e.to_string();
+    let life = Arc::new(Life::new(one.start(&disk).await.map_err(said)?, &disk, false));
+    life.query("CREATE TABLE t0 (k bigint)").await.map_err(said)?;
+    life.query("INSERT INTO t0 VALUES (1)").await.map_err(said)?;
+    disk.hold_syncs(true);
+    let subscribe = || {
+        let life = life.clone();
+        tokio::spawn(async move { first_time(&mut life.session(), "SUBSCRIBE t0").await })
+    };
+    let mut subscribers = vec![];
+    for _ in 0..3 {
+        subscribers.push(subscribe());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let early = subscribers.iter().position(|s| s.is_finished());
+    disk.hold_syncs(false);
+    for subscriber in subscribers {
+        subscriber.await.map_err(|e| e.to_string())?.map_err(said)?;
+    }
+    early.map_or(Ok(()), |n| Err(format!("subscriber {n} was shown something before the mark was durable")))
 }

@@ -1,0 +1,150 @@
+//! Views that a start computes anew: what has been shown of them is corrected, and what reads them goes on.
+
+use hw_testkit::rows::{bag, difference, rows, run};
+use hw_testkit::{Follower, Server};
+use tokio_postgres::Client;
+
+const VIEWS: &[(&str, &str)] = &[
+    ("joined", "SELECT t.k, t.g, u.v FROM t JOIN u ON u.k = t.k"),
+    ("grouped", "SELECT g, count(*) AS n, sum(v) AS s, max(v) AS m FROM joined GROUP BY g"),
+    ("top", "SELECT max(n) AS n, count(*) AS groups FROM grouped"),
+    ("apart", "SELECT v, count(*) AS n FROM u GROUP BY v"),
+    ("auctions", "SELECT category, count(*) AS n, max(initial_bid) AS m FROM n_auction GROUP BY category"),
+    ("both", "SELECT g.g, a.n FROM grouped g JOIN auctions a ON a.n > 0 AND g.n = a.n"),
+    ("named", "SELECT c.category, g.n FROM auctions c JOIN grouped g ON g.g = c.category"),
+];
+
+async fn must(client: &Client, sql: &str) {
+    run(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+}
+
+async fn started() -> (Server, Client) {
+    let flags = ["--workers", "2", "--checkpoint-interval", "3600"];
+    let server = Server::start(&flags).expect("the server starts");
+    let client = server.connect().await.expect("connect");
+    for sql in [
+        "CREATE TABLE t (k bigint PRIMARY KEY, g bigint)",
+        "CREATE TABLE u (k bigint, v bigint)",
+        "CREATE SOURCE nexmark FROM GENERATOR NEXMARK (EVENTS 20000, SEED 7, PREFIX 'n_')",
+    ] {
+        must(&client, sql).await;
+    }
+    for (name, sql) in VIEWS {
+        must(&client, &format!("CREATE MATERIALIZED VIEW {name} AS {sql}")).await;
+    }
+    must(&client, "CREATE INDEX grouped_n ON grouped (n)").await;
+    for from in [0, 1000, 2000] {
+        write(&client, from).await;
+    }
+    // 3 of 50 events are auctions.
+    let all = vec![vec![Some("1200".to_owned())]];
+    while rows(&client, "SELECT sum(n) FROM auctions").await.expect("auctions") != all {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    (server, client)
+}
+
+/// 1,000 keys more, and changes of earlier ones.
+async fn write(client: &Client, from: i64) {
+    let t: Vec<String> = (from..from + 1000).map(|k| format!("({k}, {})", k % 20)).collect();
+    let u: Vec<String> = (from..from + 1000).map(|k| format!("({k}, {}), ({k}, {})", k % 7, k % 5)).collect();
+    must(client, &format!("INSERT INTO t VALUES {}", t.join(", "))).await;
+    must(client, &format!("INSERT INTO u VALUES {}", u.join(", "))).await;
+    must(client, &format!("UPDATE t SET g = g + 1 WHERE k % 100 = {}", from / 1000)).await;
+    must(client, &format!("DELETE FROM u WHERE v = 3 AND k < {}", from / 2)).await;
+}
+
+/// Every view is what its query gives.
+async fn check(client: &Client, when: &str) {
+    for (name, sql) in VIEWS {
+        let shown =
+            bag(client, &format!("SELECT * FROM {name}")).await.unwrap_or_else(|e| panic!("{when}: {name}: {e}"));
+        let computed = bag(client, sql).await.unwrap_or_else(|e| panic!("{when}: {sql}: {e}"));
+        assert!(shown == computed, "{when}: {name}: {}", difference(&shown, &computed));
+        assert!(!shown.is_empty() || *name == "both", "{when}: {name} is empty");
+    }
+    let by_key = bag(client, "SELECT g FROM grouped WHERE n = 300").await.expect("by the index");
+    let scanned = bag(client, "SELECT g FROM grouped WHERE n + 0 = 300").await.expect("scanned");
+    assert_eq!(by_key, scanned, "{when}");
+}
+
+async fn taken_in(client: &Client, view: &str) -> i64 {
+    let sql = format!("SELECT sum(rows_in)::bigint FROM headwater.operators WHERE name = '{view}'");
+    let found = rows(client, &sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    found[0][0].as_deref().unwrap_or("0").parse().expect("a number")
+}
+
+/// Catches: contents that are doubled or lost where a view begins again under views that go on, and views that are
+/// computed anew though nothing of them has changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reads_a_view_that_is_computed_anew_goes_on() {
+    let (mut server, client) = started().await;
+    check(&client, "before").await;
+    must(&client, "CHECKPOINT").await;
+    let flags = ["--workers", "2", "--checkpoint-interval", "3600"];
+    for (round, anew) in
+        [&["joined"][..], &["grouped", "public.auctions"], &["top", "joined", "apart"]].iter().enumerate()
+    {
+        for tail in [false, true] {
+            if tail {
+                write(&server.connect().await.expect("connect"), 3000 + 1000 * round as i64).await;
+            }
+            server.kill().expect("kill");
+            let named = anew.iter().flat_map(|view| ["--recompute", view]);
+            server.restart_with(&flags.into_iter().chain(named).collect::<Vec<_>>()).expect("restart");
+            let client = server.connect().await.expect("connect");
+            let when = format!("{anew:?}, tail {tail}");
+            check(&client, &when).await;
+            if !tail && round == 0 {
+                // All rows of the tables came in once, and nothing that had been shown has changed.
+                let all = "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM (SELECT DISTINCT k, v FROM u) d)";
+                let inputs = rows(&client, all).await.expect("tables")[0][0].as_deref().map(str::parse);
+                assert_eq!(Some(Ok(taken_in(&client, "joined").await)), inputs, "{when}");
+                assert_eq!(taken_in(&client, "apart").await, 0, "{when}");
+                assert_eq!((taken_in(&client, "grouped").await, taken_in(&client, "top").await), (0, 0), "{when}");
+            }
+            write(&client, 10_000 + 2000 * round as i64 + 1000 * i64::from(tail)).await;
+            check(&client, &format!("{when}, later")).await;
+            if tail {
+                must(&client, "CHECKPOINT").await;
+                check(&client, &format!("{when}, after a checkpoint")).await;
+            }
+        }
+    }
+    server.kill().expect("kill");
+    server.restart_with(&["--workers", "1"]).expect("restart");
+    check(&server.connect().await.expect("connect"), "at last").await;
+}
+
+/// Catches: history that is shown though nobody knows it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn history_begins_with_the_correction() {
+    let (mut server, client) = started().await;
+    let mut follower = Follower::start(&server, "grouped").await.expect("subscribe");
+    follower.until(0).await.expect("the snapshot");
+    let seen = follower.upper() - 1;
+    drop(follower);
+    must(&client, "CHECKPOINT").await;
+    server.kill().expect("kill");
+    server.restart_with(&["--workers", "2", "--recompute", "joined"]).expect("restart");
+    let client = server.connect().await.expect("connect");
+    let e = rows(&client, &format!("SUBSCRIBE grouped AS OF {seen} UP TO {}", seen + 1)).await.expect_err("not known");
+    assert_eq!(e.code, "55000", "{e}");
+    let mut follower = Follower::start(&server, "grouped").await.expect("subscribe");
+    write(&client, 3000).await;
+    follower.until(0).await.expect("changes");
+    check(&client, "later").await;
+}
+
+/// Catches: a name that is ignored.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_materialized_views_can_be_named() {
+    let (mut server, _client) = started().await;
+    server.kill().expect("kill");
+    for name in ["nothing", "t", "x.joined", "grouped_n"] {
+        let e = server.restart_with(&["--recompute", name]).expect_err("no such view");
+        assert!(e.0.contains("ended before it was ready"), "{name}: {}", e.0);
+    }
+    server.restart_with(&[]).expect("restart");
+    check(&server.connect().await.expect("connect"), "after it").await;
+}
