@@ -90,6 +90,15 @@ pub(crate) enum ReadAt {
 pub(crate) struct ReadHold {
     /// The time.
     pub at: Timestamp,
+    /// How far sources were read that nothing else reads: once for all reads of a transaction.
+    pub ends: std::sync::Mutex<BTreeMap<GlobalId, BTreeMap<i32, i64>>>,
+}
+
+impl ReadHold {
+    /// Of a time.
+    pub(crate) fn new(at: Timestamp) -> ReadHold {
+        ReadHold { at, ends: std::sync::Mutex::default() }
+    }
 }
 
 /// Relations at one time.

@@ -41,6 +41,8 @@ pub(crate) struct Flow {
     pub origin: Origin,
     /// Nothing of it can be read before this time: it, or something that it reads, corrects then what was shown.
     pub from: Timestamp,
+    /// At these times it holds changes that came later: they were read together while it was being filled.
+    pub unknown: std::ops::Range<Timestamp>,
 }
 
 /// What a flow has begun with.
@@ -54,12 +56,22 @@ pub(crate) enum Origin {
     Corrected,
 }
 
+/// Who has chosen the time of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadKind {
+    /// We, for this read: another one is as good.
+    Now,
+    /// An earlier read of the transaction.
+    Held,
+    /// The client.
+    Past,
+}
+
 /// A read that waits for its relations.
 pub(crate) struct WaitingRead {
     pub ids: Vec<GlobalId>,
     pub at: Arc<ReadHold>,
-    /// The client named the time.
-    pub past: bool,
+    pub kind: ReadKind,
     pub reply: Reply<ReadSnapshot>,
 }
 
@@ -362,6 +374,8 @@ impl Core {
     /// Histories compact to the read time, except where someone may come back for them.
     fn compact_histories(&mut self) {
         let waiting = self.held();
+        let read = self.read_ts.min(waiting);
+        self.sources.values_mut().for_each(|source| source.forget_before(read));
         for (id, flow) in &self.flows {
             if !flow.live {
                 continue;

@@ -408,6 +408,7 @@ impl Core {
             fingerprint,
             origin,
             from,
+            unknown: 0..0,
         };
         self.flows.insert(object.id, flow);
         Ok(())

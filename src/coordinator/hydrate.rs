@@ -80,6 +80,10 @@ pub(crate) struct Hydration {
     floor: Timestamp,
     /// It began with the server.
     of_start: bool,
+    /// All before this time is as it was; what the first stretch did not have came in together at `target`.
+    known: Timestamp,
+    /// There was something that the first stretch did not have.
+    late: bool,
     /// Times that the dataflow has been advanced to and has not passed, and when it was.
     ahead: VecDeque<(Timestamp, Instant)>,
     closing: bool,
@@ -209,6 +213,8 @@ impl Core {
             since: as_of,
             floor: if alone { as_of } else { 0 },
             of_start: self.log.is_none(),
+            known: if self.log.is_none() { self.last_tick + 1 } else { 0 },
+            late: false,
             ahead: VecDeque::new(),
             closing: false,
             held: vec![],
@@ -402,6 +408,7 @@ impl Core {
             }
             h.closing = reached && missing <= LAST_STRETCH_MAX;
             h.target = self.last_tick;
+            h.late |= missing > 0;
             // After the ticks of the kept history there is no room for steps below them.
             h.stepped &= h.feeds.iter().all(|f| f.timeline.is_empty());
             for feed in &mut h.feeds {
@@ -417,6 +424,9 @@ impl Core {
             self.engine.send(id, source, batches)?;
         }
         self.engine.advance(id, self.last_tick + 1);
+        if let Some(flow) = self.flows.get_mut(&id).filter(|_| h.late) {
+            flow.unknown = h.known..h.target;
+        }
         Ok(Progress::CaughtUp)
     }
 }

@@ -4,7 +4,7 @@
 //! given at the same `at`.
 
 use crate::command::{ReadAt, ReadHold, ReadSnapshot, ReadTable, Reply};
-use crate::core::{Core, WaitingRead};
+use crate::core::{Core, ReadKind, WaitingRead};
 use hw_plan::{Object, ObjectKind};
 use hw_repr::{GlobalId, PublishedRelation, SqlError, SqlState, Timestamp};
 use std::sync::Arc;
@@ -13,16 +13,15 @@ impl Core {
     /// Chooses the read's time, or takes that of an earlier read; answered now, or by [`Core::answer_reads`] once its
     /// relations are there.
     pub(crate) fn start_read(&mut self, ids: Vec<GlobalId>, at: ReadAt, reply: Reply<ReadSnapshot>) {
-        let past = matches!(at, ReadAt::Past(_));
-        let at = match at {
-            ReadAt::Now => self.hold_now(),
-            ReadAt::Held(hold) => hold,
+        let (kind, at) = match at {
+            ReadAt::Now => (ReadKind::Now, self.hold_now()),
+            ReadAt::Held(hold) => (ReadKind::Held, hold),
             ReadAt::Past(at) => match self.check_past(at) {
-                Ok(()) => self.hold(at),
+                Ok(()) => (ReadKind::Past, self.hold(at)),
                 Err(e) => return drop(reply.send(Err(e))),
             },
         };
-        self.answer(WaitingRead { ids, at, past, reply });
+        self.answer(WaitingRead { ids, at, kind, reply });
     }
 
     /// What has happened up to the clock's time is known when a tick has been closed after it, which the read waits for.
@@ -49,7 +48,7 @@ impl Core {
     }
 
     fn hold(&mut self, at: Timestamp) -> Arc<ReadHold> {
-        let hold = Arc::new(ReadHold { at });
+        let hold = Arc::new(ReadHold::new(at));
         self.holds.push(Arc::downgrade(&hold));
         hold
     }
@@ -66,12 +65,24 @@ impl Core {
         waiting.into_iter().filter(|r| !r.reply.is_closed()).for_each(|r| self.answer(r));
     }
 
-    fn answer(&mut self, read: WaitingRead) {
+    fn answer(&mut self, mut read: WaitingRead) {
+        // It has waited for a view that was being filled.
+        if read.kind == ReadKind::Now && read.ids.iter().any(|id| self.known_from(*id, read.at.at) > read.at.at) {
+            read.at = self.hold_now();
+        }
         match self.try_read(&read) {
             Ok(Some(snapshot)) => drop(read.reply.send(Ok(snapshot))),
             Ok(None) => self.reads.push(read),
             Err(e) => drop(read.reply.send(Err(e))),
         }
+    }
+
+    /// The first time, `at` or later, at which a relation is just what it was then.
+    pub(crate) fn known_from(&self, id: GlobalId, at: Timestamp) -> Timestamp {
+        let Some(flow) = self.flows.get(&id) else { return at };
+        let imports = flow.imports.iter().map(|import| self.known_from(*import, at));
+        let own = if flow.unknown.contains(&at) { flow.unknown.end } else { at };
+        imports.max().unwrap_or(0).max(own)
     }
 
     fn try_read(&self, read: &WaitingRead) -> Result<Option<ReadSnapshot>, SqlError> {
@@ -90,7 +101,7 @@ impl Core {
                     format!("relation with OID {} does not exist", id.0),
                 ));
             };
-            match self.read_one(&object, read.at.at, read.past)? {
+            match self.read_one(&object, read.at.at, read.kind)? {
                 Some(table) => tables.push((*id, table)),
                 None => return Ok(None),
             }
@@ -98,17 +109,17 @@ impl Core {
         Ok(Some(ReadSnapshot { as_of: read.at.clone(), tables }))
     }
 
-    fn read_one(&self, object: &Arc<Object>, at: Timestamp, past: bool) -> Result<Option<ReadTable>, SqlError> {
+    fn read_one(&self, object: &Arc<Object>, at: Timestamp, kind: ReadKind) -> Result<Option<ReadTable>, SqlError> {
         let desc = object.desc().cloned().ok_or_else(|| {
             SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a relation", object.name))
         })?;
         if let ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } = object.kind {
-            if past {
+            if kind == ReadKind::Past {
                 let e = SqlError::unsupported(format!("AS OF of the source \"{}\"", object.name));
                 return Err(e.hint("A source keeps no rows; read a materialized view over it."));
             }
             let (source, _) = self.source_of(object)?;
-            let to = source.has_reader().then(|| source.positions.clone());
+            let to = source.has_reader().then(|| source.positions_at(at));
             let from = source.starts.clone();
             return Ok(Some(ReadTable::Source { object: object.clone(), desc, from, to }));
         }
@@ -121,9 +132,11 @@ impl Core {
         if flow.hydration.is_some() || self.engine.frontier(object.id) <= at {
             return Ok(None);
         }
-        let since = self.engine.since(object.id);
-        if since > at && past {
-            return Err(no_longer_kept(&object.name, since));
+        let since = self.engine.since(object.id).max(self.known_from(object.id, at));
+        match kind {
+            ReadKind::Past if since > at => return Err(no_longer_kept(&object.name, since)),
+            ReadKind::Now if since > at && self.engine.since(object.id) <= at => return Ok(None),
+            _ => {}
         }
         if since > at {
             return Err(SqlError::new(

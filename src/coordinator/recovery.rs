@@ -218,10 +218,7 @@ pub(crate) fn recover(
     core.restore_tables(&log, manifest.tick, &replayed.stretches)?;
     core.restore_views(manifest.log_floor)?;
     core.log = Some(LogWriter::start(log)?);
-    // What is corrected is shown from the next tick on, where the last one has been shown.
-    if core.flows.values().any(|f| f.from > core.last_tick) {
-        core.close_tick();
-    }
+    core.begin_corrections();
     if first_start {
         core.set_initial_password(config.initial_password.as_deref())?;
     }
@@ -320,6 +317,13 @@ impl Core {
         let change = CatalogChange::SetRolePassword { role: "headwater".into(), verifier };
         self.commit_changes(vec![change], Box::new(|_| {}));
         Ok(())
+    }
+
+    /// What is corrected is shown from the next tick on, where the last one has been shown.
+    fn begin_corrections(&mut self) {
+        if self.flows.values().any(|f| f.from > self.last_tick) {
+            self.close_tick();
+        }
     }
 
     fn restore_sources(&mut self, manifest: &Manifest, replayed: &Replayed) -> Result<(), SqlError> {

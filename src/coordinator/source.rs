@@ -58,6 +58,8 @@ pub(crate) struct LiveSource {
     pub paused: bool,
     /// A dataflow that goes on from a checkpoint reads what came since: nothing newer enters before it has.
     pub held: bool,
+    /// Positions at the ticks that changed them, as far back as somebody may read them.
+    recent: VecDeque<(Timestamp, BTreeMap<i32, i64>)>,
     /// Dead letters seen since the start, newest last, bounded.
     pub dead: VecDeque<DeadLetterRow>,
     /// How many there have been since the start.
@@ -100,6 +102,7 @@ impl LiveSource {
             object,
             upstream,
             relations,
+            recent: VecDeque::new(),
             dead: VecDeque::new(),
             dead_total: 0,
             read: false,
@@ -205,6 +208,19 @@ impl LiveSource {
             return BTreeMap::new();
         }
         self.marks.iter().map(|(p, (_, high))| (*p, *high)).collect()
+    }
+
+    /// Positions as of a tick.
+    pub(crate) fn positions_at(&self, at: Timestamp) -> BTreeMap<i32, i64> {
+        let after = self.recent.partition_point(|(tick, _)| *tick <= at);
+        after.checked_sub(1).map_or(&self.positions, |last| &self.recent[last].1).clone()
+    }
+
+    /// Nobody will ask for positions before this tick.
+    pub(crate) fn forget_before(&mut self, tick: Timestamp) {
+        while self.recent.get(1).is_some_and(|(next, _)| *next <= tick) {
+            self.recent.pop_front();
+        }
     }
 
     pub(crate) fn has_reader(&self) -> bool {
@@ -428,11 +444,17 @@ impl Core {
         let mut intake = SourceIntake::default();
         for source in self.sources.values_mut() {
             intake.positions.append(&mut source.histories);
+            if source.recent.is_empty() {
+                source.recent.push_back((0, source.positions.clone()));
+            }
             if source.skips() {
                 intake.positions.extend(source.skip_to_end());
             }
             for batch in std::mem::take(&mut source.taken) {
                 source.admit(batch, time, &mut intake);
+            }
+            if source.recent.back().is_none_or(|(_, positions)| *positions != source.positions) {
+                source.recent.push_back((time, source.positions.clone()));
             }
         }
         intake

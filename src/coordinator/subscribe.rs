@@ -133,7 +133,10 @@ impl Core {
             return Err(e.clone());
         }
         let desc = object.desc().cloned().unwrap_or_default();
-        let since = self.engine.since(id);
+        let mut since = self.engine.since(id);
+        if let Some(at) = request.as_of {
+            since = since.max(self.known_from(id, at));
+        }
         let as_of = match request.as_of {
             Some(t) if t < since => return Err(crate::read::no_longer_kept(&object.name, since)),
             Some(t) => t,

@@ -12,7 +12,7 @@ use crate::restore::Restored;
 use crate::state::RestoredFlow;
 use crate::types::{RowStream, Rows};
 use arrow::array::Int64Array;
-use hw_repr::{Timestamp, UpdateBatch};
+use hw_repr::{SqlError, Timestamp, UpdateBatch};
 use std::sync::Arc;
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -25,6 +25,14 @@ pub struct Correction {
     pub shown: Arc<RestoredFlow>,
     /// When what is computed takes its place: at or after the time below which all was shown.
     pub at: Timestamp,
+}
+
+impl Correction {
+    /// Refuses to correct what is shown already.
+    pub(crate) fn check(&self) -> Result<(), SqlError> {
+        let early = || SqlError::internal(format!("a correction at {}, below {}", self.at, self.shown.upper));
+        if self.at < self.shown.upper { Err(early()) } else { Ok(()) }
+    }
 }
 
 /// The changes from `shown` on that make of it what `stream` is at `at`, and what `stream` is from then on.

@@ -1,6 +1,7 @@
 //! The engine as its owner sees it: commands in, atomics out.
 
 use crate::closed::slice;
+use crate::correct::Correction;
 use crate::flow::{FlowKind, FlowShared, FlowSpec, OperatorStats};
 use crate::layout::Layout;
 use crate::render::validate;
@@ -215,9 +216,7 @@ impl Engine {
                 )));
             }
         }
-        if spec.corrects.as_ref().is_some_and(|c| c.at < c.shown.upper) {
-            return Err(SqlError::internal("a correction of what is shown already"));
-        }
+        spec.corrects.as_ref().map_or(Ok(()), Correction::check)?;
         let key = if key.is_empty() { (0..desc.arity()).collect() } else { key };
         if key.iter().any(|k| *k >= desc.arity()) {
             return Err(SqlError::internal("a key column that the relation does not have"));

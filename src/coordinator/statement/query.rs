@@ -104,7 +104,9 @@ impl Session {
                 ReadTable::Arranged { desc, published, indexes } => {
                     QueryTable::Snapshot { desc, published, indexes, as_of }
                 }
-                ReadTable::Source { object, desc, from, to } => self.source_table(&object, desc, from, to).await?,
+                ReadTable::Source { object, desc, from, to } => {
+                    self.source_table(&object, desc, from, to, &snapshot.as_of).await?
+                }
             };
             out.insert(id, table);
         }
@@ -141,6 +143,7 @@ impl Session {
         desc: RelationDesc,
         mut from: BTreeMap<i32, i64>,
         to: Option<BTreeMap<i32, i64>>,
+        hold: &ReadHold,
     ) -> Result<QueryTable, SqlError> {
         let catalog = self.handle.snapshot.load_full();
         let (source, output) = match &object.kind {
@@ -152,7 +155,9 @@ impl Session {
             return Err(SqlError::internal(format!("\"{}\" is not a source", source.name)));
         };
         let upstream = external::upstream(source_desc, &*catalog)?;
-        let to = match to {
+        let lock = || hold.ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = lock().get(&source.id).cloned();
+        let to = match to.or(known) {
             Some(to) => to,
             None => {
                 let (asked, up) = (source.clone(), upstream.clone());
@@ -160,7 +165,8 @@ impl Session {
                 for (partition, (low, _)) in &marks {
                     from.entry(*partition).or_insert(*low);
                 }
-                marks.into_iter().map(|(p, (_, high))| (p, high)).collect()
+                let to: BTreeMap<i32, i64> = marks.into_iter().map(|(p, (_, high))| (p, high)).collect();
+                lock().entry(source.id).or_insert(to).clone()
             }
         };
         let mut wanted: Vec<Vec<usize>> =

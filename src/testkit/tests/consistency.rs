@@ -213,3 +213,41 @@ async fn bank_step(client: &Client, random: &mut Random, accounts: u64, total: &
         }
     }
 }
+
+/// Catches: a source that is read further than the views over it, in one statement or in a transaction; a view that is
+/// shown at a time whose contents it does not have, because it was being filled then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_and_new_views_are_read_at_one_time() {
+    let server = Server::start(&["--workers", "2"]).expect("the server starts");
+    let client = server.connect().await.expect("connect");
+    let number = |sql: &'static str| {
+        let client = &client;
+        async move {
+            let found = rows(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            found.into_iter().flatten().map(|v| v.unwrap_or_default()).collect::<Vec<_>>()
+        }
+    };
+    for sql in [
+        "CREATE SOURCE nexmark FROM GENERATOR NEXMARK (EVENTS PER SECOND 50000, PREFIX '')",
+        "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM bid",
+    ] {
+        run(&client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+    for round in 0..8 {
+        let one = number("SELECT (SELECT n FROM counted), (SELECT count(*) FROM bid)").await;
+        assert_eq!(one[0], one[1], "round {round}");
+        run(&client, "BEGIN").await.expect("BEGIN");
+        let first = number("SELECT n FROM counted").await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(number("SELECT count(*) FROM bid").await, first, "round {round}");
+        assert_eq!(number("SELECT n FROM counted").await, first, "round {round}");
+        run(&client, "COMMIT").await.expect("COMMIT");
+        let create = format!("CREATE MATERIALIZED VIEW late{round} AS SELECT count(*) AS n, sum(price) AS s FROM bid");
+        run(&client, &create).await.expect("a view");
+        let over = format!("CREATE MATERIALIZED VIEW over{round} AS SELECT max(n) AS n FROM late{round}");
+        run(&client, &over).await.expect("a view over it");
+        let sql = format!("SELECT counted.n, o.n, l.n FROM counted, late{round} l, over{round} o");
+        let both = rows(&client, &sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert!(both[0][0] == both[0][1] && both[0][1] == both[0][2], "round {round}: {both:?}");
+    }
+}
