@@ -16,7 +16,8 @@ use hw_repr::numeric::Numeric;
 use hw_repr::{Datum, FloatSum, SqlError, SqlState, SqlType};
 use std::any::Any;
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// The aggregate of that name.
@@ -108,7 +109,7 @@ impl AggregateUDFImpl for Udaf {
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
         let arg = args.expr_fields.first().and_then(|f| SqlType::from_arrow(f.data_type())).unwrap_or(SqlType::Text);
         let ty = result_type(self.func, arg).map_err(external)?;
-        let seen = args.is_distinct.then(HashSet::new);
+        let seen = args.is_distinct.then(HashMap::new);
         Ok(Box::new(Acc { func: self.func, arg, ty, state: State::default(), seen }))
     }
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
@@ -132,15 +133,17 @@ struct Acc {
     arg: SqlType,
     ty: SqlType,
     state: State,
-    seen: Option<HashSet<Datum>>,
+    /// What was seen of each value of DISTINCT, by its representative.
+    seen: Option<HashMap<Datum, Datum>>,
 }
 
 impl Acc {
     fn add(&mut self, value: Datum) -> Result<(), SqlError> {
-        if let Some(seen) = &mut self.seen
-            && !seen.insert(canonical(&value))
-        {
-            return Ok(());
+        if let Some(seen) = &mut self.seen {
+            match seen.entry(canonical(&value)) {
+                Entry::Occupied(_) => return Ok(()),
+                Entry::Vacant(new) => drop(new.insert(value.clone())),
+            }
         }
         self.state.count += 1;
         match self.func {
@@ -292,11 +295,11 @@ impl Accumulator for Acc {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.seen.as_ref().map_or(0, |s| s.capacity() * size_of::<Datum>())
+        size_of::<Self>() + self.seen.as_ref().map_or(0, |s| s.capacity() * size_of::<(Datum, Datum)>())
     }
 
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        let seen: Option<Vec<&Datum>> = self.seen.as_ref().map(|s| s.iter().collect());
+        let seen: Option<Vec<&Datum>> = self.seen.as_ref().map(|s| s.values().collect());
         let bytes = serde_json::to_vec(&(&self.state, seen))
             .map_err(|e| external(SqlError::internal(format!("state of an aggregate: {e}"))))?;
         Ok(vec![ScalarValue::Binary(Some(bytes))])
@@ -360,4 +363,30 @@ fn compare(a: &Datum, b: &Datum) -> Result<Ordering, SqlError> {
         (Datum::Interval(a), Datum::Interval(b)) => interval_micros(a).cmp(&interval_micros(b)),
         _ => return Err(SqlError::internal(format!("{a:?} and {b:?} do not compare"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: values that lose their scale on the way from one partition to another.
+    #[test]
+    fn a_distinct_sum_of_two_partitions_has_the_scale_of_its_values() {
+        let number = |text| hw_repr::text::parse(SqlType::Numeric(None), text).expect("a number");
+        let acc = || Acc {
+            func: AggregateFunc::Sum,
+            arg: SqlType::Numeric(None),
+            ty: SqlType::Numeric(None),
+            state: State::default(),
+            seen: Some(HashMap::new()),
+        };
+        let (mut first, mut second, mut both) = (acc(), acc(), acc());
+        ["1.50", "2.00"].iter().for_each(|n| first.add(number(n)).expect("added"));
+        ["2.00", "1.50", "4.50"].iter().for_each(|n| second.add(number(n)).expect("added"));
+        for part in [&mut first, &mut second] {
+            let state = part.state().expect("a state")[0].to_array().expect("an array");
+            both.merge_batch(&[state]).expect("merged");
+        }
+        assert_eq!(both.result().expect("a sum").to_text().as_deref(), Some("8.00"));
+    }
 }
