@@ -56,6 +56,21 @@ struct State {
     digest: Digest,
 }
 
+/// A catalog as of the last tick that was applied to it, for reading.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// What it holds.
+    pub snapshot: Arc<CatalogSnapshot>,
+    /// The tick; 0 where none was applied.
+    pub applied: u64,
+}
+
+impl From<State> for Stored {
+    fn from(state: State) -> Stored {
+        Stored { snapshot: state.snapshot, applied: state.last_applied }
+    }
+}
+
 /// A digest of all entries, stored with every change: sled can lose entries without an error when its file is damaged.
 #[derive(Clone, Default)]
 struct Digest {
@@ -116,25 +131,30 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Reads a catalog's dump and a copy of its store, which changes neither; the last tick that the store has applied.
-    /// Errors in this order: of the dump, of the store.
-    pub fn verify(dir: &Path) -> (Result<(), SqlError>, Result<u64, SqlError>) {
-        let dump = verify_dump(&Dump::path_in(dir));
+    /// Reads a catalog's dump and a copy of its store, which changes neither. In this order: the dump, `None` where there is
+    /// none, and the store; what cannot be read is an error.
+    pub fn read(dir: &Path) -> (Result<Option<Stored>, SqlError>, Result<Stored, SqlError>) {
+        let dump = read_dump(&Dump::path_in(dir));
         let (path, copy) =
             (files::store_path(dir), std::env::temp_dir().join(format!("headwater-verify-{}", uuid::Uuid::new_v4())));
         let store = copy_all(&path, &copy).map_err(|e| meta::file_error("copy", &path, &e)).and_then(|()| {
             let store = SledStore::open(&copy)?;
-            Ok(load(store.scan("")?)?.last_applied)
+            Ok(load(store.scan("")?)?.into())
         });
         if let Err(e) = std::fs::remove_dir_all(&copy) {
             tracing::warn!("could not remove \"{}\": {e}", copy.display());
         }
         // Its copy is of no use to anybody.
-        let named = store.map_err(|e| SqlError {
+        let named = store.map_err(|e: SqlError| SqlError {
             message: e.message.replace(&*copy.to_string_lossy(), &path.to_string_lossy()),
             ..e
         });
         (dump, named)
+    }
+
+    /// Where the dump of the catalog in `dir` is.
+    pub fn dump_path(dir: &Path) -> std::path::PathBuf {
+        Dump::path_in(dir)
     }
 
     /// On a given store, and with a dump where one is given. `XX001` where the store holds less than the dump.
@@ -253,11 +273,10 @@ fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether the dump can be read; none at all is fine.
-fn verify_dump(path: &Path) -> Result<(), SqlError> {
+fn read_dump(path: &Path) -> Result<Option<Stored>, SqlError> {
     match std::fs::read(path) {
-        Ok(bytes) => meta::decode_dump(&bytes, path).map(|_| ()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(bytes) => Ok(Some(load(meta::decode_dump(&bytes, path)?)?.into())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(meta::file_error("read", path, &e)),
     }
 }

@@ -22,6 +22,7 @@ pub mod platform;
 mod ranges;
 mod read;
 mod recovery;
+mod repair;
 pub mod session;
 mod sessions;
 mod source;
@@ -38,5 +39,6 @@ pub use handle::{AuthRule, CoordinatorConfig, CoordinatorHandle, ScramVerifier, 
 pub use hw_store::files::failpoint;
 pub use hw_store::verify::Report as VerifyReport;
 pub use platform::Platform;
+pub use repair::{RepairReport, repair};
 pub use session::{Executed, Notice, Outcome, Prepared, RowStream, Session, TransactionStatus};
 pub use verify::verify;

@@ -141,6 +141,11 @@ fn find(config: &CoordinatorConfig) -> Result<Found, SqlError> {
     let mut catalog = Catalog::open_up_to(platform.catalog.clone(), &dir.catalog_path(), last)?;
     let (log_floor, log_end, torn) = (log.floor(), recovered.last_time, recovered.torn.is_some());
     check_whole(&Reach { log_floor, log_end, torn, manifest: manifest.clone() }, catalog.last_applied())?;
+    if log_end < manifest.tick {
+        // What was taken for torn was in the checkpoint. The log has to reach that far again before the next start.
+        log.append(&TickRecord { time: manifest.tick, ..TickRecord::default() })?;
+        log.sync()?;
+    }
     log.truncate(manifest.log_floor)?;
     // What was before the log's floor has no times of its own any more.
     let retained = catalog.snapshot().retentions().values().copied().max().unwrap_or(0);

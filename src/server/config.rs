@@ -37,6 +37,18 @@ pub enum Command {
         /// The directory, instead of --data-dir.
         directory: Option<PathBuf>,
     },
+    /// Say what of a damaged data directory can be saved and what is lost, and with --accept-loss do it.
+    ///
+    /// For what a start refuses with XX001, where there is no backup. No server may use the directory. Without --accept-loss
+    /// nothing is changed. Nothing is deleted: what is replaced is kept in DIRECTORY/repaired-<time>. Ends with 0 where
+    /// nothing is damaged, or all is repaired.
+    Repair {
+        /// The directory, instead of --data-dir.
+        directory: Option<PathBuf>,
+        /// Do it, and lose what is listed as lost.
+        #[arg(long)]
+        accept_loss: bool,
+    },
     /// List the points at which HEADWATER_FAILPOINT=NAME[:COUNT] ends the process, for crash tests.
     #[command(hide = true)]
     FailPoints,

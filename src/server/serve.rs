@@ -33,6 +33,9 @@ pub async fn main(line: CommandLine) -> Result<(), String> {
             return Ok(());
         }
         Some(Command::Verify { directory }) => return verify(directory.unwrap_or(config.data_dir)).await,
+        Some(Command::Repair { directory, accept_loss }) => {
+            return repair(directory.unwrap_or(config.data_dir), accept_loss).await;
+        }
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot handle SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot handle SIGINT: {e}"))?;
@@ -63,6 +66,26 @@ async fn verify(directory: PathBuf) -> Result<(), String> {
     match report.problems.len() {
         0 => Ok(()),
         n => Err(format!("{n} {} damaged", if n == 1 { "place is" } else { "places are" })),
+    }
+}
+
+/// Says what a repair would do, or does it; fails where damage is left.
+async fn repair(directory: PathBuf, accept_loss: bool) -> Result<(), String> {
+    let path = absolute(directory)?;
+    let report = tokio::task::spawn_blocking(move || hw_coordinator::repair(&path, accept_loss)).await;
+    let report = report.map_err(|e| e.to_string())?.map_err(|e| describe(&e))?;
+    print!("{}", report.text());
+    if let Some(kept_in) = &report.kept_in {
+        println!("repaired; what was replaced is kept in {}", kept_in.display());
+        return Ok(());
+    }
+    match (report.damaged.is_empty(), report.cannot.is_some()) {
+        (true, _) => {
+            println!("nothing is damaged");
+            Ok(())
+        }
+        (_, true) => Err("this cannot be repaired; nothing was changed. Restore the directory from a backup.".into()),
+        _ => Err("nothing was changed. With --accept-loss this is done; make a copy of the directory first.".into()),
     }
 }
 

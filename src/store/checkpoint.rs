@@ -10,11 +10,13 @@
 mod block;
 mod entries;
 mod manifest;
+mod salvage;
 #[cfg(test)]
 mod tests;
 
 pub use entries::{Kind, SnapshotEntries};
-pub use manifest::{Block, Manifest, Positions, SavedPartition, SavedRange, SavedRelation, SavedView};
+pub use manifest::{Block, MANIFEST, Manifest, Positions, SavedPartition, SavedRange, SavedRelation, SavedView};
+pub use salvage::{Changed, Known, Salvage, Salvaged};
 
 use crate::files::{FileHandle, FileSystem, file_error};
 use crate::verify::Report;
@@ -242,22 +244,28 @@ impl Checkpoints {
         block::decode(&reader.block, &mut reader.raw).ok_or_else(|| block::damage(&self.path_of(at.file), at.at))
     }
 
+    /// Opens a chunk file; whether it begins as it must.
+    fn open_file(&self, number: u64) -> Result<(PathBuf, Arc<dyn FileHandle>, bool), SqlError> {
+        let path = self.path_of(number);
+        let file = self.fs.open(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => block::damage(&path, 0),
+            _ => file_error("open", &path, &e),
+        })?;
+        let mut header = [0; FILE_HEADER.len()];
+        file.read_at(&mut header, 0).map_err(|e| file_error("read", &path, &e))?;
+        Ok((path, file.into(), header == FILE_HEADER))
+    }
+
     /// Reads the bytes of a block.
     fn read(&self, reader: &mut Reader, at: Block) -> Result<(), SqlError> {
         let (path, file) = match reader.files.entry(at.file) {
             std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::hash_map::Entry::Vacant(e) => {
-                let path = self.path_of(at.file);
-                let file = self.fs.open(&path).map_err(|e| match e.kind() {
-                    std::io::ErrorKind::NotFound => block::damage(&path, 0),
-                    _ => file_error("open", &path, &e),
-                })?;
-                let mut header = [0; FILE_HEADER.len()];
-                file.read_at(&mut header, 0).map_err(|e| file_error("read", &path, &e))?;
-                if header != FILE_HEADER {
+                let (path, file, whole) = self.open_file(at.file)?;
+                if !whole {
                     return Err(block::damage(&path, 0));
                 }
-                e.insert((path, file.into()))
+                e.insert((path, file))
             }
         };
         if (at.len as usize) < BLOCK_HEADER_BYTES {
@@ -422,17 +430,23 @@ impl Checkpoints {
         self.dir.join(file_name(number))
     }
 
+    /// Those of a data directory, to be read alone; `None` where there is no manifest.
+    fn unchanged(dir: &DataDir) -> Result<Option<Checkpoints>, SqlError> {
+        let (fs, path) = (Arc::clone(dir.file_system()), dir.path().join("checkpoint"));
+        let there = fs.list(dir.path()).map_err(|e| file_error("read", dir.path(), &e))?;
+        let manifest = if there.iter().any(|n| n == "checkpoint") { Manifest::read(fs.as_ref(), &path)? } else { None };
+        Ok(manifest.map(|manifest| {
+            let (stored, next_file) = (HashMap::new(), manifest.next_file);
+            Checkpoints { fs, dir: path, manifest, stored, next_file, uncertain: false, _lock: dir.clone() }
+        }))
+    }
+
     /// Reads the manifest and every block that it names, and changes nothing. The manifest, or why it cannot be read; what
     /// else is damaged goes into the report.
     pub fn verify(dir: &DataDir, report: &mut Report) -> Result<Manifest, SqlError> {
-        let fs = Arc::clone(dir.file_system());
-        let path = dir.path().join("checkpoint");
-        let there = fs.list(dir.path()).map_err(|e| file_error("read", dir.path(), &e))?;
-        let manifest = if there.iter().any(|n| n == "checkpoint") { Manifest::read(fs.as_ref(), &path)? } else { None };
-        let Some(manifest) = manifest else { return Ok(Manifest::default()) };
-        report.sound.push((path.join(manifest::MANIFEST), format!("checkpoint at tick {}", manifest.tick)));
-        let (stored, next_file) = (HashMap::new(), manifest.next_file);
-        let all = Checkpoints { fs, dir: path, manifest, stored, next_file, uncertain: false, _lock: dir.clone() };
+        let Some(all) = Self::unchanged(dir)? else { return Ok(Manifest::default()) };
+        let (path, tick) = (all.dir.join(manifest::MANIFEST), all.manifest.tick);
+        report.sound.push((path, format!("checkpoint at tick {tick}")));
         let mut reader = Reader::default();
         for (file, named) in all.manifest.files() {
             let (blocks, before) = (named.len(), report.problems.len());

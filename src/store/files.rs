@@ -42,6 +42,20 @@ pub trait FileSystem: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Box<dyn FileHandle>>;
     /// Renames within one directory, replacing the target.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file that is written no more a second name in another directory; without hard links a copy is made.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (file, mut copy) = (self.open(from)?, self.create(to)?);
+        let mut block = vec![0; 1 << 20];
+        let mut at = 0;
+        loop {
+            let n = file.read_at(&mut block, at)?;
+            if n == 0 {
+                return copy.sync();
+            }
+            copy.write_at(&block[..n], at)?;
+            at += n as u64;
+        }
+    }
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Creates one directory; an existing one is fine.
@@ -100,6 +114,10 @@ impl FileSystem for RealFileSystem {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // Where there are no hard links.
+        std::fs::hard_link(from, to).or_else(|_| copy(from, to))
+    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }
@@ -128,6 +146,11 @@ impl FileSystem for RealFileSystem {
             Err(TryLockError::Error(e)) => Err(e),
         }
     }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::copy(from, to)?;
+    File::open(to)?.sync_all()
 }
 
 /// The error a client sees: `53100` where the disk (or a quota) is full, else `58030`.

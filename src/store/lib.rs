@@ -7,6 +7,7 @@
 //! Invariants: nothing is acknowledged before its bytes were synced; after a failed sync nothing more is
 //! acknowledged at all; a file of an unknown format version is refused, never guessed at.
 
+pub mod aside;
 pub mod checkpoint;
 pub mod data_dir;
 pub mod files;
@@ -15,6 +16,7 @@ pub mod record;
 pub mod ticklog;
 pub mod verify;
 
+pub use aside::Aside;
 pub use checkpoint::{Checkpoints, Manifest, SavedPartition, SavedRange};
 pub use data_dir::DataDir;
 pub use files::{FileHandle, FileSystem, RealFileSystem};

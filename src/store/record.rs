@@ -124,6 +124,12 @@ impl TickRecord {
         Ok(())
     }
 
+    /// The time with which a record begins that may be damaged further on.
+    pub(crate) fn time_at_start(bytes: &[u8]) -> Option<u64> {
+        let mut input = Input(bytes);
+        (input.byte().ok()? == RECORD_VERSION).then(|| input.u().ok()).flatten()
+    }
+
     /// The record that `bytes` hold, all of them. Errors are `XX001`.
     pub fn decode(bytes: &[u8]) -> Result<TickRecord, SqlError> {
         let mut input = Input(bytes);

@@ -8,8 +8,10 @@
 //! or sync the log is closed for good, because what the kernel still holds is unknown then. Does not know what a
 //! tick means and does not acknowledge anything itself (see [`crate::LogWriter`]).
 
+mod rebuild;
 pub mod segment;
 mod spare;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+pub use survey::{Place, Records, Stretch, Survey};
 
 /// Sizes of the log's files.
 #[derive(Clone, Copy, Debug)]
@@ -185,14 +188,19 @@ impl TickLog {
     /// for a record beyond 1 GiB; `XX000` where time does not increase.
     pub fn append(&mut self, record: &TickRecord) -> Result<AppendToken, SqlError> {
         self.check_open()?;
-        if record.time <= self.last_time {
-            return Err(SqlError::internal(format!(
-                "tick {} is not after the last tick {} of the log",
-                record.time, self.last_time
-            )));
-        }
         let mut payload = vec![];
         record.encode(&mut payload)?;
+        self.append_encoded(record.time, &payload)
+    }
+
+    /// The same, given the record's time and bytes.
+    fn append_encoded(&mut self, time: u64, payload: &[u8]) -> Result<AppendToken, SqlError> {
+        if time <= self.last_time {
+            return Err(SqlError::internal(format!(
+                "tick {time} is not after the last tick {} of the log",
+                self.last_time
+            )));
+        }
         if payload.len() as u64 > PAYLOAD_BYTES_MAX {
             return Err(SqlError::new(
                 SqlState::LIMIT_EXCEEDED,
@@ -204,9 +212,9 @@ impl TickLog {
             let rotated = self.rotate();
             self.closing(rotated)?;
         }
-        let written = self.write_frame(FrameKind::Tick, &payload);
+        let written = self.write_frame(FrameKind::Tick, payload);
         self.closing(written)?;
-        self.last_time = record.time;
+        self.last_time = time;
         Ok(AppendToken { sequence: self.current.header.sequence, offset: self.current.end })
     }
 
@@ -330,6 +338,14 @@ fn unknown_file(path: &Path) -> SqlError {
     SqlError::new(SqlState::DATA_CORRUPTED, format!("unknown file \"{}\" in the tick log", path.display()))
 }
 
+fn missing_segment(dir: &Path, sequence: u64) -> SqlError {
+    let missing = dir.join(segment_name(sequence));
+    SqlError::new(
+        SqlState::DATA_CORRUPTED,
+        format!("the tick log is damaged: file \"{}\" is missing", missing.display()),
+    )
+}
+
 /// What the end of the log is.
 struct Tail {
     /// The last segment, where it can take more.
@@ -351,11 +367,7 @@ fn list_segments(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<(u64, u64)>, Sql
         if let Some((last, _)) = segments.last()
             && last + 1 != sequence
         {
-            let missing = dir.join(segment_name(last + 1));
-            return Err(SqlError::new(
-                SqlState::DATA_CORRUPTED,
-                format!("the tick log is damaged: file \"{}\" is missing", missing.display()),
-            ));
+            return Err(missing_segment(dir, last + 1));
         }
         let reader = SegmentReader::open(fs, dir, sequence)?;
         segments.push((sequence, reader.header.previous));

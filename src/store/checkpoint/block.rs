@@ -131,8 +131,10 @@ impl Input<'_> {
 /// `XX001`, naming the file and where in it.
 pub fn damage(path: &std::path::Path, offset: u64) -> SqlError {
     let message = format!("the checkpoint is damaged: \"{}\", block at byte {offset}", path.display());
-    SqlError::new(SqlState::DATA_CORRUPTED, message)
-        .hint("\"headwater verify\" lists all that is damaged. Restore the data directory from a backup.")
+    SqlError::new(SqlState::DATA_CORRUPTED, message).hint(
+        "\"headwater verify\" lists all that is damaged. Restore the data directory from a backup, or see what \
+         \"headwater repair\" can save.",
+    )
 }
 
 #[cfg(test)]

@@ -36,9 +36,9 @@ pub struct SnapshotEntries {
 }
 
 /// Rows of a stored body of entries.
-const BODY_ROWS: usize = 8192;
+pub(super) const BODY_ROWS: usize = 8192;
 /// Bytes of rows from which on a stored body takes no more.
-const BODY_BYTES: usize = 4 << 20;
+pub(super) const BODY_BYTES: usize = 4 << 20;
 
 fn rows(run: &[SavedView]) -> usize {
     run.iter().map(|v| v.hi - v.lo).sum()
@@ -100,14 +100,14 @@ fn sort(body: &ChunkBody) -> ChunkBody {
 
 /// A sorted run that is being read.
 #[derive(Default)]
-struct Source {
-    next: Option<Arc<ChunkBody>>,
-    left: VecDeque<SavedView>,
+pub(super) struct Source {
+    pub(super) next: Option<Arc<ChunkBody>>,
+    pub(super) left: VecDeque<SavedView>,
 }
 
 impl Source {
     /// The next rows: body, first, one past the last.
-    fn load(
+    pub(super) fn load(
         &mut self,
         all: &Checkpoints,
         reader: &mut Reader,
@@ -126,12 +126,12 @@ impl Source {
 }
 
 /// An entry of a source.
-struct Cursor {
-    body: Arc<ChunkBody>,
-    at: usize,
-    hi: usize,
+pub(super) struct Cursor {
+    pub(super) body: Arc<ChunkBody>,
+    pub(super) at: usize,
+    pub(super) hi: usize,
     /// Later sources have newer entries.
-    source: usize,
+    pub(super) source: usize,
 }
 
 impl Cursor {

@@ -13,8 +13,12 @@ use std::path::Path;
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "MANIFEST";
-const MAGIC: &str = "headwater manifest 2 ";
-const MAGIC_1: &str = "headwater manifest 1 ";
+const MAGIC: &str = "headwater manifest ";
+const VERSION: u32 = 2;
+/// Those that are read.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=VERSION;
+const HINT: &str = "\"headwater verify\" lists all that is damaged. Restore the data directory from a backup, or see what \
+                    \"headwater repair\" can save.";
 
 /// A checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,24 +150,34 @@ impl Manifest {
         let len = file.len().map_err(|e| file_error("read", &path, &e))?;
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         file.read_at(&mut bytes, 0).map_err(|e| file_error("read", &path, &e))?;
-        let parsed = bytes.iter().position(|b| *b == b'\n').and_then(|end| {
-            let (line, json) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
-            let crc = u32::from_str_radix(line.strip_prefix(MAGIC).or(line.strip_prefix(MAGIC_1))?, 16).ok()?;
-            (crc == crc32c::crc32c(json)).then(|| serde_json::from_slice(json).ok())?
-        });
-        parsed.map(Some).ok_or_else(|| {
+        let damaged = || {
             let message = format!("the checkpoint's manifest is damaged: \"{}\"", path.display());
-            SqlError::new(SqlState::DATA_CORRUPTED, message)
-                .hint("\"headwater verify\" lists all that is damaged. Restore the data directory from a backup.")
-        })
+            SqlError::new(SqlState::DATA_CORRUPTED, message).hint(HINT)
+        };
+        let (version, json) = open(&bytes).ok_or_else(damaged)?;
+        if !VERSIONS.contains(&version) {
+            let message = format!("\"{}\" has format version {version}, this server reads up to 2", path.display());
+            return Err(SqlError::new(SqlState::PREREQUISITE_STATE, message)
+                .hint("Start the version of the server that wrote it."));
+        }
+        serde_json::from_slice(json).map(Some).map_err(|_| damaged())
     }
 
     /// Makes this the directory's manifest, durably.
     pub(super) fn write(&self, fs: &dyn FileSystem, dir: &Path) -> Result<(), SqlError> {
         let json = serde_json::to_vec(self)
             .map_err(|e| SqlError::internal(format!("the manifest cannot be serialised: {e}")))?;
-        let mut bytes = format!("{MAGIC}{:08x}\n", crc32c::crc32c(&json)).into_bytes();
+        let mut bytes = format!("{MAGIC}{VERSION} {:08x}\n", crc32c::crc32c(&json)).into_bytes();
         bytes.extend_from_slice(&json);
         write_atomically(fs, dir, MANIFEST, &bytes)
     }
+}
+
+/// The version of a manifest and its JSON; `None` where the checksum is wrong.
+fn open(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    let (line, json) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
+    let (version, crc) = line.strip_prefix(MAGIC)?.split_once(' ')?;
+    let whole = u32::from_str_radix(crc, 16).ok()? == crc32c::crc32c(json);
+    whole.then_some((version.parse().ok()?, json))
 }

@@ -1,6 +1,8 @@
 //! What checkpoints promise: what was written comes back, only what is new is written, what is not named goes, damage is
 //! told, and a checkpoint that was cut short never was.
 
+mod salvage;
+
 use super::*;
 use crate::files::faulty::faulty;
 use std::path::Path;
@@ -206,7 +208,9 @@ fn damage_is_told() {
         damaged[at] ^= 4;
         std::fs::write(&manifest, &damaged).expect("write");
         let error = Checkpoints::open(&DataDir::open(home.path()).expect("data directory")).expect_err("damaged");
-        assert_eq!(error.code, SqlState::DATA_CORRUPTED, "byte {at}");
+        // The digit of the version: there may be such a version.
+        let version = error.code == SqlState::PREREQUISITE_STATE && at == "headwater manifest ".len();
+        assert!(error.code == SqlState::DATA_CORRUPTED || version, "byte {at}");
     }
 }
 

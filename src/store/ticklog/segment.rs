@@ -14,6 +14,7 @@
 //! Torn or damaged? A frame that cannot be read is *torn* (never acknowledged) unless some valid frame after it says
 //! that more was synced when it was written; then it is *damage*. Only the last segment can be torn.
 
+use crate::TickRecord;
 use crate::files::{FileHandle, FileSystem, file_error};
 use hw_repr::{SqlError, SqlState};
 use std::io;
@@ -101,7 +102,8 @@ pub fn damage(path: &Path, offset: u64, what: &str) -> SqlError {
         format!("the tick log is damaged: file \"{}\", offset {offset}: {what}", path.display()),
     )
     .hint(
-        "Restore the file from a backup. The server does not start on a damaged log, so that nothing is lost silently.",
+        "Restore the file from a backup, or see what \"headwater repair\" can save. The server does not start on a damaged \
+         log, so that nothing is lost silently.",
     )
 }
 
@@ -236,6 +238,36 @@ impl SegmentReader {
 
     /// True where a valid frame after `offset` says that the bytes at `offset` were durable when it was written.
     pub fn was_synced(&self, offset: u64) -> Result<bool, SqlError> {
+        for at in self.candidates(offset)? {
+            if let FrameAt::Valid(frame) = self.frame_at(at)?
+                && frame.synced > offset
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where the first valid frame after `offset` begins.
+    pub fn next_valid(&self, offset: u64) -> Result<Option<u64>, SqlError> {
+        for at in self.candidates(offset)? {
+            if let FrameAt::Valid(_) = self.frame_at(at)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The time in a frame whose checksum is wrong, where by its length it is all that there is from `offset` to `next`.
+    pub fn time_of_one(&self, offset: u64, next: u64) -> Result<Option<u64>, SqlError> {
+        let mut begin = [0u8; FRAME_BYTES as usize + 11];
+        let n = self.file.read_at(&mut begin, offset).map_err(|e| file_error("read", &self.path, &e))?;
+        let one = n == begin.len() && offset + frame_len(u64::from(u32_at(&begin, 4))) == next;
+        Ok(if one { TickRecord::time_at_start(&begin[FRAME_BYTES as usize..]) } else { None })
+    }
+
+    /// Where frames after `offset` may begin.
+    fn candidates(&self, offset: u64) -> Result<Vec<u64>, SqlError> {
         let mut candidates = vec![];
         self.scan(offset + 8 - offset % 8, |start, block| {
             let (words, _) = block.as_chunks::<8>();
@@ -244,14 +276,17 @@ impl SegmentReader {
             );
             true
         })?;
-        for at in candidates {
-            if let FrameAt::Valid(frame) = self.frame_at(at)?
-                && frame.synced > offset
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(candidates)
+    }
+
+    /// One past the last byte that is not zero.
+    pub fn written(&self) -> Result<u64, SqlError> {
+        let mut end = 0;
+        self.scan(0, |offset, block| {
+            end = block.iter().rposition(|b| *b != 0).map_or(end, |i| offset + i as u64 + 1);
+            true
+        })?;
+        Ok(end)
     }
 
     /// Calls `visit` with blocks up to the end of the file, until it returns false.

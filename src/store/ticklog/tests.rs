@@ -389,3 +389,96 @@ fn after_the_first_failure_every_later_record_fails() {
     assert!(writer.failed().is_some());
     assert!(writer.close().is_err());
 }
+
+/// The stretches of a survey: after, last, ticks.
+fn stretches(survey: &Survey) -> Vec<(u64, u64, usize)> {
+    survey.stretches.iter().map(|s| (s.after, s.last, s.ticks)).collect()
+}
+
+/// Catches: a log that cannot be mended, one that is mended to something that never was, ticks given up without need.
+#[test]
+fn a_log_is_made_anew_from_what_can_be_read() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), SMALL, 1..=30);
+    let all = segment_files(temp.path());
+    let whole: Vec<Vec<u8>> = all.iter().map(|f| std::fs::read(f).expect("read")).collect();
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    assert_eq!(stretches(&Survey::of(&dir).expect("surveyed")), [(0, 30, 30)]);
+    let (mut cut, mut gone_on) = (0, 0);
+    for (number, bytes) in whole.iter().enumerate().take(3) {
+        for at in (0..bytes.len()).step_by(149) {
+            segment_files(temp.path()).iter().for_each(|f| std::fs::remove_file(f).expect("remove"));
+            all.iter().zip(&whole).for_each(|(f, bytes)| std::fs::write(f, bytes).expect("write"));
+            let mut bad = bytes.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&all[number], &bad).expect("write");
+            let survey = Survey::of(&dir).expect("surveyed");
+            if survey.is_sound() {
+                assert_eq!(
+                    (stretches(&survey), survey.torn),
+                    (vec![(0, 30, 30)], false),
+                    "segment {number}, byte {at}"
+                );
+                continue;
+            }
+            // Without a checkpoint all before the damage is kept; with one at the end of it what comes after.
+            for (tick, seal) in [(0, Some(1000)), (14, None)] {
+                let Some(kept) = survey.from(tick) else {
+                    assert!(at < HEADER_BYTES as usize || tick > 0, "segment {number}, byte {at}");
+                    continue;
+                };
+                let kept = survey.stretches[kept].clone();
+                assert!(kept.last == 30 || tick == 0 || kept.after == 0, "{kept:?}");
+                let home = tempfile::tempdir().expect("temporary directory");
+                let other = DataDir::open(home.path()).expect("data directory");
+                for file in segment_files(temp.path()) {
+                    std::fs::copy(&file, home.path().join("log").join(file.file_name().expect("a name")))
+                        .expect("copy");
+                }
+                let survey = Survey::of(&other).expect("surveyed");
+                let after = kept.after.max(if kept.after == 0 { 0 } else { tick });
+                TickLog::rebuild(&other, &survey, Some(&kept), after, seal).expect("made anew");
+                let again = Survey::of(&other).expect("surveyed");
+                assert!(again.is_sound() && !again.torn, "{:?}", again.damage);
+                let (mut log, recovered) = TickLog::open(&other).expect("opens");
+                assert_eq!((recovered.last_time, recovered.torn), (seal.unwrap_or(kept.last), None));
+                let expected: Vec<u64> = (after + 1..=kept.last).chain(seal).collect();
+                assert_eq!((log.floor(), times(&log)), (after, expected), "segment {number}, byte {at}");
+                log.append(&self::tick(2000)).expect("goes on");
+                cut += usize::from(kept.last < 30);
+                gone_on += usize::from(after == 14);
+            }
+        }
+    }
+    assert!(cut > 0 && gone_on > 0, "{cut} were cut, {gone_on} went on after the damage");
+}
+
+#[test]
+fn what_a_survey_says_of_missing_and_foreign_files() {
+    let temp = tempfile::tempdir().expect("temporary directory");
+    write_ticks(temp.path(), SMALL, 1..=30);
+    let all = segment_files(temp.path());
+    std::fs::remove_file(&all[1]).expect("remove");
+    std::fs::write(temp.path().join("log/letter"), "dear").expect("write");
+    let dir = DataDir::open(temp.path()).expect("data directory");
+    let survey = Survey::of(&dir).expect("surveyed");
+    let said: Vec<&str> = survey.damage.iter().map(|e| e.message.as_str()).collect();
+    assert!(said.len() == 2 && said[0].contains("letter") && said[1].contains("is missing"), "{said:?}");
+    let found = stretches(&survey);
+    assert!(found.len() == 2 && found[0].0 == 0 && found[1].1 == 30 && found[1].0 > found[0].1, "{found:?}");
+    let kept = survey.from(0).map(|at| survey.stretches[at].clone()).expect("the beginning");
+    TickLog::rebuild(&dir, &survey, Some(&kept), 0, None).expect("made anew");
+    let (log, _) = TickLog::open(&dir).expect("opens");
+    assert_eq!(times(&log), (1..=kept.last).collect::<Vec<_>>());
+    // A record that another version wrote is no damage.
+    let mut log = log;
+    log.append(&tick(100)).expect("append");
+    let mut payload = vec![];
+    tick(101).encode(&mut payload).expect("encodes");
+    payload[0] = 99;
+    log.append_encoded(101, &payload).expect("append");
+    log.sync().expect("sync");
+    drop(log);
+    let e = Survey::of(&dir).expect_err("another version");
+    assert_eq!(e.code, SqlState::PREREQUISITE_STATE, "{e:?}");
+}
