@@ -10,7 +10,7 @@
 mod log;
 mod relations;
 
-use crate::platform::now_ms;
+use crate::platform::{Platform, now_ms};
 use crate::verify::{CatalogFound, verify_open};
 use hw_catalog::{Catalog, CatalogChange, CatalogSnapshot, Stored};
 use hw_plan::ObjectKind;
@@ -60,7 +60,7 @@ enum Checkpoint {
 /// it. Errors: `F0001` where a server has it, `55000` where it is none or of another version, and what went wrong on the way:
 /// then it can be done again.
 pub fn repair(path: &Path, accept_loss: bool) -> Result<RepairReport, SqlError> {
-    let dir = DataDir::open_existing(path)?;
+    let dir = DataDir::open_existing_with(path, Platform::default().files)?;
     let mut report = RepairReport::default();
     report.damaged.extend(verify_open(&dir).problems.into_iter().map(|e| e.message));
     if report.damaged.is_empty() {

@@ -56,7 +56,11 @@ impl DataDir {
 
     /// Opens one that is there, without changing anything in it. `55000` where it is none.
     pub fn open_existing(path: &Path) -> Result<DataDir, SqlError> {
-        let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+        Self::open_existing_with(path, Arc::new(RealFileSystem))
+    }
+
+    /// The same on another file system.
+    pub fn open_existing_with(path: &Path, fs: Arc<dyn FileSystem>) -> Result<DataDir, SqlError> {
         let names = fs.list(path).map_err(|e| file_error("read", path, &e))?;
         if !names.iter().any(|n| n == VERSION) || !names.iter().any(|n| n == LOCK) {
             let message = format!("directory \"{}\" is not a data directory", path.display());

@@ -188,6 +188,9 @@ impl FileSystem for FailpointFileSystem {
         }
         Ok(())
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.link(from, to)
+    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         let kind = kind_of(path);
         around(&format!("{kind}-remove"), || self.inner.remove(path))?;
