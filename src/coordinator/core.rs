@@ -38,6 +38,8 @@ pub(crate) struct Flow {
     pub failed: Option<SqlError>,
     /// Of what its state is computed by; 0 for tables.
     pub fingerprint: u64,
+    /// The same in the form of earlier versions.
+    pub earlier_fingerprint: u64,
     pub origin: Origin,
     /// Nothing of it can be read before this time: it, or something that it reads, corrects then what was shown.
     pub from: Timestamp,

@@ -367,7 +367,10 @@ impl Core {
     ) -> Result<(), SqlError> {
         let catalog = self.snapshot.load_full();
         let fingerprint = crate::checkpoint::state::fingerprint(&kind, self.engine.assumes_retractions())?;
-        let (restored, corrects) = self.begins_with(object.id, &imports, fingerprint);
+        let reads = imports.iter().filter_map(|id| self.flows.get(id)).map(|f| f.earlier_fingerprint);
+        let earlier_fingerprint = crate::checkpoint::state::with_reads(fingerprint, reads);
+        let (restored, corrects) = self.begins_with(object.id, &imports, [fingerprint, earlier_fingerprint]);
+        let same = restored.as_ref().is_some_and(|r| r.fingerprint == fingerprint);
         let time = corrects.as_ref().map_or(time, |c| c.at);
         let read = imports.iter().filter_map(|id| self.flows.get(id)).map(|f| f.from).max();
         let from = corrects.as_ref().map_or(0, |c| c.at).max(read.unwrap_or(0));
@@ -391,7 +394,7 @@ impl Core {
             restored,
             corrects,
         })?;
-        if origin == Origin::Restored {
+        if same {
             self.checkpoints.saved.insert(object.id, fingerprint);
         }
         for (relation, columns) in &inputs {
@@ -406,6 +409,7 @@ impl Core {
             hydration,
             failed: None,
             fingerprint,
+            earlier_fingerprint,
             origin,
             from,
             unknown: 0..0,
@@ -414,16 +418,17 @@ impl Core {
         Ok(())
     }
 
-    /// What a checkpoint had of a flow, or of what it showed, where it cannot go on from that.
+    /// What a checkpoint had of a flow under one of its fingerprints, or of what it showed, where it cannot go on from that.
     fn begins_with(
         &mut self,
         id: GlobalId,
         imports: &[GlobalId],
-        fingerprint: u64,
+        fingerprints: [u64; 2],
     ) -> (Option<Arc<RestoredFlow>>, Option<Correction>) {
         let Some(saved) = self.restored.remove(&id) else { return (None, None) };
         let goes_on = |id| self.flows.get(id).is_some_and(|f| f.origin != Origin::New);
-        if saved.fingerprint == fingerprint && !self.recompute.contains(&id) && imports.iter().all(goes_on) {
+        let same = fingerprints.contains(&saved.fingerprint);
+        if same && !self.recompute.contains(&id) && imports.iter().all(goes_on) {
             return (Some(saved), None);
         }
         let at = self.last_tick.max(saved.upper);

@@ -110,14 +110,21 @@ impl Checkpointer {
 /// [`hw_dataflow::EngineConfig::assume_retractions`].
 pub(crate) fn fingerprint(kind: &FlowKind, retractions: bool) -> Result<u64, SqlError> {
     let FlowKind::View { plan, key, .. } = kind else { return Ok(0) };
-    let mut hash = hw_plan::fingerprint::fingerprint(plan)?;
+    let hash = hw_plan::fingerprint::fingerprint(plan)?;
     let more = [u64::from(STATE_VERSION), u64::from(retractions), key.len() as u64];
-    for number in more.into_iter().chain(key.iter().map(|k| *k as u64)) {
-        for byte in number.to_le_bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    Ok(hash)
+    Ok(extend(hash, more.into_iter().chain(key.iter().map(|k| *k as u64))))
+}
+
+/// The form in which checkpoints were written before ADR 10: with the fingerprints, in that form, of what a flow
+/// reads. What was saved under it is taken where it fits.
+pub(crate) fn with_reads(fingerprint: u64, reads: impl Iterator<Item = u64>) -> u64 {
+    extend(fingerprint, reads)
+}
+
+/// FNV-1a, 64 bits.
+fn extend(hash: u64, numbers: impl Iterator<Item = u64>) -> u64 {
+    let bytes = numbers.flat_map(u64::to_le_bytes);
+    bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 impl Core {
