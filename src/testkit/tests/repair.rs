@@ -13,7 +13,7 @@ use hw_repr::GlobalId;
 use hw_store::DataDir;
 use hw_store::checkpoint::{Block, Salvage};
 use hw_testkit::rows::{Bag, bag, difference, rows, run};
-use hw_testkit::{KafkaBroker, Random, Server, fail_points, seed};
+use hw_testkit::{Follower, KafkaBroker, Random, Server, fail_points, seed};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,6 +71,8 @@ impl Prepared {
             must(&client, &format!("CREATE MATERIALIZED VIEW {view} AS {query}")).await;
         }
         must(&client, "CREATE INDEX ON by_g (c)").await;
+        // From here on its history is kept, and that of the table below it.
+        must(&client, "SUBSCRIBE TO by_g UP TO 1").await;
         must(&client, &format!("INSERT INTO t VALUES {}", values.join(", "))).await;
         must(&client, "INSERT INTO u VALUES ('first mark', 1), ('twice', 2), ('twice', 2), (NULL, NULL)").await;
         let begun = Instant::now();
@@ -233,10 +235,23 @@ async fn must_go_on(home: &Path, when: &str) -> Vec<Bag> {
     let client = server.connect().await.expect("connects");
     check_views(&client, when).await;
     let first = tables(&client).await;
+    // What comes is shown to those who subscribe now.
+    let mut follower = Follower::start(&server, "by_g").await.expect("subscribes");
+    follower.until(0).await.expect("the snapshot");
     must(&client, "INSERT INTO u VALUES ('after the repair', 1)").await;
     must(&client, "DELETE FROM t WHERE k % 10 = 3").await;
     must(&client, "CREATE TABLE more (k int PRIMARY KEY)").await;
     check_views(&client, when).await;
+    let wanted = all(&client, "by_g").await;
+    let changes = async {
+        while *follower.contents() != wanted {
+            follower.step().await.unwrap_or_else(|e| panic!("{when}: {e}"));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), changes)
+        .await
+        .unwrap_or_else(|_| panic!("{when}: SUBSCRIBE differs"));
+    drop(follower);
     let before = tables(&client).await;
     for checkpoint in [false, true] {
         if checkpoint {
