@@ -134,6 +134,11 @@ impl Checkpointer {
         }
     }
 
+    /// A start computes these anew, this one and those that follow until a checkpoint has them again.
+    pub(crate) fn distrust(&mut self, views: &BTreeSet<GlobalId>) -> Result<(), SqlError> {
+        self.store.as_mut().map_or(Ok(()), |store| store.distrust(views))
+    }
+
     /// Dead letters as they were.
     pub(crate) fn dead_letters(&self) -> Result<Vec<DeadLetterRow>, SqlError> {
         self.store.as_ref().map_or(Ok(vec![]), Checkpoints::dead_letters)
@@ -292,6 +297,7 @@ impl Core {
             log_floor,
             catalog: self.catalog.last_applied(),
             relations: vec![],
+            known: self.all_known(),
             partitions: self.sources.values().flat_map(crate::source::LiveSource::saved).collect(),
             earlier,
             dead_letters: (self.checkpoints.dead.as_ref() != Some(&dead)).then(all_dead),

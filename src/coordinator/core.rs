@@ -14,7 +14,7 @@ use hw_dataflow::Engine;
 use hw_plan::Object;
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
 use hw_store::LogWriter;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -41,8 +41,10 @@ pub(crate) struct Flow {
     /// The same in the form of earlier versions.
     pub earlier_fingerprint: u64,
     pub origin: Origin,
-    /// Nothing of it can be read before this time: it, or something that it reads, corrects then what was shown.
+    /// Nothing of it can be read before this time: it was created, filled or corrected then, or something that it reads.
     pub from: Timestamp,
+    /// It, or something that it reads, corrects what was shown.
+    pub corrected: bool,
     /// At these times it holds changes that came later: they were read together while it was being filled.
     pub unknown: std::ops::Range<Timestamp>,
 }
@@ -147,8 +149,8 @@ pub(crate) struct Core {
     pub checkpoints: crate::checkpoint::Checkpointer,
     /// Flows that a checkpoint had, until they are installed.
     pub restored: BTreeMap<GlobalId, Arc<hw_dataflow::RestoredFlow>>,
-    /// Views that this start computes anew, whatever a checkpoint has.
-    pub recompute: BTreeSet<GlobalId>,
+    /// From when on relations can be read as they were, until they are installed.
+    pub known: BTreeMap<GlobalId, Timestamp>,
     /// Times that reads, queries and transactions hold.
     pub holds: Vec<Weak<ReadHold>>,
     /// Per table, the last tick that changed it since the start.

@@ -372,8 +372,11 @@ impl Core {
         let (restored, corrects) = self.begins_with(object.id, &imports, [fingerprint, earlier_fingerprint]);
         let same = restored.as_ref().is_some_and(|r| r.fingerprint == fingerprint);
         let time = corrects.as_ref().map_or(time, |c| c.at);
-        let read = imports.iter().filter_map(|id| self.flows.get(id)).map(|f| f.from).max();
-        let from = corrects.as_ref().map_or(0, |c| c.at).max(read.unwrap_or(0));
+        let known = self.known.get(&object.id).copied().unwrap_or(0);
+        let created = if self.log.is_some() { time } else { known };
+        let read = imports.iter().filter_map(|id| self.flows.get(id));
+        let (read, corrected) = read.fold((0, corrects.is_some()), |(t, c), f| (f.from.max(t), f.corrected || c));
+        let from = corrects.as_ref().map_or(created, |c| c.at).max(read);
         let origin = match (&restored, &corrects) {
             (Some(_), _) => Origin::Restored,
             (None, Some(_)) => Origin::Corrected,
@@ -381,7 +384,11 @@ impl Core {
         };
         // Without imports nothing forces history to enter at `time`: it may come in steps below it.
         let stepped = imports.is_empty() && !inputs.is_empty() && restored.is_none();
-        let begin = restored.as_ref().map_or(Begin::Empty, |r| Begin::Restored(r.upper));
+        let begin = match (&restored, &corrects) {
+            (Some(r), _) => Begin::Restored(r.upper),
+            (None, Some(_)) => Begin::Corrected,
+            (None, None) => Begin::Empty,
+        };
         let relations: Vec<(GlobalId, RelationDesc)> =
             inputs.keys().filter_map(|id| Some((*id, catalog.get(*id)?.desc()?.clone()))).collect();
         self.engine.install(FlowSpec {
@@ -412,6 +419,7 @@ impl Core {
             earlier_fingerprint,
             origin,
             from,
+            corrected,
             unknown: 0..0,
         };
         self.flows.insert(object.id, flow);
@@ -428,10 +436,11 @@ impl Core {
         let Some(saved) = self.restored.remove(&id) else { return (None, None) };
         let goes_on = |id| self.flows.get(id).is_some_and(|f| f.origin != Origin::New);
         let same = fingerprints.contains(&saved.fingerprint);
-        if same && !self.recompute.contains(&id) && imports.iter().all(goes_on) {
+        if same && imports.iter().all(goes_on) {
             return (Some(saved), None);
         }
-        let at = self.last_tick.max(saved.upper);
+        // What was shown at the last tick was shown.
+        let at = saved.upper.max(self.last_tick + 1);
         (None, Some(Correction { shown: saved, at }))
     }
 }

@@ -140,6 +140,8 @@ pub(crate) enum Begin {
     Empty,
     /// What a checkpoint had below this time: it goes on from the positions that were reached then.
     Restored(Timestamp),
+    /// Nothing, and what was before it is there is not asked for.
+    Corrected,
 }
 
 enum Progress {
@@ -159,7 +161,7 @@ impl Core {
         begin: Begin,
     ) -> Option<Hydration> {
         let restored = matches!(begin, Begin::Restored(_));
-        let alone = self.histories.contains_key(&flow);
+        let alone = self.histories.contains_key(&flow) && !matches!(begin, Begin::Corrected);
         let mut feeds = vec![];
         for (id, source) in &self.sources {
             let read: Vec<(GlobalId, usize)> = source
@@ -207,7 +209,7 @@ impl Core {
             step_bytes: STEP_BYTES_MIN,
             rest_until: Instant::now(),
             target: match begin {
-                Begin::Empty => as_of,
+                Begin::Empty | Begin::Corrected => as_of,
                 Begin::Restored(upper) => as_of.max(upper),
             },
             since: as_of,
@@ -262,7 +264,7 @@ impl Core {
     /// Moves every filling dataflow on.
     pub(crate) fn step_hydration(&mut self) {
         // Ticks that are closed meanwhile would be one step each, and the way to the newest would only become longer.
-        let soon = |f: &&Flow| f.origin == Origin::Restored && f.from == 0;
+        let soon = |f: &&Flow| f.origin == Origin::Restored && !f.corrected;
         let behind = self.flows.values().filter(|f| !f.live && f.failed.is_none()).filter(soon);
         let held: BTreeSet<GlobalId> = behind.flat_map(|f| f.inputs.iter().copied()).collect();
         for source in self.sources.values_mut() {
@@ -425,7 +427,10 @@ impl Core {
         }
         self.engine.advance(id, self.last_tick + 1);
         if let Some(flow) = self.flows.get_mut(&id).filter(|_| h.late) {
-            flow.unknown = h.known..h.target;
+            match h.known {
+                0 => flow.from = flow.from.max(h.target),
+                known => flow.unknown = known..h.target,
+            }
         }
         Ok(Progress::CaughtUp)
     }

@@ -82,7 +82,19 @@ impl Core {
         let Some(flow) = self.flows.get(&id) else { return at };
         let imports = flow.imports.iter().map(|import| self.known_from(*import, at));
         let own = if flow.unknown.contains(&at) { flow.unknown.end } else { at };
-        imports.max().unwrap_or(0).max(own)
+        imports.max().unwrap_or(0).max(own).max(flow.from)
+    }
+
+    /// From when on each relation whose history is kept is what it was, for a checkpoint.
+    pub(crate) fn all_known(&self) -> Vec<(GlobalId, Timestamp)> {
+        let kept = self.histories.keys().filter(|id| self.flows.contains_key(id));
+        kept.map(|id| (*id, self.known_since(*id))).collect()
+    }
+
+    fn known_since(&self, id: GlobalId) -> Timestamp {
+        let Some(flow) = self.flows.get(&id) else { return 0 };
+        let imports = flow.imports.iter().map(|import| self.known_since(*import));
+        imports.max().unwrap_or(0).max(flow.unknown.end).max(flow.from)
     }
 
     fn try_read(&self, read: &WaitingRead) -> Result<Option<ReadSnapshot>, SqlError> {
@@ -133,10 +145,14 @@ impl Core {
             return Ok(None);
         }
         let since = self.engine.since(object.id).max(self.known_from(object.id, at));
-        match kind {
-            ReadKind::Past if since > at => return Err(no_longer_kept(&object.name, since)),
-            ReadKind::Now if since > at && self.engine.since(object.id) <= at => return Ok(None),
-            _ => {}
+        if since > at {
+            let corrects = self.flows.get(&object.id).is_some_and(|f| f.from > at);
+            match (&self.read_only, kind) {
+                (_, ReadKind::Past) => return Err(no_longer_kept(&object.name, since)),
+                (Some(e), _) if corrects => return Err(e.clone()),
+                (_, ReadKind::Now) if self.engine.since(object.id) <= at => return Ok(None),
+                _ => {}
+            }
         }
         if since > at {
             return Err(SqlError::new(

@@ -35,9 +35,28 @@ struct Replayed {
     /// Ticks after the checkpoint, and which of them positions of sources were reached in.
     stretches: Stretches,
     joined: BTreeMap<GlobalId, Timeline>,
+    /// Objects, and when they were created.
+    created: BTreeMap<GlobalId, Timestamp>,
 }
 
 impl Replayed {
+    /// From when on relations can be read as they were.
+    fn known(&self, manifest: &Manifest) -> BTreeMap<GlobalId, Timestamp> {
+        let mut known: BTreeMap<GlobalId, Timestamp> = manifest.known.iter().copied().collect();
+        for (id, created) in &self.created {
+            known.entry(*id).and_modify(|at| *at = created.max(at).to_owned()).or_insert(*created);
+        }
+        known
+    }
+
+    fn note_created(&mut self, changes: &[CatalogChange], time: Timestamp) {
+        let created = changes.iter().filter_map(|change| match change {
+            CatalogChange::CreateObject(object) => Some((object.id, time)),
+            _ => None,
+        });
+        self.created.extend(created);
+    }
+
     /// Joins a tick after the checkpoint to those before it.
     fn join(&mut self, record: &TickRecord) {
         let read = record.positions.iter().map(|p| p.count);
@@ -173,7 +192,7 @@ pub(crate) fn recover(
     if !(first_start && config.initial_password.is_some()) {
         catalog_loaded();
     }
-    let recompute = views_named(&catalog.snapshot(), &config.recompute)?;
+    checkpoints.distrust(&views_named(&catalog.snapshot(), &config.recompute)?)?;
     let restored = checkpoints.restore()?;
     let engine = start_engine(config, wake.clone())?;
     let mut core = Core {
@@ -198,7 +217,7 @@ pub(crate) fn recover(
         compacting: vec![],
         checkpoints,
         restored,
-        recompute,
+        known: replayed.known(&manifest),
         holds: vec![],
         changed: BTreeMap::new(),
         flushes: vec![],
@@ -296,6 +315,7 @@ fn replay_catalog(
                 record.catalog.iter().map(|bytes| CatalogChange::from_bytes(bytes)).collect::<Result<_, SqlError>>()?;
             catalog.apply(record.time, &changes)?;
             kept = kept.and(&changes, record.time);
+            out.note_created(&changes, record.time);
         }
         if record.time <= manifest.tick {
             for p in record.positions {
@@ -418,6 +438,7 @@ impl Core {
             self.engine.allow_compaction(*id, keep.max(flow.from));
         }
         self.restored.clear();
+        self.known.clear();
         self.share_readers();
         self.sources.values_mut().for_each(LiveSource::end_recovery);
         Ok(())

@@ -24,7 +24,7 @@ use crate::{DataDir, DeadLetterRow};
 use block::{BLOCK_HEADER_BYTES, FILE_HEADER};
 use hw_repr::chunk::{Body, ChunkBody, ChunkView, PublishedShard};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -56,6 +56,8 @@ pub struct Snapshot {
     pub partitions: Vec<SavedPartition>,
     /// See [`Manifest::earlier`].
     pub earlier: Vec<Positions>,
+    /// See [`Manifest::known`].
+    pub known: Vec<(GlobalId, Timestamp)>,
     /// All dead letters, where they are not those of the last checkpoint.
     pub dead_letters: Option<Vec<DeadLetterRow>>,
     /// Nobody waits for it: writing leaves the processor to others two thirds of the time, for the first seconds.
@@ -149,6 +151,21 @@ impl Checkpoints {
     /// The last checkpoint.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// No start goes on from what the checkpoint has of these relations; what they showed stays.
+    pub fn distrust(&mut self, ids: &BTreeSet<GlobalId>) -> Result<(), SqlError> {
+        let mut manifest = self.manifest.clone();
+        for part in manifest.relations.iter_mut().filter(|r| ids.contains(&r.id)) {
+            part.fingerprint = manifest::DISTRUSTED;
+        }
+        if manifest != self.manifest {
+            self.uncertain = true;
+            manifest.write(self.fs.as_ref(), &self.dir)?;
+            self.uncertain = false;
+            self.manifest = manifest;
+        }
+        Ok(())
     }
 
     /// All parts of relations in the last checkpoint, in the order of [`Manifest::relations`].
@@ -324,6 +341,7 @@ impl Checkpoints {
             partitions: snapshot.partitions,
             earlier: snapshot.earlier,
             dead_letters,
+            known: snapshot.known,
         };
         ready()?;
         self.uncertain = true;

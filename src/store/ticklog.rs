@@ -506,6 +506,9 @@ fn create_segment(
         }
         return Err(file_error("write", &temporary, &error));
     }
+    // Its present name has to be durable first: a file system that does not keep the order of what happens in a directory could
+    // else give the segment's name to another file that had it before.
+    fs.sync_dir(dir).map_err(|e| file_error("sync", dir, &e))?;
     fs.rename(&temporary, &path).map_err(|e| file_error("rename", &temporary, &e))?;
     fs.sync_dir(dir).map_err(|e| file_error("sync", dir, &e))?;
     let allocated = zeros.max(wanted);

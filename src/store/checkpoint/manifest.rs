@@ -17,6 +17,8 @@ const MAGIC: &str = "headwater manifest ";
 const VERSION: u32 = 2;
 /// Those that are read.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=VERSION;
+/// The fingerprint of what is to be computed anew.
+pub(super) const DISTRUSTED: u64 = u64::MAX;
 const HINT: &str = "\"headwater verify\" lists all that is damaged. Restore the data directory from a backup, or see what \
                     \"headwater repair\" can save.";
 
@@ -39,6 +41,9 @@ pub struct Manifest {
     pub earlier: Vec<Positions>,
     /// The block with the dead letters, as JSON.
     pub dead_letters: Option<Block>,
+    /// Relations whose history is kept, and from when on they can be read as they were.
+    #[serde(default)]
+    pub known: Vec<(GlobalId, Timestamp)>,
 }
 
 /// A part of the state of a relation: sorted runs.

@@ -237,3 +237,67 @@ async fn where_no_time_can_be_named() {
         assert_eq!(e.code, code, "{sql}: {e}");
     }
 }
+
+/// Catches: contents of a time at which a relation was not there, or was being filled.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_a_relation_was_there_nothing_is_known() {
+    let flags = ["--workers", "2", "--checkpoint-interval", "3600"];
+    let mut server = Server::start(&flags).expect("the server starts");
+    let mut client = server.connect().await.expect("connect");
+    for sql in [
+        "CREATE SOURCE nexmark FROM GENERATOR NEXMARK (EVENTS PER SECOND 20000, PREFIX '')",
+        "CREATE MATERIALIZED VIEW total WITH (RETAIN HISTORY = '1 hour') AS SELECT count(*) AS n FROM bid",
+        "CREATE TABLE t (k int) WITH (RETAIN HISTORY = '1 hour')",
+        "INSERT INTO t VALUES (1), (2)",
+    ] {
+        must(&client, sql).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let before = moment().await;
+    for sql in [
+        "DROP TABLE t",
+        "CREATE TABLE t (k int) WITH (RETAIN HISTORY = '1 hour')",
+        "INSERT INTO t VALUES (3)",
+        "CREATE MATERIALIZED VIEW late WITH (RETAIN HISTORY = '1 hour') AS SELECT auction, count(*) AS n FROM bid GROUP BY auction",
+        "CREATE MATERIALIZED VIEW over WITH (RETAIN HISTORY = '1 hour') AS SELECT sum(n) AS n FROM late",
+        "CREATE MATERIALIZED VIEW of_t WITH (RETAIN HISTORY = '1 hour') AS SELECT k FROM t",
+    ] {
+        must(&client, sql).await;
+    }
+    let mut times = vec![];
+    for _ in 0..40 {
+        times.push(now_ms());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    rows_or(&client, "SELECT n FROM over").await;
+    times.push(moment().await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for way in ["running", "killed", "killed after a checkpoint", "the same again"] {
+        for relation in ["t", "of_t", "late", "over"] {
+            for at in [before, before - 60_000] {
+                let sql = format!("SELECT * FROM {relation} AS OF {at}");
+                assert_eq!(refused(&client, &sql).await.code, "55000", "{way}: {sql}");
+            }
+        }
+        let mut known = 0;
+        for at in &times {
+            let sql = "SELECT (SELECT n FROM total), (SELECT n FROM over), (SELECT sum(n) FROM late)";
+            match rows(&client, &format!("{sql} AS OF {at}")).await {
+                Ok(row) => {
+                    assert!(row[0][0] == row[0][1] && row[0][0] == row[0][2], "{way}: at {at}: {row:?}");
+                    known += 1;
+                }
+                Err(e) => assert_eq!(e.code, "55000", "{way}: {e}"),
+            }
+        }
+        // Computed anew after the first kill, it has no past from before.
+        assert!(known > 0 || way != "running", "{way}: nothing is known");
+        if way == "killed" {
+            must(&client, "CHECKPOINT").await;
+        }
+        server.kill().expect("kill");
+        server.restart().expect("restart");
+        client = server.connect().await.expect("connect");
+        rows_or(&client, "SELECT n FROM over").await;
+    }
+}

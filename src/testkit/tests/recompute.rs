@@ -122,18 +122,58 @@ async fn history_begins_with_the_correction() {
     let (mut server, client) = started().await;
     let mut follower = Follower::start(&server, "grouped").await.expect("subscribe");
     follower.until(0).await.expect("the snapshot");
-    let seen = follower.upper() - 1;
-    drop(follower);
     must(&client, "CHECKPOINT").await;
+    write(&client, 3000).await;
+    let now = rows(&client, "SELECT count(*) FROM t").await.expect("read");
+    follower.step().await.expect("changes");
+    // The last tick that it has been shown, whatever that is.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(2) {
+        follower.step().await.expect("progress");
+    }
+    let seen = follower.upper() - 1;
     server.kill().expect("kill");
     server.restart_with(&["--workers", "2", "--recompute", "joined"]).expect("restart");
     let client = server.connect().await.expect("connect");
-    let e = rows(&client, &format!("SUBSCRIBE grouped AS OF {seen} UP TO {}", seen + 1)).await.expect_err("not known");
-    assert_eq!(e.code, "55000", "{e}");
+    assert_eq!(rows(&client, "SELECT count(*) FROM t").await.expect("read"), now);
+    for seen in [seen, seen - 1] {
+        for relation in ["grouped", "joined"] {
+            let sql = format!("SUBSCRIBE {relation} WITH (SNAPSHOT = false) AS OF {seen} UP TO {}", seen + 1);
+            let e = rows(&client, &sql).await.expect_err("not known");
+            assert_eq!(e.code, "55000", "{e}");
+        }
+    }
     let mut follower = Follower::start(&server, "grouped").await.expect("subscribe");
-    write(&client, 3000).await;
+    write(&client, 4000).await;
     follower.until(0).await.expect("changes");
     check(&client, "later").await;
+}
+
+/// Catches: a view that shows what it was not to be trusted for after the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_after_it_goes_on_with_it() {
+    let (mut server, client) = started().await;
+    must(&client, "CHECKPOINT").await;
+    server.kill().expect("kill");
+    let flags = ["--workers", "2", "--checkpoint-interval", "3600"];
+    server
+        .restart_with(&[&flags[..], &["--recompute", "joined", "--recompute", "auctions"]].concat())
+        .expect("restart");
+    let client = server.connect().await.expect("connect");
+    check(&client, "computed anew").await;
+    let all = taken_in(&client, "joined").await;
+    // Killed before a checkpoint: anew again.
+    server.kill().expect("kill");
+    server.restart_with(&flags).expect("restart");
+    let client = server.connect().await.expect("connect");
+    check(&client, "killed before a checkpoint").await;
+    assert_eq!(taken_in(&client, "joined").await, all);
+    must(&client, "CHECKPOINT").await;
+    server.kill().expect("kill");
+    server.restart_with(&flags).expect("restart");
+    let client = server.connect().await.expect("connect");
+    check(&client, "killed after a checkpoint").await;
+    assert_eq!(taken_in(&client, "joined").await, 0);
 }
 
 /// Catches: a name that is ignored.
