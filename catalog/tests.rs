@@ -152,10 +152,10 @@ fn a_history_is_kept_as_long_as_its_relation_is_there() {
     let retain = |id| CatalogChange::RetainHistory { id: GlobalId(id), ms: 7 };
     let both = [keep(16390), keep(16391), retain(16390), retain(16391)];
     catalog.apply(1, &[table(16390, "t"), table(16391, "u")]).expect("tables");
-    catalog.apply(1, &both).expect("apply");
-    catalog.apply(2, &[CatalogChange::DropObject(GlobalId(16390))]).expect("drop");
+    catalog.apply(2, &both).expect("apply");
+    catalog.apply(3, &[CatalogChange::DropObject(GlobalId(16390))]).expect("drop");
     for change in [keep(16390), retain(16390)] {
-        assert_eq!(catalog.apply(3, &[change]).expect_err("dropped").code, SqlState::UNDEFINED_TABLE);
+        assert_eq!(catalog.apply(4, &[change]).expect_err("dropped").code, SqlState::UNDEFINED_TABLE);
     }
     catalog.sync().expect("sync");
     drop(catalog);

@@ -58,12 +58,15 @@ async fn walk(crash: &mut Crash, points: &[String], number: &mut u64, random: &m
     for point in points {
         if let Some(before) = left_by(point) {
             for _ in 0..ATTEMPTS {
-                crash.round(*number, Some(before)).await;
+                crash.round_then(*number, Some(before), Some(&format!("{point}:1"))).await;
                 *number += 1;
-                if crash.is_armed() {
+                if crash.is_armed() || crash.summary.at_points.contains_key(point) {
                     break;
                 }
             }
+        }
+        if crash.summary.at_points.contains_key(point) {
+            continue;
         }
         let often = ["log-sync", "segment-sync"].iter().any(|p| point.starts_with(p));
         let count = if often { 1 + random.below(40) } else { 1 };

@@ -179,6 +179,11 @@ impl Crash {
 
     /// Load until the server dies; then it is started again, at `next` where that is given, and everything compared.
     pub async fn round(&mut self, number: u64, next: Option<&str>) {
+        self.round_then(number, next, None).await;
+    }
+
+    /// The same; where the next life ends at its point before it is compared, the one after it is armed with another.
+    pub async fn round_then(&mut self, number: u64, next: Option<&str>, then: Option<&str>) {
         let begun = Instant::now();
         let load = self.begin_load().await;
         let how = self.wait_for_death().await;
@@ -196,7 +201,7 @@ impl Crash {
         if ticks.is_err() {
             // Armed, it has died meanwhile.
             self.note_point();
-            self.restart(None).await;
+            self.restart(then).await;
             ticks = self.compare(&followers).await;
         }
         let ticks = ticks.expect("a server that is not armed answers");

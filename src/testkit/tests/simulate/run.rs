@@ -61,6 +61,9 @@ pub struct Simulation {
     /// A view, a tick that SUBSCRIBE has shown, and the contents then.
     shown: Vec<(String, u64, Bag)>,
     resume_ms: u64,
+    /// Some view has been computed anew, and maybe not for the last time: each start that does so shows nothing of it before
+    /// its tick is durable, and nothing of what it has shown before.
+    anew: bool,
     /// The latest that the clock was.
     newest_ms: u64,
     pub counts: Counts,
@@ -173,6 +176,7 @@ impl Simulation {
             next_key: 0,
             shown: vec![],
             resume_ms,
+            anew: false,
             newest_ms: 0,
             counts: Counts::default(),
             log: vec![],
@@ -258,6 +262,9 @@ impl Simulation {
         };
         let workers = [1, 1, 2, 4][self.random.below(4) as usize];
         let recompute = self.recompute();
+        if self.anew {
+            self.shown.clear();
+        }
         self.note(format!("{workers} workers, {} ms of history, anew: {recompute:?}", self.resume_ms));
         let config = CoordinatorConfig {
             data_dir: PathBuf::from("/data"),
@@ -288,9 +295,7 @@ impl Simulation {
                 some.push(name.clone());
             }
         }
-        if !some.is_empty() {
-            self.shown.clear();
-        }
+        self.anew |= !some.is_empty();
         some
     }
 
@@ -461,7 +466,13 @@ impl Simulation {
         let names = (0..TABLES).map(|i| format!("t{i}")).chain((0..VIEWS).map(|i| format!("v{i}")));
         let mut wrong = String::new();
         for name in names {
-            let found = self.contents(life, &name).await?;
+            let found = match self.contents(life, &name).await {
+                Err(End::Over) => {
+                    self.pending = pending;
+                    return Err(End::Over);
+                }
+                found => found?,
+            };
             let before = candidates.clone();
             // Views are compared once it is known which of the tables it is.
             let fits = |c: &Model| match c.tables.contains_key(&name) {
@@ -486,6 +497,7 @@ impl Simulation {
         match life.query(&format!("SELECT * FROM {name}")).await {
             Ok(rows) => Ok(Some(rows)),
             Err(e) if e.code == SqlState::UNDEFINED_TABLE => Ok(None),
+            Err(e) if self.anew && is_of_the_disk(&e) && (life.disk.is_dead() || life.faulty) => Err(End::Over),
             Err(e) => Err(End::Wrong(format!("SELECT * FROM {name}: {e} ({})", e.code.as_str()))),
         }
     }
