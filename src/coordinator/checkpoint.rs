@@ -11,7 +11,7 @@ pub(crate) mod state;
 
 use crate::command::Reply;
 use crate::core::Core;
-use crate::platform::now_ms;
+use crate::platform::{self, now_ms};
 use hw_plan::ObjectKind;
 use hw_repr::{Datum, GlobalId, SqlError, Timestamp};
 use hw_store::checkpoint::{Positions, Snapshot, Written};
@@ -258,6 +258,9 @@ impl Core {
         let spawned = std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
             let taken = theirs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             if let Some((mut store, snapshot, state)) = taken {
+                if snapshot.unhurried {
+                    platform::step_back();
+                }
                 let written = write(&mut store, snapshot, state, &log);
                 let _ = to.send((store, written));
                 wake.notify_one();

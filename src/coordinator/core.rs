@@ -5,6 +5,7 @@
 
 use crate::command::{Command, ReadHold, ReadSnapshot, Reply, TableWrite};
 use crate::hydrate::Hydration;
+use crate::known::Known;
 use crate::platform::Clock;
 use crate::session::CommitPoint;
 use crate::source::LiveSource;
@@ -41,12 +42,10 @@ pub(crate) struct Flow {
     /// The same in the form of earlier versions.
     pub earlier_fingerprint: u64,
     pub origin: Origin,
-    /// Nothing of it can be read before this time: it was created, filled or corrected then, or something that it reads.
-    pub from: Timestamp,
+    /// When it can be read.
+    pub known: Known,
     /// It, or something that it reads, corrects what was shown.
     pub corrected: bool,
-    /// At these times it holds changes that came later: they were read together while it was being filled.
-    pub unknown: std::ops::Range<Timestamp>,
 }
 
 /// What a flow has begun with.

@@ -6,6 +6,7 @@
 use crate::command::{DdlDone, Reply};
 use crate::core::{Core, Flow, Origin};
 use crate::hydrate::Begin;
+use crate::known::Known;
 use hw_catalog::CatalogChange;
 use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
 use hw_plan::statement::QualifiedName;
@@ -375,19 +376,14 @@ impl Core {
         let known = self.known.get(&object.id).copied().unwrap_or(0);
         let created = if self.log.is_some() { time } else { known };
         let read = imports.iter().filter_map(|id| self.flows.get(id));
-        let (read, corrected) = read.fold((0, corrects.is_some()), |(t, c), f| (f.from.max(t), f.corrected || c));
-        let from = corrects.as_ref().map_or(created, |c| c.at).max(read);
-        let origin = match (&restored, &corrects) {
-            (Some(_), _) => Origin::Restored,
-            (None, Some(_)) => Origin::Corrected,
-            (None, None) => Origin::New,
-        };
+        let own = Known::from(corrects.as_ref().map_or(created, |c| c.at));
+        let (known, corrected) = read.fold((own, corrects.is_some()), |(k, c), f| (k.and(&f.known), f.corrected || c));
         // Without imports nothing forces history to enter at `time`: it may come in steps below it.
         let stepped = imports.is_empty() && !inputs.is_empty() && restored.is_none();
-        let begin = match (&restored, &corrects) {
-            (Some(r), _) => Begin::Restored(r.upper),
-            (None, Some(_)) => Begin::Corrected,
-            (None, None) => Begin::Empty,
+        let (origin, begin) = match (&restored, &corrects) {
+            (Some(r), _) => (Origin::Restored, Begin::Restored(r.upper)),
+            (None, Some(_)) => (Origin::Corrected, Begin::Corrected),
+            (None, None) => (Origin::New, Begin::Empty),
         };
         let relations: Vec<(GlobalId, RelationDesc)> =
             inputs.keys().filter_map(|id| Some((*id, catalog.get(*id)?.desc()?.clone()))).collect();
@@ -418,9 +414,8 @@ impl Core {
             fingerprint,
             earlier_fingerprint,
             origin,
-            from,
+            known,
             corrected,
-            unknown: 0..0,
         };
         self.flows.insert(object.id, flow);
         Ok(())

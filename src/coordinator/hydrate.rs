@@ -13,6 +13,7 @@
 
 use crate::core::{Core, Flow, Origin};
 use crate::external;
+use crate::known::Known;
 use crate::ranges::{Timeline, Verifier};
 use crate::source::{LiveSource, is_permanent, wake};
 use crate::tee::tee;
@@ -426,11 +427,9 @@ impl Core {
             self.engine.send(id, source, batches)?;
         }
         self.engine.advance(id, self.last_tick + 1);
-        if let Some(flow) = self.flows.get_mut(&id).filter(|_| h.late) {
-            match h.known {
-                0 => flow.from = flow.from.max(h.target),
-                known => flow.unknown = known..h.target,
-            }
+        if h.late {
+            let known = if h.known == 0 { Known::from(h.target) } else { Known::except(h.known..h.target) };
+            self.limit_known(id, &known);
         }
         Ok(Progress::CaughtUp)
     }

@@ -17,6 +17,7 @@ mod ddl;
 mod external;
 mod handle;
 mod hydrate;
+mod known;
 mod plans;
 pub mod platform;
 mod ranges;

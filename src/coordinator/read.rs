@@ -79,22 +79,7 @@ impl Core {
 
     /// The first time, `at` or later, at which a relation is just what it was then.
     pub(crate) fn known_from(&self, id: GlobalId, at: Timestamp) -> Timestamp {
-        let Some(flow) = self.flows.get(&id) else { return at };
-        let imports = flow.imports.iter().map(|import| self.known_from(*import, at));
-        let own = if flow.unknown.contains(&at) { flow.unknown.end } else { at };
-        imports.max().unwrap_or(0).max(own).max(flow.from)
-    }
-
-    /// From when on each relation whose history is kept is what it was, for a checkpoint.
-    pub(crate) fn all_known(&self) -> Vec<(GlobalId, Timestamp)> {
-        let kept = self.histories.keys().filter(|id| self.flows.contains_key(id));
-        kept.map(|id| (*id, self.known_since(*id))).collect()
-    }
-
-    fn known_since(&self, id: GlobalId) -> Timestamp {
-        let Some(flow) = self.flows.get(&id) else { return 0 };
-        let imports = flow.imports.iter().map(|import| self.known_since(*import));
-        imports.max().unwrap_or(0).max(flow.unknown.end).max(flow.from)
+        self.flows.get(&id).map_or(at, |flow| flow.known.first(at))
     }
 
     fn try_read(&self, read: &WaitingRead) -> Result<Option<ReadSnapshot>, SqlError> {
@@ -146,20 +131,16 @@ impl Core {
         }
         let since = self.engine.since(object.id).max(self.known_from(object.id, at));
         if since > at {
-            let corrects = self.flows.get(&object.id).is_some_and(|f| f.from > at);
-            match (&self.read_only, kind) {
-                (_, ReadKind::Past) => return Err(no_longer_kept(&object.name, since)),
-                (Some(e), _) if corrects => return Err(e.clone()),
-                (_, ReadKind::Now) if self.engine.since(object.id) <= at => return Ok(None),
-                _ => {}
-            }
-        }
-        if since > at {
-            return Err(SqlError::new(
-                SqlState::PREREQUISITE_STATE,
-                format!("\"{}\" is newer than the snapshot of the transaction", object.name),
-            )
-            .hint("Begin another transaction."));
+            return match (&self.read_only, kind) {
+                (_, ReadKind::Past) => Err(no_longer_kept(&object.name, since)),
+                (Some(e), _) if flow.known.from > at => Err(e.clone()),
+                (_, ReadKind::Now) if self.engine.since(object.id) <= at => Ok(None),
+                _ => Err(SqlError::new(
+                    SqlState::PREREQUISITE_STATE,
+                    format!("\"{}\" is newer than the snapshot of the transaction", object.name),
+                )
+                .hint("Begin another transaction.")),
+            };
         }
         self.check_errors(object, at)?;
         let Some(published) = self.engine.published(object.id) else { return Ok(None) };

@@ -346,7 +346,7 @@ impl Core {
 
     /// What is corrected is shown from the next tick on, where the last one has been shown.
     fn begin_corrections(&mut self) {
-        if self.flows.values().any(|f| f.from > self.last_tick) {
+        if self.flows.values().any(|f| f.known.from > self.last_tick) {
             self.close_tick();
         }
     }
@@ -435,7 +435,7 @@ impl Core {
         // Not before: what follows an arrangement finds there which changes came after the checkpoint.
         for (id, flow) in &self.flows {
             let keep = self.last_tick.saturating_sub(self.keeps(*id));
-            self.engine.allow_compaction(*id, keep.max(flow.from));
+            self.engine.allow_compaction(*id, keep.max(flow.known.from));
         }
         self.restored.clear();
         self.known.clear();
@@ -446,7 +446,7 @@ impl Core {
 
     /// True when the catalog is shown and every dataflow that does not wait for an upstream has reached the last durable tick.
     pub(crate) fn recovered(&self) -> bool {
-        let from = self.flows.values().map(|f| f.from).max().unwrap_or(0);
+        let from = self.flows.values().map(|f| f.known.from).max().unwrap_or(0);
         let shown = (self.undurable.is_empty() && from <= self.read_ts) || self.read_only.is_some();
         shown && self.flows.values().all(|f| f.live || f.failed.is_some() || self.waits_for_upstream(f.object.id))
     }

@@ -60,7 +60,7 @@ pub struct Snapshot {
     pub known: Vec<(GlobalId, Timestamp)>,
     /// All dead letters, where they are not those of the last checkpoint.
     pub dead_letters: Option<Vec<DeadLetterRow>>,
-    /// Nobody waits for it: writing leaves the processor to others two thirds of the time, for the first seconds.
+    /// Nobody waits for it: writing rests two thirds of the time, for the first seconds.
     pub unhurried: bool,
 }
 
@@ -513,6 +513,8 @@ struct NewFile {
     file: Option<Box<dyn FileHandle>>,
     /// What is not written yet.
     buffer: Vec<u8>,
+    /// Room for a block before it is compressed.
+    raw: Vec<u8>,
     /// Where the buffer goes.
     at: u64,
     bytes: u64,
@@ -527,6 +529,7 @@ impl NewFile {
             stored: HashMap::new(),
             file: None,
             buffer: FILE_HEADER.to_vec(),
+            raw: vec![],
             at: 0,
             bytes: 0,
             paced: None,
@@ -546,7 +549,7 @@ impl NewFile {
     fn push(&mut self, all: &Checkpoints, body: &ChunkBody) -> Result<Block, SqlError> {
         self.rest();
         let at = self.at + self.buffer.len() as u64;
-        block::encode(body, &mut self.buffer)?;
+        block::encode(body, &mut self.raw, &mut self.buffer)?;
         let len = self.at + self.buffer.len() as u64 - at;
         self.bytes += len;
         if self.buffer.len() >= WRITE_BYTES {

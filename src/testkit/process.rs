@@ -20,9 +20,18 @@ pub fn cpu_seconds(pid: u32) -> Result<f64, HarnessError> {
 
 /// The most memory a process has had resident so far, in bytes.
 pub fn peak_memory(pid: u32) -> Result<u64, HarnessError> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// The memory a process has resident, in bytes.
+pub fn resident_memory(pid: u32) -> Result<u64, HarnessError> {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<u64, HarnessError> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).map_err(HarnessError::wrap(&path))?;
-    let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let line = text.lines().find_map(|l| l.strip_prefix(name));
     let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
     kib.map(|k| k * 1024).ok_or_else(|| HarnessError(format!("{path} is not understood")))
 }
@@ -41,6 +50,7 @@ mod tests {
     fn own_figures_are_plausible() {
         let me = std::process::id();
         assert!(peak_memory(me).is_ok_and(|b| b > 100 << 10));
+        assert!(resident_memory(me).is_ok_and(|b| b > 100 << 10));
         assert!(cpu_seconds(me).is_ok_and(|s| s < 3600.0));
         assert!(cpu_seconds(u32::MAX).is_err());
     }

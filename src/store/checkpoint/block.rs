@@ -21,26 +21,29 @@ pub const BLOCK_HEADER_BYTES: usize = 12;
 /// Most bytes that a block may say it decompresses to.
 const RAW_BYTES_MAX: usize = 1 << 30;
 
-/// Appends a body as a block. `54000` where the body is larger than a block may be.
-pub fn encode(body: &ChunkBody, out: &mut Vec<u8>) -> Result<(), SqlError> {
-    let mut raw = Vec::with_capacity(body.data.len() + body.len() * 8 + 64);
+/// Appends a body as a block. `54000` where the body is larger than a block may be. `raw` is room that serves one body
+/// after the other.
+pub fn encode(body: &ChunkBody, raw: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), SqlError> {
+    raw.clear();
     raw.extend_from_slice(&(body.len() as u32).to_le_bytes());
     raw.extend_from_slice(&(body.data.len() as u32).to_le_bytes());
-    body.ends.iter().for_each(|end| raw.extend_from_slice(&end.to_le_bytes()));
-    column(&body.key_lens, &mut raw, |v| v.to_le_bytes());
-    column(&body.times, &mut raw, |v| v.to_le_bytes());
-    column(&body.diffs, &mut raw, |v| v.to_le_bytes());
+    raw.extend(body.ends.iter().flat_map(|end| end.to_le_bytes()));
+    column(&body.key_lens, raw, |v| v.to_le_bytes());
+    column(&body.times, raw, |v| v.to_le_bytes());
+    column(&body.diffs, raw, |v| v.to_le_bytes());
     raw.extend_from_slice(&body.data);
     if raw.len() > RAW_BYTES_MAX {
         let message = format!("a chunk of {} bytes does not fit into a block", raw.len());
         return Err(SqlError::new(SqlState::PROGRAM_LIMIT, message));
     }
-    let packed = lz4_flex::block::compress(&raw);
     let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&(packed.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
-    out.extend_from_slice(&packed);
+    let begin = start + BLOCK_HEADER_BYTES;
+    out.resize(begin + lz4_flex::block::get_maximum_output_size(raw.len()), 0);
+    let packed = lz4_flex::block::compress_into(raw, &mut out[begin..])
+        .map_err(|e| SqlError::internal(format!("a block could not be compressed: {e}")))?;
+    out.truncate(begin + packed);
+    out[start + 4..start + 8].copy_from_slice(&(packed as u32).to_le_bytes());
+    out[start + 8..begin].copy_from_slice(&(raw.len() as u32).to_le_bytes());
     let crc = crc32c::crc32c(&out[start + 4..]);
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
     Ok(())
@@ -54,7 +57,7 @@ fn column<T: Copy + PartialEq, const N: usize>(col: &Col<T>, out: &mut Vec<u8>, 
         }
         Col::Each(all) => {
             out.push(1);
-            all.iter().for_each(|v| out.extend_from_slice(&bytes(*v)));
+            out.extend(all.iter().flat_map(|v| bytes(*v)));
         }
     }
 }
@@ -153,7 +156,7 @@ mod tests {
         fn what_was_encoded_comes_back(rows in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 1u64..4, 1i64..3), 0..60)) {
             let body = body(&rows);
             let mut bytes = vec![];
-            encode(&body, &mut bytes).expect("fits");
+            encode(&body, &mut vec![], &mut bytes).expect("fits");
             let back = decode(&bytes, &mut vec![]).expect("whole");
             prop_assert_eq!(back.len(), body.len());
             for i in 0..body.len() {
@@ -168,7 +171,7 @@ mod tests {
         fn any_damage_is_noticed(at in 0usize..200, bit in 0u8..8, cut in 0usize..200) {
             let body = body(&(0..30u8).map(|i| (vec![1, i, i, 7], u64::from(i), 1)).collect::<Vec<_>>());
             let mut bytes = vec![];
-            encode(&body, &mut bytes).expect("fits");
+            encode(&body, &mut vec![], &mut bytes).expect("fits");
             prop_assert!(decode(&bytes[..cut.min(bytes.len() - 1)], &mut vec![]).is_none());
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;

@@ -1,7 +1,7 @@
-//! The entries of an operator's state, as runs: sorted by row and time, newest last, each at least twice as large as
-//! the one after it. A checkpoint adds a run of what changed; runs that have become too small for that are merged into
-//! it. So an entry is written about once for every doubling of what came after it, and a start reads little that has been
-//! replaced.
+//! The entries of an operator's state, as runs: sorted by row and time, newest last. A checkpoint adds a run of what
+//! changed; where there are [`FAN_IN`] then of about one size, they are merged. So an entry is written about once each time
+//! that what came after it has grown by that factor, and there are less than that many runs of each size for a start to
+//! look into.
 
 use super::{Block, Checkpoints, NewFile, Reader, SavedView};
 use hw_repr::chunk::ChunkBody;
@@ -35,6 +35,8 @@ pub struct SnapshotEntries {
     pub bodies: Vec<ChunkBody>,
 }
 
+/// Runs of about one size (none is this many times as large as what follows it) that are merged.
+const FAN_IN: usize = 4;
 /// Rows of a stored body of entries.
 pub(super) const BODY_ROWS: usize = 8192;
 /// Bytes of rows from which on a stored body takes no more.
@@ -57,13 +59,14 @@ pub fn save(
     let mut size: usize = new.bodies.iter().map(ChunkBody::len).sum();
     let mut reader = Reader::default();
     let mut keep = runs.len();
-    while size > 0
-        && keep > 0
-        && let last = rows(&runs[keep - 1])
-        && last < 2 * size
-    {
-        size += last;
-        keep -= 1;
+    while size > 0 {
+        let similar: Vec<usize> =
+            runs[..keep].iter().rev().map(|run| rows(run)).take_while(|rows| *rows < FAN_IN * size).collect();
+        if similar.len() + 1 < FAN_IN {
+            break;
+        }
+        size += similar.iter().sum::<usize>();
+        keep -= similar.len();
     }
     let merged = runs.split_off(keep);
     for view in runs.iter_mut().flatten().filter(|v| sparse.contains(&v.block.file)) {
@@ -83,15 +86,16 @@ pub fn save(
 
 /// The rows of a body by row and time; none is left out.
 fn sort(body: &ChunkBody) -> ChunkBody {
-    let mut order: Vec<u32> = (0..body.len() as u32).collect();
-    order.sort_unstable_by(|a, b| {
+    // Prefixes beside the numbers: most comparisons end there.
+    let mut order: Vec<(u64, u32)> = body.prefixes.iter().copied().zip(0..).collect();
+    order.sort_unstable_by(|(first, a), (second, b)| {
         let (a, b) = (*a as usize, *b as usize);
-        let rows = body.prefixes[a].cmp(&body.prefixes[b]).then_with(|| body.row(a).cmp(body.row(b)));
+        let rows = first.cmp(second).then_with(|| body.row(a).cmp(body.row(b)));
         rows.then_with(|| body.times.get(a).cmp(&body.times.get(b)))
     });
     let mut out = ChunkBody::default();
     out.data.reserve(body.data.len());
-    for i in order {
+    for (_, i) in order {
         let i = i as usize;
         out.push(body.row(i), body.key_lens.get(i) as usize, body.times.get(i), body.diffs.get(i));
     }
@@ -200,12 +204,15 @@ fn merge(
         match &mut open {
             Some(o) if same && kind != Kind::Latest => o.diff += diff,
             Some(o) if same && (age, diff) < (o.age, o.diff) => {}
-            _ => {
-                let next = Open { row: row.to_vec(), key_len, time, diff, age };
-                if let Some(done) = open.replace(next).filter(|_| !same) {
-                    made.push(kind, &done, all, out)?;
+            Some(o) => {
+                if !same {
+                    made.push(kind, o, all, out)?;
                 }
+                o.row.clear();
+                o.row.extend_from_slice(row);
+                (o.key_len, o.time, o.diff, o.age) = (key_len, time, diff, age);
             }
+            None => open = Some(Open { row: row.to_vec(), key_len, time, diff, age }),
         }
         c.at += 1;
         if c.at == c.hi {
