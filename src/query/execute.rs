@@ -9,6 +9,9 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -73,7 +76,14 @@ fn plain_session(opts: &QueryOptions) -> Result<SessionState, SqlError> {
     }
 }
 
-/// A state with the default physical optimizer rules and no functions: those are already in the plan.
+/// DataFusion's, less one that computes what a projection above a filter or a join asks for below it, where the rows that
+/// are filtered out may fail. Columns are pruned in the logical plan.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let is_kept = |rule: &Arc<dyn PhysicalOptimizerRule + Send + Sync>| rule.name() != ProjectionPushdown::new().name();
+    PhysicalOptimizer::new().rules.into_iter().filter(is_kept).collect()
+}
+
+/// A state with our physical optimizer rules and no functions: those are already in the plan.
 fn session(opts: &QueryOptions) -> Result<SessionStateBuilder, SqlError> {
     static UNLIMITED: LazyLock<Arc<RuntimeEnv>> = LazyLock::new(|| Arc::new(RuntimeEnv::default()));
     let runtime = match opts.memory_bytes_max {
@@ -87,7 +97,8 @@ fn session(opts: &QueryOptions) -> Result<SessionStateBuilder, SqlError> {
         .with_batch_size(opts.batch_rows)
         .with_target_partitions(opts.target_partitions)
         .with_create_default_catalog_and_schema(false);
-    Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime))
+    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
+    Ok(state.with_physical_optimizer_rules(physical_rules()))
 }
 
 /// Rows that something else makes, as a stream that a [`QueryTable::Stream`] can give.

@@ -6,6 +6,8 @@
 //! `HEADWATER_TEST_SEED=n` repeats a run, `random` makes a new one; `HEADWATER_TEST_LONG=n` does n times as much; `HEADWATER_TEST_KILLS=n`,
 //! `HEADWATER_TEST_SIMULATE=n` and `HEADWATER_TEST_PAIRS=n` set the numbers of kills, of simulated runs and of write-then-read pairs; `HEADWATER_BIN` names the server.
 
+pub mod conformance;
+pub mod expect;
 mod follow;
 pub mod history;
 mod kafka;

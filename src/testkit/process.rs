@@ -36,6 +36,12 @@ fn status_bytes(pid: u32, name: &str) -> Result<u64, HarnessError> {
     kib.map(|k| k * 1024).ok_or_else(|| HarnessError(format!("{path} is not understood")))
 }
 
+/// The bytes of all files in a directory; what cannot be read counts nothing.
+pub fn disk_bytes(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|e| e.metadata().map_or(0, |m| if m.is_dir() { disk_bytes(&e.path()) } else { m.len() })).sum()
+}
+
 /// The value below which `share` (0 to 1) of the sorted `values` lie; 0 for none.
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let at = (sorted.len() as f64 * share) as usize;

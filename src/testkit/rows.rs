@@ -62,6 +62,11 @@ pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Row>, Refusal> {
     Ok(out)
 }
 
+/// The first value of a query's first row; `None` where that is NULL or there is none.
+pub async fn value(client: &Client, sql: &str) -> Result<Option<String>, Refusal> {
+    Ok(rows(client, sql).await?.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+}
+
 /// The rows of a query, counted.
 pub async fn bag(client: &Client, sql: &str) -> Result<Bag, Refusal> {
     let mut out = Bag::new();

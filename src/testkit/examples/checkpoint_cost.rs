@@ -5,9 +5,9 @@
 use clap::Parser;
 use hw_testkit::Server;
 use hw_testkit::process::{cpu_seconds, peak_memory};
+use hw_testkit::rows::value;
 use std::error::Error;
 use std::time::{Duration, Instant};
-use tokio_postgres::{Client, SimpleQueryMessage};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -38,15 +38,6 @@ struct Args {
     workers: usize,
 }
 
-async fn text(client: &Client, sql: &str) -> Outcome<String> {
-    let rows = client.simple_query(sql).await?;
-    let cell = rows.into_iter().find_map(|m| match m {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    });
-    Ok(cell.unwrap_or_default())
-}
-
 async fn run(interval: u64, args: &Args) -> Outcome<f64> {
     let (workers, seconds) = (args.workers.to_string(), if interval == 0 { NEVER } else { interval }.to_string());
     let server = Server::start(&["--workers", &workers, "--checkpoint-interval", &seconds])?;
@@ -62,7 +53,7 @@ async fn run(interval: u64, args: &Args) -> Outcome<f64> {
     }
     // Of 50 events 46 are bids.
     let bids = (args.events / 50 * 46).to_string();
-    while text(&client, "SELECT n FROM progress").await? != bids {
+    while value(&client, "SELECT n FROM progress").await?.as_ref() != Some(&bids) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (took, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds(server.pid())? - cpu);
@@ -72,7 +63,7 @@ async fn run(interval: u64, args: &Args) -> Outcome<f64> {
     println!(
         "interval {interval} s: {took:.1} s, {:.3} million events/s, {cpu:.1} CPU seconds, {}, peak {} MiB",
         rate / 1e6,
-        text(&client, written).await?,
+        value(&client, written).await?.unwrap_or_default(),
         peak_memory(server.pid())? >> 20,
     );
     Ok(rate)

@@ -5,7 +5,8 @@
 //! `cargo run --release -p hw-testkit --example restart -- --rows 1000000,10000000`
 
 use clap::Parser;
-use hw_testkit::process::peak_memory;
+use hw_testkit::process::{disk_bytes, peak_memory};
+use hw_testkit::rows::value;
 use hw_testkit::{KafkaBroker, Random, Server, seed};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -126,14 +127,6 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
-async fn text(client: &Client, sql: &str) -> Outcome<Option<String>> {
-    let rows = client.simple_query(sql).await?;
-    Ok(rows.into_iter().find_map(|m| match m {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    }))
-}
-
 /// Changes that have come to joins and aggregates since the start.
 fn changes(server: &Server) -> Outcome<u64> {
     let mut stream = std::net::TcpStream::connect(server.http_addr)?;
@@ -142,11 +135,6 @@ fn changes(server: &Server) -> Outcome<u64> {
     stream.read_to_string(&mut text)?;
     let lines = text.lines().filter(|l| l.starts_with("headwater_operator_changes_total{"));
     Ok(lines.filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum())
-}
-
-fn disk_bytes(dir: &std::path::Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|e| e.metadata().map_or(0, |m| if m.is_dir() { disk_bytes(&e.path()) } else { m.len() })).sum()
 }
 
 /// The table, the source and the views.
@@ -194,13 +182,13 @@ async fn run(rows: u64, args: &Args) -> Outcome<()> {
     for kill in 1..=args.kills {
         let client = server.connect().await?;
         let last = "SELECT max(time) FROM headwater.checkpoints WHERE state = 'done'";
-        let before = text(&client, last).await?;
-        while text(&client, last).await? == before {
+        let before = value(&client, last).await?;
+        while value(&client, last).await? == before {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let took = text(&client, "SELECT duration_ms FROM headwater.checkpoints ORDER BY time DESC LIMIT 1").await;
+        let took = value(&client, "SELECT duration_ms FROM headwater.checkpoints ORDER BY time DESC LIMIT 1").await;
         // The ticks after it are the tail, those that came while it was written too.
-        let tick: u64 = text(&client, last).await?.and_then(|t| t.parse().ok()).unwrap_or(0);
+        let tick: u64 = value(&client, last).await?.and_then(|t| t.parse().ok()).unwrap_or(0);
         let known = shown(&client).await?;
         let tail = random.below(args.interval * 1000).max(now_ms().saturating_sub(tick));
         tokio::time::sleep(Duration::from_millis((tick + tail).saturating_sub(now_ms()))).await;

@@ -4,17 +4,17 @@
 //! `cargo run --release -p hw-testkit --example steady -- --minutes 30`
 
 use clap::Parser;
-use hw_testkit::process::resident_memory;
+use hw_testkit::process::{disk_bytes, resident_memory};
+use hw_testkit::rows::value;
 use hw_testkit::{KafkaBroker, Random, Server, seed};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -71,11 +71,6 @@ impl Sample {
     }
 }
 
-fn disk_bytes(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|e| e.metadata().map_or(0, |m| if m.is_dir() { disk_bytes(&e.path()) } else { m.len() })).sum()
-}
-
 fn send(producer: &ThreadedProducer<DefaultProducerContext>, k: u64, v: u64) -> Outcome<()> {
     let text = format!("{{\"k\":{k},\"v\":{v}}}");
     loop {
@@ -108,15 +103,6 @@ fn produce(broker: &str, args: &(u64, u64), stop: &AtomicBool, sent: &AtomicU64)
         sent.store(i + 1, Ordering::Relaxed);
     }
     Ok(producer.flush(Duration::from_secs(10))?)
-}
-
-async fn text(client: &Client, sql: &str) -> Outcome<String> {
-    let rows = client.simple_query(sql).await?;
-    let cell = rows.into_iter().find_map(|m| match m {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    });
-    Ok(cell.unwrap_or_default())
 }
 
 async fn create(client: &Client, broker: &str, keys: u64) -> Outcome<()> {
@@ -189,13 +175,13 @@ async fn main() -> Outcome<()> {
         ("updates", "SELECT sum(v) FROM t", updated),
         ("updates seen through views", "SELECT sum(s) FROM per_group", updated),
     ] {
-        let mut found = text(&client, sql).await?;
+        let mut found = value(&client, sql).await?.unwrap_or_default();
         for _ in 0..100 {
             if found == is.to_string() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
-            found = text(&client, sql).await?;
+            found = value(&client, sql).await?.unwrap_or_default();
         }
         println!("{what}: {is}; the server says {found}");
         if found != is.to_string() {

@@ -1,16 +1,13 @@
 //! Checkpoints as a client sees them: what was in one and what came after is there again, whatever ended the server, with
 //! any number of workers; the log shrinks; damage is told.
 
+use hw_testkit::expect::must;
 use hw_testkit::rows::{bag, difference, rows, run};
 use hw_testkit::{KafkaBroker, Server};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
-
-async fn must(client: &Client, sql: &str) {
-    run(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-}
 
 async fn one(client: &Client, sql: &str) -> Vec<String> {
     let found = rows(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));

@@ -9,7 +9,8 @@
 mod directory;
 
 use directory::{Start, copy, damage, listing, start, verify};
-use hw_testkit::rows::{rows, run};
+use hw_testkit::expect::must;
+use hw_testkit::rows::rows;
 use hw_testkit::{Random, Server, seed};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,10 +24,6 @@ const QUERIES: &[&str] = &[
     "SELECT * FROM prices ORDER BY 1",
     "SELECT name FROM headwater.views ORDER BY name",
 ];
-
-async fn must(client: &Client, sql: &str) {
-    run(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-}
 
 async fn contents(client: &Client) -> Result<Vec<String>, String> {
     let mut all = vec![];

@@ -10,6 +10,7 @@ mod archive;
 
 use archive::{pack, unpack};
 use hw_testkit::Server;
+use hw_testkit::expect::must;
 use hw_testkit::rows::{Bag, Refusal, Row, bag, difference, rows, run};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,10 +31,6 @@ async fn connect(server: &Server, password: &str) -> Result<Client, tokio_postgr
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
-}
-
-async fn must(client: &Client, sql: &str) {
-    run(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
 }
 
 /// The statements of a file: one a line, but for texts that hold an end of line.

@@ -1,29 +1,13 @@
 //! `SELECT ... AS OF` and `RETAIN HISTORY`: relations as they were, after restarts too.
 
 use hw_testkit::Server;
-use hw_testkit::rows::{Refusal, Row, rows, run};
+use hw_testkit::expect::{must, refused, shown};
+use hw_testkit::rows::{rows, run};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_postgres::Client;
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64
-}
-
-async fn must(client: &Client, sql: &str) {
-    run(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-}
-
-async fn shown(client: &Client, sql: &str) -> Vec<String> {
-    let text = |row: Row| row.into_iter().map(|v| v.unwrap_or_else(|| "NULL".into())).collect::<Vec<_>>().join(" ");
-    rows(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}")).into_iter().map(text).collect()
-}
-
-async fn refused(client: &Client, sql: &str) -> Refusal {
-    match tokio::time::timeout(Duration::from_secs(10), rows(client, sql)).await {
-        Ok(Err(e)) => e,
-        Ok(Ok(rows)) => panic!("{sql}: not refused, {rows:?}"),
-        Err(_) => panic!("{sql}: still running"),
-    }
 }
 
 /// A time at which everything up to now has been acknowledged, and nothing more.

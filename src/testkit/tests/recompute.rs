@@ -1,6 +1,7 @@
 //! Views that a start computes anew: what has been shown of them is corrected, and what reads them goes on.
 
-use hw_testkit::rows::{bag, difference, rows, run};
+use hw_testkit::expect::must;
+use hw_testkit::rows::{bag, difference, rows};
 use hw_testkit::{Follower, Server};
 use tokio_postgres::Client;
 
@@ -13,10 +14,6 @@ const VIEWS: &[(&str, &str)] = &[
     ("both", "SELECT g.g, a.n FROM grouped g JOIN auctions a ON a.n > 0 AND g.n = a.n"),
     ("named", "SELECT c.category, g.n FROM auctions c JOIN grouped g ON g.g = c.category"),
 ];
-
-async fn must(client: &Client, sql: &str) {
-    run(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-}
 
 async fn started() -> (Server, Client) {
     let flags = ["--workers", "2", "--checkpoint-interval", "3600"];

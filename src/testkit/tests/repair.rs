@@ -12,7 +12,8 @@ use directory::{Start, copy, damage, files, listing, say, start, verify};
 use hw_repr::GlobalId;
 use hw_store::DataDir;
 use hw_store::checkpoint::{Block, Salvage};
-use hw_testkit::rows::{Bag, bag, difference, rows, run};
+use hw_testkit::expect::must;
+use hw_testkit::rows::{Bag, bag, difference, rows};
 use hw_testkit::{Follower, KafkaBroker, Random, Server, fail_points, seed};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,10 +34,6 @@ const TABLES: &[&str] = &["t", "u"];
 const TAIL: usize = 8;
 /// Rows of `t` that were changed before the checkpoint.
 const UPDATED: i64 = 60;
-
-async fn must(client: &Client, sql: &str) {
-    run(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-}
 
 async fn all(client: &Client, relation: &str) -> Bag {
     bag(client, &format!("SELECT * FROM {relation}")).await.unwrap_or_else(|e| panic!("{relation}: {e}"))

@@ -1,6 +1,7 @@
 //! SUBSCRIBE, as docs/sql.md describes it: snapshot, changes, PROGRESS, AS OF, UP TO, its errors and its end.
 
-use hw_testkit::rows::{Refusal, Row, rows, run};
+use hw_testkit::expect::{refused, shown};
+use hw_testkit::rows::run;
 use hw_testkit::{Follower, Server, contents_at};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
@@ -30,19 +31,6 @@ async fn ticks(server: &Server, client: &Client, relation: &str, statements: &[&
         }
     }
     times
-}
-
-async fn shown(client: &Client, sql: &str) -> Vec<String> {
-    let text = |row: Row| row.into_iter().map(|v| v.unwrap_or_else(|| "NULL".into())).collect::<Vec<_>>().join(" ");
-    rows(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}")).into_iter().map(text).collect()
-}
-
-async fn refused(client: &Client, sql: &str) -> Refusal {
-    match tokio::time::timeout(Duration::from_secs(10), rows(client, sql)).await {
-        Ok(Err(e)) => e,
-        Ok(Ok(rows)) => panic!("{sql}: not refused, {rows:?}"),
-        Err(_) => panic!("{sql}: still running"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,244 @@
+-- The relations that expressions are over. One block (up to an empty line) each, named by its CREATE TABLE; a block that a
+-- server refuses takes only the expressions over it along. Extremes that need a type's rarer parts have blocks of their own.
+
+CREATE TABLE one (id int PRIMARY KEY);
+INSERT INTO one VALUES (1);
+
+CREATE TABLE bools (id int PRIMARY KEY, a boolean, b boolean);
+INSERT INTO bools VALUES (1, true, true);
+INSERT INTO bools VALUES (2, true, false);
+INSERT INTO bools VALUES (3, true, NULL);
+INSERT INTO bools VALUES (4, false, true);
+INSERT INTO bools VALUES (5, false, false);
+INSERT INTO bools VALUES (6, false, NULL);
+INSERT INTO bools VALUES (7, NULL, true);
+INSERT INTO bools VALUES (8, NULL, false);
+INSERT INTO bools VALUES (9, NULL, NULL);
+
+CREATE TABLE ints (id int PRIMARY KEY, a smallint, b integer, c bigint, d integer);
+INSERT INTO ints VALUES (1, 0, 0, 0, 0);
+INSERT INTO ints VALUES (2, 1, -1, 1, 3);
+INSERT INTO ints VALUES (3, -7, 7, -7, 2);
+INSERT INTO ints VALUES (4, 7, -7, 7, -2);
+INSERT INTO ints VALUES (5, 32767, 2147483647, 9223372036854775807, 1);
+INSERT INTO ints VALUES (6, -32768, -2147483648, -9223372036854775808, -1);
+INSERT INTO ints VALUES (7, NULL, 5, 5000000000, NULL);
+INSERT INTO ints VALUES (8, 12, NULL, NULL, 31);
+INSERT INTO ints VALUES (9, 255, 65536, 4294967296, 8);
+INSERT INTO ints VALUES (10, -1, 46341, 3037000500, 46341);
+INSERT INTO ints VALUES (11, 100, 1000000, -1000000007, 10);
+INSERT INTO ints VALUES (12, 181, 40000, 36, 20);
+INSERT INTO ints VALUES (13, NULL, NULL, NULL, NULL);
+INSERT INTO ints VALUES (14, 2, 10, 20, 5);
+
+CREATE TABLE floats (id int PRIMARY KEY, r real, d double precision, e double precision);
+INSERT INTO floats VALUES (1, 0, 0, 1);
+INSERT INTO floats VALUES (2, '-0', '-0', 0);
+INSERT INTO floats VALUES (3, 1.5, -1.5, 2);
+INSERT INTO floats VALUES (4, 0.1, 0.1, 0.2);
+INSERT INTO floats VALUES (5, 'NaN', 'NaN', 'NaN');
+INSERT INTO floats VALUES (6, 'Infinity', '-Infinity', 1);
+INSERT INTO floats VALUES (7, '-Infinity', 'Infinity', 'Infinity');
+INSERT INTO floats VALUES (8, '3.4028235e38', '1.7976931348623157e308', 10);
+INSERT INTO floats VALUES (9, '1e-45', '5e-324', 0.5);
+INSERT INTO floats VALUES (10, 16777216, 9007199254740993, -3);
+INSERT INTO floats VALUES (11, -2.5, 2.5, -0.5);
+INSERT INTO floats VALUES (12, 123456.789, 123456789.987654321, 3);
+INSERT INTO floats VALUES (13, 1e10, 1e15, 1e16);
+INSERT INTO floats VALUES (14, 1e-5, 1e-4, 12345678901234567890);
+INSERT INTO floats VALUES (15, NULL, 4, NULL);
+INSERT INTO floats VALUES (16, 9, NULL, 0.5);
+INSERT INTO floats VALUES (17, -8, -8, 0.3333333333333333);
+
+CREATE TABLE numerics (id int PRIMARY KEY, n numeric, p numeric(10,2), q numeric(20,6));
+INSERT INTO numerics VALUES (1, 0, 0, 0);
+INSERT INTO numerics VALUES (2, 0.000, 0.01, 0.000001);
+INSERT INTO numerics VALUES (3, 1, -1, 1.5);
+INSERT INTO numerics VALUES (4, -1.50, 1.005, -2.5);
+INSERT INTO numerics VALUES (5, 123456789.123456789, 99999999.99, 99999999999999.999999);
+INSERT INTO numerics VALUES (6, -99999999999999999999, -99999999.99, -0.000001);
+INSERT INTO numerics VALUES (7, 2.5, 3, 7);
+INSERT INTO numerics VALUES (8, -2.5, -3, -7);
+INSERT INTO numerics VALUES (9, 0.00000000000000000001, 0.5, 0.3);
+INSERT INTO numerics VALUES (10, NULL, 1, NULL);
+INSERT INTO numerics VALUES (11, 10, NULL, 4);
+INSERT INTO numerics VALUES (12, 1e10, 100, 1000);
+INSERT INTO numerics VALUES (13, 3.14159265358979323846, 2.72, 1.414214);
+INSERT INTO numerics VALUES (14, 12345678901234567890.5, 17, 0.1);
+
+CREATE TABLE numerics_special (id int PRIMARY KEY, n numeric, m numeric);
+INSERT INTO numerics_special VALUES (1, 'NaN', 1);
+INSERT INTO numerics_special VALUES (2, 'Infinity', 1);
+INSERT INTO numerics_special VALUES (3, '-Infinity', 2);
+INSERT INTO numerics_special VALUES (4, 'Infinity', '-Infinity');
+INSERT INTO numerics_special VALUES (5, 1e60, 1e-60);
+INSERT INTO numerics_special VALUES (6, 12345678901234567890123456789012345678901234567890.123456789, 7);
+INSERT INTO numerics_special VALUES (7, 0, 'NaN');
+INSERT INTO numerics_special VALUES (8, NULL, 'Infinity');
+INSERT INTO numerics_special VALUES (9, -1e-100, 3);
+INSERT INTO numerics_special VALUES (10, 'Infinity', 'Infinity');
+
+CREATE TABLE texts (id int PRIMARY KEY, t text, v varchar(10), n integer);
+INSERT INTO texts VALUES (1, '', '', 0);
+INSERT INTO texts VALUES (2, ' ', 'a', 1);
+INSERT INTO texts VALUES (3, 'abc', 'abc', 2);
+INSERT INTO texts VALUES (4, 'Hello World', 'hello', 3);
+INSERT INTO texts VALUES (5, 'żółć', 'żółw', -1);
+INSERT INTO texts VALUES (6, '日本語テキスト', '日本', 4);
+INSERT INTO texts VALUES (7, '😀 emoji 👍', '👍', -2);
+INSERT INTO texts VALUES (8, E'line\nbreak\ttab', E'x\ty', 5);
+INSERT INTO texts VALUES (9, 'it''s "quoted"', 'a''b"c', 7);
+INSERT INTO texts VALUES (10, 'back\slash %_', '%_\', 100);
+INSERT INTO texts VALUES (11, '  padded  ', ' x ', 2147483647);
+INSERT INTO texts VALUES (12, NULL, 'z', 2);
+INSERT INTO texts VALUES (13, 'null', NULL, NULL);
+INSERT INTO texts VALUES (14, '42', '-7', 6);
+INSERT INTO texts VALUES (15, '1,22,,333', ',', -2147483648);
+INSERT INTO texts VALUES (16, 'ABC', 'aBcD', 10);
+INSERT INTO texts VALUES (17, 'aaaaabaaa', 'aa', 3);
+INSERT INTO texts VALUES (18, '3.14e2', ' 5 ', 1);
+INSERT INTO texts VALUES (19, 'true', 'off', 2);
+INSERT INTO texts VALUES (20, '2024-02-29 12:34:56', '2023-02-29', 4);
+
+CREATE TABLE chars (id int PRIMARY KEY, c char(5), d char(3), t text);
+INSERT INTO chars VALUES (1, '', 'a', '');
+INSERT INTO chars VALUES (2, 'ab', 'ab', 'ab');
+INSERT INTO chars VALUES (3, 'ab   ', 'ab ', 'ab   ');
+INSERT INTO chars VALUES (4, 'abcde', 'abc', 'abcde');
+INSERT INTO chars VALUES (5, '  x', ' x', '  x');
+INSERT INTO chars VALUES (6, 'żó', '日', 'żó');
+INSERT INTO chars VALUES (7, NULL, 'z', NULL);
+INSERT INTO chars VALUES (8, 'A', NULL, 'A');
+
+CREATE TABLE byteas (id int PRIMARY KEY, a bytea, b bytea, n integer);
+INSERT INTO byteas VALUES (1, '\x', '\x', 0);
+INSERT INTO byteas VALUES (2, '\x00', '\x00ff', 1);
+INSERT INTO byteas VALUES (3, '\xdeadbeef', '\xad', 2);
+INSERT INTO byteas VALUES (4, 'plain text', 'text', 3);
+INSERT INTO byteas VALUES (5, '\xff', '\xff00', 7);
+INSERT INTO byteas VALUES (6, '\xc5bc', '\xc5', 8);
+INSERT INTO byteas VALUES (7, NULL, '\x01', 1);
+INSERT INTO byteas VALUES (8, '\x0001020304', NULL, -1);
+INSERT INTO byteas VALUES (9, '\x5c5c275c', '\x5c', 20);
+
+CREATE TABLE dates (id int PRIMARY KEY, d date, e date, n integer);
+INSERT INTO dates VALUES (1, '2000-01-01', '2000-01-01', 0);
+INSERT INTO dates VALUES (2, '2024-02-29', '2023-02-28', 1);
+INSERT INTO dates VALUES (3, '1970-01-01', '1969-12-31', -1);
+INSERT INTO dates VALUES (4, '1900-02-28', '1900-03-01', 365);
+INSERT INTO dates VALUES (5, '0001-01-01', '9999-12-31', 7);
+INSERT INTO dates VALUES (6, '2024-12-30', '2021-01-03', 31);
+INSERT INTO dates VALUES (7, '2020-12-31', '2021-01-01', -366);
+INSERT INTO dates VALUES (8, '1582-10-15', '1582-10-04', 10);
+INSERT INTO dates VALUES (9, NULL, '2024-01-31', 30);
+INSERT INTO dates VALUES (10, '2024-01-31', NULL, 12);
+INSERT INTO dates VALUES (11, '2024-03-31', '2024-10-27', NULL);
+INSERT INTO dates VALUES (12, '2026-07-04', '1776-07-04', 250);
+
+CREATE TABLE dates_special (id int PRIMARY KEY, d date, e date);
+INSERT INTO dates_special VALUES (1, 'infinity', '2024-01-01');
+INSERT INTO dates_special VALUES (2, '-infinity', 'infinity');
+INSERT INTO dates_special VALUES (3, '0044-03-15 BC', '0001-01-01');
+INSERT INTO dates_special VALUES (4, '4713-01-01 BC', '5874897-12-31');
+INSERT INTO dates_special VALUES (5, 'infinity', 'infinity');
+
+CREATE TABLE times (id int PRIMARY KEY, t time, u time, i interval);
+INSERT INTO times VALUES (1, '00:00:00', '00:00:00', '0');
+INSERT INTO times VALUES (2, '12:34:56.789012', '12:34:56.7895', '1 hour');
+INSERT INTO times VALUES (3, '23:59:59.999999', '23:59:59.999', '1 second');
+INSERT INTO times VALUES (4, '00:00:00.000001', '00:00:00.001', '-1 second');
+INSERT INTO times VALUES (5, '06:30:00', '18:30:00', '30 hours');
+INSERT INTO times VALUES (6, NULL, '01:02:03', '1 day');
+INSERT INTO times VALUES (7, '01:02:03', NULL, '-1 mon 25 hours');
+INSERT INTO times VALUES (8, '24:00:00', '12:00:00', NULL);
+
+CREATE TABLE stamps (id int PRIMARY KEY, s timestamp, z timestamptz, i interval);
+INSERT INTO stamps VALUES (1, '2000-01-01 00:00:00', '2000-01-01 00:00:00+00', '0');
+INSERT INTO stamps VALUES (2, '2024-02-29 12:34:56.789012', '2024-02-29 12:34:56.789012+02', '1 year');
+INSERT INTO stamps VALUES (3, '2024-03-31 02:30:00', '2024-03-31 00:59:59+00', '1 day');
+INSERT INTO stamps VALUES (4, '2024-10-27 02:30:00', '2024-10-27 00:30:00+00', '24 hours');
+INSERT INTO stamps VALUES (5, '2024-01-31 23:59:59.999999', '2024-01-31 23:59:59.999999-08', '1 mon');
+INSERT INTO stamps VALUES (6, '1969-12-31 23:59:59.5', '1969-12-31 23:59:59.5+00', '-1 mon -1 day');
+INSERT INTO stamps VALUES (7, '0001-01-01 00:00:00', '0001-01-01 00:00:00+00', '00:00:00.000001');
+INSERT INTO stamps VALUES (8, '9999-12-31 23:59:59', '9999-12-31 23:59:59+00', '13 mons -40 days 25:00:00');
+INSERT INTO stamps VALUES (9, NULL, '2024-03-10 10:00:00+00', '1 week');
+INSERT INTO stamps VALUES (10, '2024-03-10 02:30:00', NULL, '-00:30');
+INSERT INTO stamps VALUES (11, '2021-01-03 08:09:10', '2024-11-03 05:59:59.999999+00', NULL);
+INSERT INTO stamps VALUES (12, '1883-11-18 12:00:00', '1883-11-18 17:00:00+00', '100 years');
+INSERT INTO stamps VALUES (13, '2026-12-28 00:00:01', '2026-12-28 00:00:01+05:30', '3 mons 2 days');
+
+CREATE TABLE stamps_special (id int PRIMARY KEY, s timestamp, z timestamptz);
+INSERT INTO stamps_special VALUES (1, 'infinity', 'infinity');
+INSERT INTO stamps_special VALUES (2, '-infinity', '-infinity');
+INSERT INTO stamps_special VALUES (3, '4713-01-01 00:00:00 BC', '4713-01-01 00:00:00+00 BC');
+INSERT INTO stamps_special VALUES (4, '294276-12-31 23:59:59.999999', '294276-12-31 23:59:59.999999+00');
+INSERT INTO stamps_special VALUES (5, '0044-03-15 12:00:00 BC', '0044-03-15 12:00:00+00 BC');
+
+CREATE TABLE intervals (id int PRIMARY KEY, i interval, j interval, n integer, d double precision);
+INSERT INTO intervals VALUES (1, '0', '0', 0, 0);
+INSERT INTO intervals VALUES (2, '1 year 2 mons 3 days 04:05:06.789', '1 day', 1, 1);
+INSERT INTO intervals VALUES (3, '1 mon', '30 days', 2, 0.5);
+INSERT INTO intervals VALUES (4, '30 days', '720:00:00', -1, -1);
+INSERT INTO intervals VALUES (5, '-1 year -2 mons', '+3 days -04:05:06', 3, 1.5);
+INSERT INTO intervals VALUES (6, '1 mon -1 day', '1 mon -1 day +00:00:01', 7, 0.1);
+INSERT INTO intervals VALUES (7, '100:00:00', '-00:00:00.000001', 10, 0.333333333333);
+INSERT INTO intervals VALUES (8, '178000000 years', '1 mon', 1000, 1e10);
+INSERT INTO intervals VALUES (9, NULL, '1 day', 4, 2);
+INSERT INTO intervals VALUES (10, '1 day', NULL, NULL, NULL);
+INSERT INTO intervals VALUES (11, '11 mons 29 days 23:59:59.999999', '1 sec', 12, -0.25);
+INSERT INTO intervals VALUES (12, '24:00:00', '1 day', 24, 'NaN');
+
+CREATE TABLE uuids (id int PRIMARY KEY, a uuid, b uuid);
+INSERT INTO uuids VALUES (1, '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+INSERT INTO uuids VALUES (2, 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+INSERT INTO uuids VALUES (3, NULL, '12345678-9abc-def0-1234-56789abcdef0');
+INSERT INTO uuids VALUES (4, '7fffffff-ffff-ffff-ffff-ffffffffffff', '80000000-0000-0000-0000-000000000000');
+
+CREATE TABLE jsons (id int PRIMARY KEY, j jsonb, k text, n integer);
+INSERT INTO jsons VALUES (1, '{}', 'a', 0);
+INSERT INTO jsons VALUES (2, '[]', 'a', 0);
+INSERT INTO jsons VALUES (3, '{"a": 1, "b": [1, 2, {"c": "x"}], "a b": null}', 'a', 1);
+INSERT INTO jsons VALUES (4, '[1, "two", null, true, [3], {"a": 4}]', 'two', -1);
+INSERT INTO jsons VALUES (5, '"a"', 'a', 0);
+INSERT INTO jsons VALUES (6, '12.50', 'b', 1);
+INSERT INTO jsons VALUES (7, 'null', 'null', 0);
+INSERT INTO jsons VALUES (8, 'true', 'x', 2);
+INSERT INTO jsons VALUES (9, NULL, 'a', 1);
+INSERT INTO jsons VALUES (10, '{"a": {"b": {"c": [10, 20, 30]}}, "z": false}', 'z', 2);
+INSERT INTO jsons VALUES (11, '{"é": "żółć\n\"q\"", "": "empty key", "a": "text"}', 'é', 3);
+INSERT INTO jsons VALUES (12, '{"a": null, "b": 1e3, "c": -0.0, "d": 12345678901234567890}', 'b', -2);
+INSERT INTO jsons VALUES (13, '[[1, 2], [3, [4, 5]]]', NULL, NULL);
+INSERT INTO jsons VALUES (14, '{"a": "1", "b": "true", "c": "2024-02-29"}', 'c', 5);
+
+CREATE TABLE json_texts (id int PRIMARY KEY, j json, k text);
+INSERT INTO json_texts VALUES (1, '{}', 'a');
+INSERT INTO json_texts VALUES (2, ' { "b" : 1 , "a":2, "b": 3 } ', 'b');
+INSERT INTO json_texts VALUES (3, '[1,  "x", null , 1.0]', 'x');
+INSERT INTO json_texts VALUES (4, '"\u00e9"', 'x');
+INSERT INTO json_texts VALUES (5, NULL, 'a');
+INSERT INTO json_texts VALUES (6, '{"a": {"b": [1, {"c": null}]}}', 'a');
+
+CREATE TABLE arrays (id int PRIMARY KEY, i int[], t text[], m int[], n integer);
+INSERT INTO arrays VALUES (1, '{}', '{}', '{}', 0);
+INSERT INTO arrays VALUES (2, '{1,2,3}', '{a,b,c}', '{{1,2},{3,4}}', 1);
+INSERT INTO arrays VALUES (3, '{NULL,1,NULL}', '{NULL,"NULL",null}', '{{1,NULL},{NULL,4}}', 2);
+INSERT INTO arrays VALUES (4, '{5,4,3,3,2}', '{"",",","a b","{x}","q\"q","b\\s"}', '{{{1},{2}}}', 3);
+INSERT INTO arrays VALUES (5, '[0:2]={7,8,9}', '[2:3]={x,y}', '[0:1][5:6]={{1,2},{3,4}}', 0);
+INSERT INTO arrays VALUES (6, NULL, '{a}', '{1}', 1);
+INSERT INTO arrays VALUES (7, '{1}', NULL, NULL, NULL);
+INSERT INTO arrays VALUES (8, '{2147483647,-2147483648}', '{żółć,日本}', '{{9,8,7}}', -1);
+
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy', 'So-So');
+CREATE TABLE moods (id int PRIMARY KEY, m mood, n mood);
+INSERT INTO moods VALUES (1, 'sad', 'happy');
+INSERT INTO moods VALUES (2, 'ok', 'ok');
+INSERT INTO moods VALUES (3, 'happy', 'sad');
+INSERT INTO moods VALUES (4, NULL, 'So-So');
+INSERT INTO moods VALUES (5, 'So-So', NULL);
+
+CREATE TYPE pair AS (x integer, y text);
+CREATE TABLE pairs (id int PRIMARY KEY, p pair, n integer);
+INSERT INTO pairs VALUES (1, ROW(1, 'a'), 1);
+INSERT INTO pairs VALUES (2, ROW(NULL, ''), 2);
+INSERT INTO pairs VALUES (3, NULL, 3);
+INSERT INTO pairs VALUES (4, '(5,"x, ""y""")', 5);
