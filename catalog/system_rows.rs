@@ -41,6 +41,8 @@ const TYPES: &[(SqlType, &str, &str, bool, i64, &str)] = &[
     (SqlType::Interval, "interval", "T", true, 1187, "d"),
     (SqlType::Uuid, "uuid", "U", false, 2951, "c"),
     (SqlType::Jsonb, "jsonb", "U", false, 3807, "i"),
+    (SqlType::Json, "json", "U", false, 199, "i"),
+    (SqlType::Char(None), "bpchar", "S", false, 1014, "i"),
 ];
 
 /// Relations of things that Headwater does not have or does not list.
@@ -636,13 +638,15 @@ fn information_columns(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
 
 /// What `information_schema.columns` says of a type.
 fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
-    let bare = match ty {
-        SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Varchar(_) => SqlType::Varchar(None),
-        other => other,
+    let bare = ty.without_modifier();
+    let name = |ty: SqlType| TYPES.iter().find(|t| t.0 == ty).map_or("", |t| t.1).to_string();
+    let (shown, udt) = match bare {
+        SqlType::Array(element) => ("ARRAY".to_string(), format!("_{}", name(element.ty()))),
+        SqlType::Char(_) => ("character".to_string(), name(bare)),
+        SqlType::Alias(alias) => (bare.to_string(), alias.name().trim_matches('"').to_string()),
+        other => (other.to_string(), name(other)),
     };
-    let udt = TYPES.iter().find(|t| t.0 == bare).map_or("", |t| t.1);
-    let mut facts = vec![("data_type", text(bare.to_string())), ("udt_name", text(udt))];
+    let mut facts = vec![("data_type", text(shown)), ("udt_name", text(udt))];
     let mut number = |name, value: i32| facts.push((name, Datum::Int4(value)));
     match ty {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => {
@@ -663,7 +667,7 @@ fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
         }
         SqlType::Text => number("character_octet_length", 1 << 30),
         SqlType::Varchar(None) => number("character_octet_length", 1 << 30),
-        SqlType::Varchar(Some(n)) => {
+        SqlType::Varchar(Some(n)) | SqlType::Char(Some(n)) => {
             let n = i32::try_from(n).unwrap_or(i32::MAX);
             number("character_maximum_length", n);
             number("character_octet_length", n.saturating_mul(4).min(1 << 30));
@@ -672,7 +676,12 @@ fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
         SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => {
             number("datetime_precision", 6)
         }
-        SqlType::Bool | SqlType::Bytea | SqlType::Uuid | SqlType::Jsonb => {}
+        SqlType::Alias(alias) => {
+            if let Some(precision) = alias.precision() {
+                number("datetime_precision", precision.into());
+            }
+        }
+        _ => {}
     }
     facts
 }

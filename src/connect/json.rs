@@ -182,7 +182,7 @@ enum Builder {
 
 impl Builder {
     fn new(ty: SqlType) -> Self {
-        match ty {
+        match ty.carrier() {
             SqlType::Bool => Builder::Bool(BooleanBuilder::new()),
             SqlType::Int2 => Builder::Int2(Int16Builder::new()),
             SqlType::Int4 => Builder::Int4(Int32Builder::new()),
@@ -191,7 +191,7 @@ impl Builder {
             SqlType::Float8 => Builder::Float8(Float64Builder::new()),
             SqlType::Numeric(Some((p, s))) => Builder::Decimal(Decimal128Builder::new(), p, s),
             SqlType::Numeric(None) => Builder::Numeric(LargeBinaryBuilder::new()),
-            SqlType::Text | SqlType::Varchar(_) => Builder::Text(StringBuilder::new()),
+            SqlType::Text => Builder::Text(StringBuilder::new()),
             SqlType::Bytea => Builder::Bytea(BinaryBuilder::new()),
             SqlType::Date => Builder::Date(Date32Builder::new()),
             SqlType::Time => Builder::Time(Time64MicrosecondBuilder::new()),
@@ -200,6 +200,7 @@ impl Builder {
             SqlType::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::new()),
             SqlType::Uuid => Builder::Uuid(FixedSizeBinaryBuilder::new(16)),
             SqlType::Jsonb => Builder::Jsonb(LargeStringBuilder::new()),
+            other => unreachable!("{other} carries {ty}"),
         }
     }
 

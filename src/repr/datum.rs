@@ -1,5 +1,6 @@
 //! One value of any type: for literals, parameters and edges; never on the hot path.
 
+use crate::array::ArrayValue;
 use crate::error::{SqlError, SqlState};
 use crate::numeric::Numeric;
 use crate::types::SqlType;
@@ -86,6 +87,8 @@ pub enum Datum {
     Uuid([u8; 16]),
     /// canonical text of a jsonb
     Jsonb(String),
+    /// an array
+    Array(Box<ArrayValue>),
 }
 
 impl IntervalValue {
@@ -119,7 +122,11 @@ impl Datum {
         if array.is_null(row) {
             return Ok(Datum::Null);
         }
-        Ok(match ty {
+        if let SqlType::Array(element) = ty {
+            let bytes = down::<BinaryArray>(array, ty)?.value(row);
+            return Ok(Datum::Array(Box::new(ArrayValue::from_bytes(element.ty(), bytes)?)));
+        }
+        Ok(match ty.carrier() {
             SqlType::Bool => Datum::Bool(down::<BooleanArray>(array, ty)?.value(row)),
             SqlType::Int2 => Datum::Int2(down::<Int16Array>(array, ty)?.value(row)),
             SqlType::Int4 => Datum::Int4(down::<Int32Array>(array, ty)?.value(row)),
@@ -132,7 +139,7 @@ impl Datum {
             SqlType::Numeric(None) => {
                 Datum::Numeric(Numeric::from_bytes(down::<LargeBinaryArray>(array, ty)?.value(row))?)
             }
-            SqlType::Text | SqlType::Varchar(_) => Datum::Text(down::<StringArray>(array, ty)?.value(row).into()),
+            SqlType::Text => Datum::Text(down::<StringArray>(array, ty)?.value(row).into()),
             SqlType::Bytea => Datum::Bytea(down::<BinaryArray>(array, ty)?.value(row).into()),
             SqlType::Date => Datum::Date(down::<Date32Array>(array, ty)?.value(row)),
             SqlType::Time => Datum::Time(down::<Time64MicrosecondArray>(array, ty)?.value(row)),
@@ -146,6 +153,7 @@ impl Datum {
                 Datum::Uuid(bytes.try_into().map_err(|_| mismatch("a uuid", ty))?)
             }
             SqlType::Jsonb => Datum::Jsonb(down::<LargeStringArray>(array, ty)?.value(row).into()),
+            other => return Err(SqlError::internal(format!("{other} carries {ty}"))),
         })
     }
 
@@ -174,6 +182,7 @@ impl Datum {
             Datum::Interval(_) => SqlType::Interval,
             Datum::Uuid(_) => SqlType::Uuid,
             Datum::Jsonb(_) => SqlType::Jsonb,
+            Datum::Array(v) => v.element.array_of()?,
         })
     }
 
@@ -187,8 +196,8 @@ impl Datum {
         match self.sql_type() {
             None => true,
             Some(SqlType::Numeric(_)) => matches!(ty, SqlType::Numeric(_)),
-            Some(SqlType::Text) => matches!(ty, SqlType::Text | SqlType::Varchar(_)),
-            Some(own) => own == ty,
+            Some(own @ SqlType::Array(_)) => own.without_modifier() == ty.without_modifier(),
+            Some(own) => own == ty.carrier() && !matches!(ty, SqlType::Array(_)),
         }
     }
 
@@ -226,7 +235,10 @@ pub fn datums_to_array(ty: SqlType, datums: &[Datum]) -> Result<ArrayRef, SqlErr
             Arc::new(builder.finish()) as ArrayRef
         }};
     }
-    Ok(match ty {
+    if let SqlType::Array(_) = ty {
+        return Ok(column!(BinaryBuilder::new(), Datum::Array(v) => v.to_bytes()?));
+    }
+    Ok(match ty.carrier() {
         SqlType::Bool => column!(BooleanBuilder::new(), Datum::Bool(v) => *v),
         SqlType::Int2 => column!(Int16Builder::new(), Datum::Int2(v) => *v),
         SqlType::Int4 => column!(Int32Builder::new(), Datum::Int4(v) => *v),
@@ -238,7 +250,7 @@ pub fn datums_to_array(ty: SqlType, datums: &[Datum]) -> Result<ArrayRef, SqlErr
             column!(builder, Datum::Numeric(v) => v.to_decimal(p, s)?)
         }
         SqlType::Numeric(None) => column!(LargeBinaryBuilder::new(), Datum::Numeric(v) => v.to_bytes()),
-        SqlType::Text | SqlType::Varchar(_) => column!(StringBuilder::new(), Datum::Text(v) => v),
+        SqlType::Text => column!(StringBuilder::new(), Datum::Text(v) => v),
         SqlType::Bytea => column!(BinaryBuilder::new(), Datum::Bytea(v) => v),
         SqlType::Date => column!(Date32Builder::new(), Datum::Date(v) => *v),
         SqlType::Time => column!(Time64MicrosecondBuilder::new(), Datum::Time(v) => *v),
@@ -250,6 +262,7 @@ pub fn datums_to_array(ty: SqlType, datums: &[Datum]) -> Result<ArrayRef, SqlErr
         SqlType::Interval => column!(IntervalMonthDayNanoBuilder::new(), Datum::Interval(v) => v.to_arrow()?),
         SqlType::Uuid => uuid_column(datums)?,
         SqlType::Jsonb => column!(LargeStringBuilder::new(), Datum::Jsonb(v) => v),
+        other => return Err(SqlError::internal(format!("{other} carries {ty}"))),
     })
 }
 

@@ -10,9 +10,10 @@
 //! | real, double precision | IEEE total order, big-endian; -0.0 as 0.0, one NaN, the greatest |
 //! | numeric(p,s) | unscaled value, 16 bytes, big-endian, sign flipped |
 //! | numeric | [`crate::numeric`]'s ordered bytes |
-//! | text, varchar, bytea, jsonb | the bytes, 0x00 as 0x00 0xFF, then 0x00 0x00 |
+//! | text, varchar, char, bytea, json, jsonb | the bytes, 0x00 as 0x00 0xFF, then 0x00 0x00 |
 //! | interval | total µs (months of 30 days, days of 24 hours) as 16 bytes, big-endian, sign flipped, then a print tail: months, days, µs, big-endian |
 //! | uuid | 16 bytes |
+//! | array | [`crate::array`]'s ordered bytes, as those of bytea |
 //!
 //! Every column delimits itself, so the bytes of the first columns are a prefix and a range scan. jsonb orders by its
 //! canonical text, which is not PostgreSQL's order, but equal where PostgreSQL's is equal up to the spelling of numbers.
@@ -54,6 +55,11 @@ pub fn vnode(key: &[u8]) -> u8 {
     (twox_hash::XxHash3_64::oneshot(key) % 256) as u8
 }
 
+/// What follows the column of this type at the start of `row`; `XX001` where there is none.
+pub(crate) fn skip_column(ty: SqlType, row: &[u8]) -> Result<&[u8], SqlError> {
+    column::skip(ty, row)
+}
+
 /// `XX001`: bytes that no codec wrote.
 pub(crate) fn damaged(what: &str) -> SqlError {
     SqlError::new(SqlState::DATA_CORRUPTED, format!("invalid bytes of an encoded row: {what}"))
@@ -84,7 +90,10 @@ impl RowCodec {
 
     /// True where equal values of these types may have different print tails.
     pub fn has_print_tails(types: &[SqlType]) -> bool {
-        types.iter().any(|t| matches!(t, SqlType::Numeric(None) | SqlType::Interval))
+        types.iter().any(|t| match t {
+            SqlType::Array(element) => RowCodec::has_print_tails(&[element.ty().without_modifier()]),
+            t => matches!(t.carrier(), SqlType::Numeric(None) | SqlType::Interval),
+        })
     }
 
     /// An encoder of the rows of `columns`.

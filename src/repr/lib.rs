@@ -4,9 +4,10 @@
 //! descriptions, update batches, the order-preserving row encoding, chunk bodies, published snapshots and the
 //! error type that reaches a client. Does not know of plans, files, threads or protocols.
 //!
-//! Invariant: the Arrow type alone determines the SQL type family (see [`SqlType::arrow`]), so no layer needs
-//! field metadata to know what a column means.
+//! Invariant: the Arrow type alone determines the type that carries a column's values (see [`SqlType::carrier`]), which is
+//! all that computing and storing them takes; field metadata adds under which name and modifier a client sees it.
 
+pub mod array;
 pub mod chunk;
 pub mod datum;
 pub mod encoding;
@@ -18,10 +19,11 @@ pub mod text;
 pub mod types;
 pub mod update;
 
+pub use array::ArrayValue;
 pub use chunk::{ChunkBody, PublishedRelation};
 pub use datum::Datum;
 pub use error::{ErrorKind, SqlError, SqlState};
 pub use float_sum::FloatSum;
 pub use relation::{Column, GlobalId, RelationDesc};
-pub use types::SqlType;
+pub use types::{AliasType, ElementType, SqlType};
 pub use update::{Diff, Timestamp, UpdateBatch};

@@ -53,7 +53,7 @@ impl RelationDesc {
     }
     /// The Arrow schema of a batch of this relation.
     pub fn schema(&self) -> SchemaRef {
-        let fields: Vec<Field> = self.columns.iter().map(|c| Field::new(&c.name, c.ty.arrow(), c.nullable)).collect();
+        let fields: Vec<Field> = self.columns.iter().map(|c| c.ty.field(&c.name, c.nullable)).collect();
         Arc::new(Schema::new(fields))
     }
 }

@@ -5,6 +5,7 @@
 //! hex and `extra_float_digits` 1. A `timestamptz` is shown in UTC, or at a given offset by
 //! [`datetime::write_timestamptz`]. Infinite dates and timestamps are refused.
 
+use crate::array::{self, ArrayValue};
 use crate::datum::{Datum, Float, IntervalValue};
 use crate::error::{SqlError, SqlState};
 use crate::numeric::Numeric;
@@ -16,6 +17,7 @@ pub mod datetime;
 mod float;
 pub mod interval;
 mod jsonb;
+pub mod modifier;
 mod scalar;
 
 pub use float::{write_f32, write_f64};
@@ -53,6 +55,10 @@ pub fn parse(ty: SqlType, s: &str) -> Result<Datum, SqlError> {
         SqlType::Interval => Datum::Interval(interval::parse_interval(s)?),
         SqlType::Uuid => Datum::Uuid(scalar::parse_uuid(s)?),
         SqlType::Jsonb => Datum::Jsonb(jsonb_canonical(s)?),
+        SqlType::Json => Datum::Text(jsonb::checked(s)?),
+        SqlType::Char(length) => Datum::Text(scalar::parse_char(s, length)?),
+        SqlType::Array(element) => Datum::Array(Box::new(array::parse(element.ty(), s)?)),
+        SqlType::Alias(alias) => modifier::apply(alias, parse(alias.carrier(), s)?)?,
     })
 }
 
@@ -75,7 +81,29 @@ pub fn write_datum(datum: &Datum, out: &mut String) {
         Datum::TimestampTz(v) => datetime::write_timestamptz(*v, 0, out),
         Datum::Interval(v) => interval::write_interval(*v, out),
         Datum::Uuid(v) => write_uuid(v, out),
+        Datum::Array(v) => array::write(v, out),
     }
+}
+
+/// Appends a value of type `ty`: as [`write_datum`], but char(n) with its spaces.
+pub fn write_typed(datum: &Datum, ty: SqlType, out: &mut String) {
+    match (datum, ty) {
+        (Datum::Text(v), SqlType::Char(length)) => write_char(v, length, out),
+        _ => write_datum(datum, out),
+    }
+}
+
+/// The text of a value of a type, as [`write_typed`]; `None` for NULL.
+pub fn format_typed(datum: &Datum, ty: SqlType) -> Option<String> {
+    let mut out = String::new();
+    write_typed(datum, ty, &mut out);
+    (!datum.is_null()).then_some(out)
+}
+
+fn write_char(v: &str, length: Option<u32>, out: &mut String) {
+    out.push_str(v);
+    let missing = length.map_or(0, |n| (n as usize).saturating_sub(v.chars().count()));
+    out.extend(std::iter::repeat_n(' ', missing));
 }
 
 /// The text of a value; `None` for NULL.
@@ -100,6 +128,13 @@ pub fn write_value(array: &dyn Array, row: usize, ty: SqlType, out: &mut String)
         return;
     }
     match ty {
+        SqlType::Array(element) => {
+            let bytes = down::<BinaryArray>(array).value(row);
+            let array = ArrayValue::from_bytes(element.ty(), bytes).expect("an array column holds arrays");
+            array::write(&array, out);
+        }
+        SqlType::Char(length) => write_char(down::<StringArray>(array).value(row), length, out),
+        SqlType::Alias(alias) => write_value(array, row, alias.carrier(), out),
         SqlType::Bool => out.push(if down::<BooleanArray>(array).value(row) { 't' } else { 'f' }),
         SqlType::Int2 => write_display(down::<Int16Array>(array).value(row), out),
         SqlType::Int4 => write_display(down::<Int32Array>(array).value(row), out),
@@ -114,7 +149,7 @@ pub fn write_value(array: &dyn Array, row: usize, ty: SqlType, out: &mut String)
             let n = Numeric::from_bytes(down::<LargeBinaryArray>(array).value(row));
             write_display(n.expect("a numeric column holds ordered bytes"), out);
         }
-        SqlType::Text | SqlType::Varchar(_) => out.push_str(down::<StringArray>(array).value(row)),
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Json => out.push_str(down::<StringArray>(array).value(row)),
         SqlType::Bytea => write_bytea(down::<BinaryArray>(array).value(row), out),
         SqlType::Date => datetime::write_date(down::<Date32Array>(array).value(row), out),
         SqlType::Time => datetime::write_time(down::<Time64MicrosecondArray>(array).value(row), out),

@@ -1,8 +1,14 @@
 //! SQL types and their mapping to Arrow and to PostgreSQL's OIDs.
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+mod alias;
+mod element;
+
+pub use alias::AliasType;
+pub use element::ElementType;
 
 /// A SQL type in scope. `Varchar(None)` and `Text` differ only in name and OID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,11 +47,72 @@ pub enum SqlType {
     Uuid,
     /// `jsonb`, carried as its canonical text
     Jsonb,
+    /// `json`, carried as the text it was given as
+    Json,
+    /// `char(n)`, carried without the spaces at its end, which do not count; bare `bpchar` where there is no length
+    Char(Option<u32>),
+    /// An array, carried as [`crate::array`]'s ordered bytes
+    Array(ElementType),
+    /// A type that is carried and computed as another one, under a name (and with a modifier) of its own
+    Alias(AliasType),
 }
 
+/// The key of the metadata of an Arrow field that says of which SQL type its column is.
+const TYPE_KEY: &str = "sql_type";
+
 impl SqlType {
-    /// The Arrow type that carries this SQL type. The mapping back, [`SqlType::from_arrow`], loses only the
-    /// difference between text and varchar. Bare numeric is `LargeBinary` holding [`crate::numeric`]'s ordered
+    /// The type whose values carry those of this one, in memory, in encoded rows and as a [`crate::Datum`] (but for
+    /// arrays, whose values are [`crate::Datum::Array`]).
+    #[inline]
+    pub fn carrier(self) -> SqlType {
+        match self {
+            SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => SqlType::Text,
+            SqlType::Array(_) => SqlType::Bytea,
+            SqlType::Alias(alias) => alias.carrier(),
+            other => other,
+        }
+    }
+
+    /// Without lengths, precisions and fields.
+    pub fn without_modifier(self) -> SqlType {
+        match self {
+            SqlType::Numeric(_) => SqlType::Numeric(None),
+            SqlType::Varchar(_) => SqlType::Varchar(None),
+            SqlType::Char(_) => SqlType::Char(None),
+            SqlType::Array(element) => element.ty().without_modifier().array_of().unwrap_or(self),
+            SqlType::Alias(alias) if alias.typmod() >= 0 => alias.carrier(),
+            other => other,
+        }
+    }
+
+    /// An Arrow field for a column of this type. Where the Arrow type does not tell, its metadata does.
+    pub fn field(&self, name: &str, nullable: bool) -> Field {
+        Field::new(name, self.arrow(), nullable).with_metadata(self.metadata().into_iter().collect())
+    }
+
+    /// What the metadata of a field or literal of this type has to say: nothing where the Arrow type tells.
+    pub fn metadata(&self) -> Option<(String, String)> {
+        let told = *self == self.carrier();
+        (!told).then(|| (TYPE_KEY.to_string(), format!("{}:{}", self.oid(), self.typmod())))
+    }
+
+    /// The type of a column with this Arrow type and a value of the metadata for each key.
+    pub fn from_parts<'a>(ty: &DataType, metadata: impl Fn(&str) -> Option<&'a String>) -> Option<SqlType> {
+        let carrier = SqlType::from_arrow(ty)?;
+        let told = metadata(TYPE_KEY).and_then(|text| {
+            let (oid, typmod) = text.split_once(':')?;
+            SqlType::from_oid(oid.parse().ok()?, typmod.parse().ok()?)
+        });
+        // Metadata can travel further than the column it was made for.
+        Some(told.filter(|t| t.carrier() == carrier).unwrap_or(carrier))
+    }
+
+    /// The SQL type of a column; `None` where the Arrow type carries none.
+    pub fn from_field(field: &Field) -> Option<SqlType> {
+        SqlType::from_parts(field.data_type(), |key| field.metadata().get(key))
+    }
+
+    /// The Arrow type that carries this SQL type: that of its [`SqlType::carrier`]. Bare numeric is `LargeBinary` holding [`crate::numeric`]'s ordered
     /// bytes; jsonb is `LargeUtf8`; bytea `Binary`; text `Utf8`; uuid `FixedSizeBinary(16)`.
     pub fn arrow(&self) -> DataType {
         match self {
@@ -57,8 +124,9 @@ impl SqlType {
             SqlType::Float8 => DataType::Float64,
             SqlType::Numeric(Some((p, s))) => DataType::Decimal128(*p, *s),
             SqlType::Numeric(None) => DataType::LargeBinary,
-            SqlType::Text | SqlType::Varchar(_) => DataType::Utf8,
-            SqlType::Bytea => DataType::Binary,
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => DataType::Utf8,
+            SqlType::Bytea | SqlType::Array(_) => DataType::Binary,
+            SqlType::Alias(alias) => alias.carrier().arrow(),
             SqlType::Date => DataType::Date32,
             SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -69,7 +137,7 @@ impl SqlType {
         }
     }
 
-    /// The SQL type that an Arrow type carries, or `None` where it carries none.
+    /// The carrier that an Arrow type belongs to, or `None` where it carries no SQL type.
     pub fn from_arrow(ty: &DataType) -> Option<SqlType> {
         Some(match ty {
             DataType::Boolean => SqlType::Bool,
@@ -113,6 +181,10 @@ impl SqlType {
             SqlType::Interval => 1186,
             SqlType::Uuid => 2950,
             SqlType::Jsonb => 3802,
+            SqlType::Json => 114,
+            SqlType::Char(_) => 1042,
+            SqlType::Array(element) => element.array_oid(),
+            SqlType::Alias(alias) => alias.oid(),
         }
     }
 
@@ -120,9 +192,43 @@ impl SqlType {
     pub fn typmod(&self) -> i32 {
         match self {
             SqlType::Numeric(Some((p, s))) => ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + 4,
-            SqlType::Varchar(Some(n)) => *n as i32 + 4,
+            SqlType::Varchar(Some(n)) | SqlType::Char(Some(n)) => *n as i32 + 4,
+            SqlType::Array(element) => element.typmod,
+            SqlType::Alias(alias) => alias.typmod(),
             _ => -1,
         }
+    }
+
+    /// The type of an OID with a type modifier (-1 for none); `None` where there is no such type here.
+    pub fn from_oid(oid: u32, typmod: i32) -> Option<SqlType> {
+        let length = || u32::try_from(typmod - 4).ok();
+        Some(match oid {
+            16 => SqlType::Bool,
+            21 => SqlType::Int2,
+            23 => SqlType::Int4,
+            20 => SqlType::Int8,
+            700 => SqlType::Float4,
+            701 => SqlType::Float8,
+            1700 if typmod < 4 => SqlType::Numeric(None),
+            1700 => SqlType::Numeric(Some((((typmod - 4) >> 16) as u8, ((typmod - 4) & 0x7ff) as i8))),
+            25 => SqlType::Text,
+            1043 => SqlType::Varchar(length()),
+            1042 => SqlType::Char(length()),
+            17 => SqlType::Bytea,
+            1082 => SqlType::Date,
+            1083 | 1114 | 1184 | 1186 if typmod >= 0 => SqlType::Alias(AliasType::of_time(oid, typmod)?),
+            1083 => SqlType::Time,
+            1114 => SqlType::Timestamp,
+            1184 => SqlType::TimestampTz,
+            1186 => SqlType::Interval,
+            2950 => SqlType::Uuid,
+            3802 => SqlType::Jsonb,
+            114 => SqlType::Json,
+            other => match AliasType::NAMED.iter().find(|a| a.oid() == other) {
+                Some(alias) => SqlType::Alias(*alias),
+                None => SqlType::Array(ElementType::of_array(other, typmod)?),
+            },
+        })
     }
 
     /// Bytes of a fixed-width value as `pg_type.typlen` has it, or -1.
@@ -133,6 +239,7 @@ impl SqlType {
             SqlType::Int4 | SqlType::Float4 | SqlType::Date => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
             SqlType::Interval | SqlType::Uuid => 16,
+            SqlType::Alias(alias) => alias.typlen(),
             _ => -1,
         }
     }
@@ -161,6 +268,11 @@ impl fmt::Display for SqlType {
             SqlType::Interval => f.write_str("interval"),
             SqlType::Uuid => f.write_str("uuid"),
             SqlType::Jsonb => f.write_str("jsonb"),
+            SqlType::Json => f.write_str("json"),
+            SqlType::Char(Some(n)) => write!(f, "character({n})"),
+            SqlType::Char(None) => f.write_str("bpchar"),
+            SqlType::Array(element) => write!(f, "{}[]", element.ty()),
+            SqlType::Alias(alias) => alias.fmt(f),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! argument is NULL. With only constants it is called on columns of one row.
 
 mod arithmetic;
+mod array;
 mod cast;
 mod compare;
 mod datetime;
@@ -27,6 +28,10 @@ pub(crate) type Kernel = Box<dyn Fn(&[Val], usize) -> Result<ArrayRef, SqlError>
 
 /// The kernel of a function for these argument types.
 pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel, SqlError> {
+    // Kernels know the types that carry values, and json and arrays by their own names.
+    let own = |t: SqlType| matches!(t, SqlType::Json | SqlType::Array(_) | SqlType::Numeric(_) | SqlType::Char(_));
+    let seen: Vec<SqlType> = types.iter().map(|t| if own(*t) { *t } else { t.carrier() }).collect();
+    let types = seen.as_slice();
     match func {
         Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Neg | Func::Abs => {
             arithmetic::kernel(func, types, ty)

@@ -28,8 +28,11 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
             return Ok((vec![ty; args.len()], ty));
         }
         Func::NullIf => {
-            let (coerced, _) = resolve_call_with_unknown(Func::Eq, args)?;
-            let ty = *coerced.first().ok_or_else(|| missing(func, args))?;
+            let (mut coerced, _) = resolve_call_with_unknown(Func::Eq, args)?;
+            // The result is the first argument as it is, compared as `=` compares it.
+            let ty = args.first().copied().flatten().or(coerced.first().copied());
+            let ty = ty.ok_or_else(|| missing(func, args))?;
+            coerced.insert(0, ty);
             return Ok((coerced, ty));
         }
         Func::ConcatFn => {
@@ -43,10 +46,31 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
                 return Ok(found);
             }
         }
+        f if is_comparison(f) => {
+            if let Some(found) = comparable(args)? {
+                return Ok((found, SqlType::Bool));
+            }
+        }
         _ => {}
     }
     let chosen = choose(func, args)?;
     Ok(finish(func, args, chosen))
+}
+
+/// Comparisons that no list of signatures holds: of char, whose literals lose the spaces at their end, and of arrays.
+fn comparable(args: &[Option<SqlType>]) -> Result<Option<Vec<SqlType>>, SqlError> {
+    let [a, b] = args else { return Ok(None) };
+    let is = |t: &Option<SqlType>, f: fn(&SqlType) -> bool| t.as_ref().is_some_and(f);
+    let char = |t: &Option<SqlType>| is(t, |t| matches!(t, SqlType::Char(_)));
+    if (char(a) && b.is_none()) || (char(b) && a.is_none()) || (char(a) && char(b)) {
+        return Ok(Some(vec![SqlType::Char(None); 2]));
+    }
+    let array = |t: &Option<SqlType>| is(t, |t| matches!(t, SqlType::Array(_)));
+    match (a, b) {
+        (Some(x), Some(y)) if array(a) && array(b) => Ok((base(*x) == base(*y)).then(|| vec![base(*x); 2])),
+        (Some(x), None) | (None, Some(x)) if array(&Some(*x)) => Ok(Some(vec![base(*x); 2])),
+        _ => Ok(None),
+    }
 }
 
 /// `text || anything` and `anything || text`.
@@ -173,11 +197,7 @@ fn spell(t: &Option<SqlType>) -> String {
 }
 
 fn base_name(t: SqlType) -> SqlType {
-    match t {
-        SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Varchar(_) => SqlType::Varchar(None),
-        other => other,
-    }
+    t.without_modifier()
 }
 
 fn spell_call(func: Func, args: &[Option<SqlType>]) -> (&'static str, String) {

@@ -3,9 +3,11 @@
 use crate::compile::{Compiled, compile};
 use crate::eval::Input;
 use crate::value::Val;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
-use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{SqlError, SqlType};
 use std::any::Any;
@@ -128,6 +130,10 @@ impl ScalarUDFImpl for ScalarExprUdf {
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(self.expr.ty().arrow())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DfResult<FieldRef> {
+        Ok(Arc::new(self.expr.ty().field(&self.name, true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

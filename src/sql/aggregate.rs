@@ -46,6 +46,11 @@ pub(crate) fn func_of(udaf: &AggregateUDF) -> Option<AggregateFunc> {
 pub(crate) fn result_type(func: AggregateFunc, arg: SqlType) -> Result<SqlType, SqlError> {
     use AggregateFunc as F;
     use SqlType as T;
+    let arg = match arg.without_modifier() {
+        T::Alias(alias) => alias.carrier(),
+        T::Varchar(_) => T::Text,
+        _ => arg,
+    };
     Ok(match (func, arg) {
         (F::Count, _) => T::Int8,
         (F::Sum, T::Int2 | T::Int4) => T::Int8,
@@ -57,8 +62,7 @@ pub(crate) fn result_type(func: AggregateFunc, arg: SqlType) -> Result<SqlType, 
         (F::Sum | F::Avg, T::Interval) => {
             return Err(SqlError::unsupported("sum and avg of intervals are not supported yet"));
         }
-        (F::Min | F::Max, T::Varchar(_)) => T::Text,
-        (F::Min | F::Max, t) if !matches!(t, T::Bool | T::Uuid | T::Jsonb) => t,
+        (F::Min | F::Max, t) if !matches!(t, T::Bool | T::Uuid | T::Jsonb | T::Json) => t,
         (F::BoolAnd | F::BoolOr, T::Bool) => T::Bool,
         _ => {
             let name = match func {
@@ -97,6 +101,11 @@ impl AggregateUDFImpl for Udaf {
         let arg = types.first().and_then(SqlType::from_arrow).unwrap_or(SqlType::Text);
         Ok(result_type(self.func, arg).unwrap_or(arg).arrow())
     }
+    fn return_field(&self, args: &[FieldRef]) -> DfResult<FieldRef> {
+        let arg = args.first().and_then(|f| SqlType::from_field(f)).unwrap_or(SqlType::Text);
+        let ty = result_type(self.func, arg).unwrap_or(arg);
+        Ok(Arc::new(ty.field(&self.name, self.is_nullable())))
+    }
     fn is_nullable(&self) -> bool {
         self.func != AggregateFunc::Count
     }
@@ -107,7 +116,7 @@ impl AggregateUDFImpl for Udaf {
         }
     }
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
-        let arg = args.expr_fields.first().and_then(|f| SqlType::from_arrow(f.data_type())).unwrap_or(SqlType::Text);
+        let arg = args.expr_fields.first().and_then(|f| SqlType::from_field(f)).unwrap_or(SqlType::Text);
         let ty = result_type(self.func, arg).map_err(external)?;
         let seen = args.is_distinct.then(HashMap::new);
         Ok(Box::new(Acc { func: self.func, arg, ty, state: State::default(), seen }))
@@ -282,7 +291,7 @@ impl Accumulator for Acc {
         for row in 0..array.len() {
             let value = ScalarValue::try_from_array(array, row)?;
             if !value.is_null() {
-                let (datum, _) = from_scalar_value(&value).map_err(external)?;
+                let (datum, _) = from_scalar_value(&value, None).map_err(external)?;
                 self.add(datum).map_err(external)?;
             }
         }

@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion_common::{Result as DfResult, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use hw_repr::{SqlError, SqlState, SqlType};
 use std::any::Any;
@@ -387,6 +387,9 @@ impl ScalarUDFImpl for Nullable {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(self.ty.arrow())
     }
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DfResult<FieldRef> {
+        Ok(Arc::new(self.ty.field(self.name(), true)))
+    }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let value = args.args.into_iter().next();
         value.ok_or_else(|| crate::error::external(SqlError::internal("nullable takes an argument")))
@@ -414,6 +417,9 @@ impl ScalarUDFImpl for SingleRow {
     }
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(self.ty.arrow())
+    }
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DfResult<FieldRef> {
+        Ok(Arc::new(self.ty.field(self.name(), true)))
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let [rows, value] = args.args.as_slice() else {

@@ -191,7 +191,7 @@ fn attach(
     let one = crate::collect::any_value();
     let call = |f, arg| Expr::AggregateFunction(AggregateFunction::new_udf(f, vec![arg], false, None, vec![], None));
     let (_, field) = datafusion_expr::ExprSchemable::to_field(&item, inner.schema()).map_err(from_planner)?;
-    let ty = crate::typing::column_type(field.data_type(), "subquery")?;
+    let ty = crate::typing::field_type(&field)?;
     let group: Vec<Expr> = keys.iter().enumerate().map(|(i, (k, _))| k.clone().alias(format!("k{i}"))).collect();
     let aggregates = vec![call(count, lit(true)).alias("n"), call(one, item).alias("v")];
     let plan = Aggregate::try_new(Arc::new(inner), group, aggregates).map_err(from_planner)?;

@@ -2,7 +2,7 @@
 //! comparisons of types that Arrow compares as PostgreSQL does), so that optimizer rules see them; everything else
 //! as one function that evaluates our expression.
 
-use crate::value::to_scalar_value;
+use crate::value::to_literal;
 use datafusion_expr::expr::{BinaryExpr, InList, ScalarFunction};
 use datafusion_expr::{Expr, Operator};
 use hw_plan::{Func, ScalarExpr};
@@ -12,15 +12,19 @@ use std::collections::BTreeMap;
 
 /// True where Arrow's comparison of two values of this type is PostgreSQL's.
 pub(crate) fn native_equality(ty: SqlType) -> bool {
+    let carrier = match ty {
+        SqlType::Array(_) | SqlType::Json => return false,
+        SqlType::Numeric(_) => ty,
+        other => other.carrier(),
+    };
     matches!(
-        ty,
+        carrier,
         SqlType::Bool
             | SqlType::Int2
             | SqlType::Int4
             | SqlType::Int8
             | SqlType::Numeric(Some(_))
             | SqlType::Text
-            | SqlType::Varchar(_)
             | SqlType::Bytea
             | SqlType::Date
             | SqlType::Time
@@ -49,7 +53,7 @@ pub(crate) fn emit(expr: &ScalarExpr, slots: &[Expr]) -> Result<Expr, SqlError> 
         ScalarExpr::Column(slot, _) => {
             slots.get(*slot).cloned().ok_or_else(|| SqlError::internal("a slot that does not exist"))
         }
-        ScalarExpr::Literal(datum, ty) => Ok(Expr::Literal(to_scalar_value(datum, *ty)?, None)),
+        ScalarExpr::Literal(datum, ty) => to_literal(datum, *ty),
         ScalarExpr::Not(e) => Ok(Expr::Not(Box::new(emit(e, slots)?))),
         ScalarExpr::IsNull(e) => Ok(Expr::IsNull(Box::new(emit(e, slots)?))),
         ScalarExpr::And(all) if !all.iter().skip(1).any(may_fail) => connective(Operator::And, all, slots),

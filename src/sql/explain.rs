@@ -123,7 +123,7 @@ fn show(e: &Expr) -> String {
             _ => column(&c.name),
         },
         Expr::OuterReferenceColumn(_, c) => format!("outer {}", column(&c.name)),
-        Expr::Literal(value, _) => match from_scalar_value(value) {
+        Expr::Literal(value, metadata) => match from_scalar_value(value, metadata.as_ref()) {
             Ok((datum, ty)) => literal(&datum, ty),
             Err(_) => value.to_string(),
         },

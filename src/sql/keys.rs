@@ -7,7 +7,7 @@
 //! it may tell equal values apart.
 
 use crate::error::{external, from_planner};
-use crate::typing::column_type;
+use crate::typing::field_type;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
 use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, Result as DfResult};
@@ -23,7 +23,13 @@ use std::sync::Arc;
 
 /// True where equal values of this type may differ in bytes.
 pub(crate) fn needs_key(ty: SqlType) -> bool {
-    matches!(ty, SqlType::Numeric(None) | SqlType::Interval | SqlType::Jsonb | SqlType::Float4 | SqlType::Float8)
+    match ty {
+        SqlType::Array(element) => needs_key(element.ty().without_modifier()),
+        ty => matches!(
+            ty.carrier(),
+            SqlType::Numeric(None) | SqlType::Interval | SqlType::Jsonb | SqlType::Float4 | SqlType::Float8
+        ),
+    }
 }
 
 /// The key of a value: equal for equal values and, but for jsonb, in their order. NULL of NULL.
@@ -109,8 +115,8 @@ pub(crate) fn plain_numbers(json: &str) -> String {
 }
 
 fn type_of(expr: &Expr, schema: &DFSchema) -> Result<SqlType, SqlError> {
-    let ty = expr.get_type(schema).map_err(from_planner)?;
-    column_type(&ty, "key")
+    let (_, field) = expr.to_field(schema).map_err(from_planner)?;
+    field_type(&field)
 }
 
 /// What stands for a group: the least where looks differ, as in a maintained view; else the first.

@@ -172,7 +172,7 @@ fn bound_value(
     let undefined = || SqlError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {}", p.id));
     let index: usize = p.id.trim_start_matches('$').parse().map_err(|_| undefined())?;
     let datum = index.checked_sub(1).and_then(|i| params.get(i)).ok_or_else(undefined)?;
-    let ty = p.field.as_ref().and_then(|f| SqlType::from_arrow(f.data_type())).unwrap_or(SqlType::Text);
+    let ty = p.field.as_ref().and_then(|f| SqlType::from_field(f)).unwrap_or(SqlType::Text);
     value::to_scalar_value(datum, ty)
 }
 

@@ -5,7 +5,7 @@ mod scalar;
 
 use crate::error::from_planner;
 use crate::planner::RelationSource;
-use crate::typing::column_type;
+use crate::typing::field_type;
 use datafusion_common::{DFSchema, JoinType};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::logical_plan::{Aggregate as DfAggregate, Distinct, Join, Projection, TableScan, Values};
@@ -64,7 +64,7 @@ fn describe(schema: &DFSchema) -> Result<RelationDesc, SqlError> {
         .iter()
         .map(|f| {
             let name = crate::prepare::shown_name(f.name()).to_string();
-            Ok(Column { name, ty: column_type(f.data_type(), f.name())?, nullable: f.is_nullable() })
+            Ok(Column { name, ty: field_type(f)?, nullable: f.is_nullable() })
         })
         .collect::<Result<Vec<_>, SqlError>>()?;
     Ok(RelationDesc::new(columns))

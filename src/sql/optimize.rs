@@ -2,13 +2,14 @@
 //! below a join or another filter, where they would meet rows that PostgreSQL never shows them.
 
 use crate::error::from_planner;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::Result as DfResult;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{
-    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use datafusion_optimizer::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use hw_repr::SqlError;
@@ -31,6 +32,9 @@ impl ScalarUDFImpl for Guard {
     }
     fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
         self.inner.return_type(args)
+    }
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
+        self.inner.return_field_from_args(args)
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         self.inner.invoke_with_args(args)

@@ -3,7 +3,7 @@
 use crate::decorrelate::join_scalar_subqueries;
 use crate::error::from_planner;
 use crate::planner::{Env, RelationSource};
-use crate::typing::{Place, Typer, cast_columns, column_type};
+use crate::typing::{Place, Typer, cast_columns, field_type};
 use datafusion_common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion_expr::expr::Alias;
 use datafusion_expr::expr_rewriter::NamePreserver;
@@ -232,11 +232,7 @@ fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
         let mut types = vec![];
         for input in &inputs {
             let field = input.schema().field(column);
-            types.push(if untyped_literal(env, input, column).is_some() {
-                None
-            } else {
-                Some(column_type(field.data_type(), field.name())?)
-            });
+            types.push(if untyped_literal(env, input, column).is_some() { None } else { Some(field_type(field)?) });
         }
         wanted.push(common_type("UNION", &types)?);
     }

@@ -7,7 +7,7 @@ mod show;
 use crate::parse::ast::{Ast, DropKind, NameRef};
 use crate::planner::{Env, Target, plan_query, undefined_relation};
 use crate::prepare::shown_name;
-use crate::typing::column_type;
+use crate::typing::field_type;
 use crate::{ParamTypes, Planned, Query, SessionContextInfo};
 use datafusion_expr::LogicalPlan;
 use hw_plan::statement::QualifiedName;
@@ -394,7 +394,7 @@ fn finish_query(env: &Env, plan: LogicalPlan) -> Result<Query, SqlError> {
 fn describe(plan: &LogicalPlan) -> Result<RelationDesc, SqlError> {
     let columns = plan.schema().fields().iter().map(|f| {
         let name = shown_name(f.name()).to_string();
-        Ok(Column { name, ty: column_type(f.data_type(), f.name())?, nullable: f.is_nullable() })
+        Ok(Column { name, ty: field_type(f)?, nullable: f.is_nullable() })
     });
     Ok(RelationDesc::new(columns.collect::<Result<_, SqlError>>()?))
 }

@@ -4,11 +4,11 @@
 mod call;
 
 use crate::typing::Kind;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use call::Call;
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use hw_plan::ObjectFacts;
 use hw_repr::{Datum, SqlError, SqlType};
@@ -150,6 +150,10 @@ impl ScalarUDFImpl for SystemUdf {
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(self.function.result.arrow())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DfResult<FieldRef> {
+        Ok(Arc::new(self.function.result.field(self.function.name, true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

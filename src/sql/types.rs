@@ -1,7 +1,7 @@
 //! Names of types.
 
-use hw_repr::{SqlError, SqlState, SqlType};
-use sqlparser::ast::{CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
+use hw_repr::{AliasType, SqlError, SqlState, SqlType};
+use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
 /// The type a name in a statement stands for. `42704` where there is none, `0A000` where it is not supported.
 pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
@@ -23,12 +23,31 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Varchar(n) | DataType::CharacterVarying(n) | DataType::CharVarying(n) => varchar(n)?,
         DataType::Bytea => SqlType::Bytea,
         DataType::Date => SqlType::Date,
-        DataType::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
-        DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
-        DataType::Timestamp(None, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => SqlType::TimestampTz,
+        DataType::Time(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            limited(*p, SqlType::Time, AliasType::Time)
+        }
+        DataType::Timestamp(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            limited(*p, SqlType::Timestamp, AliasType::Timestamp)
+        }
+        DataType::Timestamp(p, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
+            limited(*p, SqlType::TimestampTz, AliasType::TimestampTz)
+        }
         DataType::Interval { fields: None, precision: None } => SqlType::Interval,
+        DataType::Interval { fields, precision } => {
+            interval(fields.as_ref().map(|f| f.to_string().to_ascii_lowercase()), *precision)?
+        }
         DataType::Uuid => SqlType::Uuid,
-        DataType::JSONB | DataType::JSON => SqlType::Jsonb,
+        DataType::JSONB => SqlType::Jsonb,
+        DataType::JSON => SqlType::Json,
+        DataType::Char(n) | DataType::Character(n) => character(n)?,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
+            // Of arrays of arrays, PostgreSQL keeps no more than the type of the elements.
+            let element = sql_type(element)?;
+            if let SqlType::Array(_) = element {
+                return Ok(element);
+            }
+            element.array_of().ok_or_else(|| SqlError::unsupported(format!("type {element}[] is not supported")))?
+        }
         DataType::Regclass => return Err(no_reg_column("regclass")),
         DataType::Custom(name, args) => return custom(&name.to_string(), args),
         other => {
@@ -59,8 +78,12 @@ fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
     let lower = name.to_ascii_lowercase();
     let bare = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
     Ok(match bare {
-        "name" | "\"char\"" => SqlType::Text,
-        "oid" | "xid" => SqlType::Int8,
+        "bpchar" => match args {
+            [] => SqlType::Char(None),
+            [n] => SqlType::Char(Some(char_length(n.parse().ok())?)),
+            _ => return Err(undefined(bare)),
+        },
+        "json" => SqlType::Json,
         "int2" => SqlType::Int2,
         "int4" => SqlType::Int4,
         "int8" => SqlType::Int8,
@@ -77,8 +100,44 @@ fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
         "bytea" => SqlType::Bytea,
         "interval" if args.is_empty() => SqlType::Interval,
         reg if REG_TYPES.contains(&reg) => return Err(no_reg_column(reg)),
-        _ => return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{bare}\" does not exist"))),
+        named => match AliasType::NAMED.iter().find(|a| a.name() == named) {
+            Some(alias) => SqlType::Alias(*alias),
+            None => return Err(undefined(bare)),
+        },
     })
+}
+
+fn undefined(name: &str) -> SqlError {
+    SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))
+}
+
+/// A type of times with digits of a second; more than six are six, as in PostgreSQL.
+fn limited(precision: Option<u64>, plain: SqlType, alias: fn(u8) -> AliasType) -> SqlType {
+    precision.map_or(plain, |p| SqlType::Alias(alias(p.min(6) as u8)))
+}
+
+/// `interval` with fields (`year`, `day to second`) and digits of its seconds.
+fn interval(fields: Option<String>, precision: Option<u64>) -> Result<SqlType, SqlError> {
+    let ends = fields.as_deref().map(|f| f.split_once(" to ").unwrap_or((f, f)));
+    let found = AliasType::interval(ends, precision.map(|p| p.min(6) as u8));
+    found.map(SqlType::Alias).ok_or_else(|| SqlError::new(SqlState::SYNTAX, "invalid fields of an interval"))
+}
+
+fn char_length(length: Option<u64>) -> Result<u32, SqlError> {
+    match length.and_then(|n| u32::try_from(n).ok()) {
+        Some(n @ 1..=10_485_760) => Ok(n),
+        Some(0) => Err(SqlError::new(SqlState::INVALID_PARAMETER, "length for type char must be at least 1")),
+        _ => Err(SqlError::new(SqlState::INVALID_PARAMETER, "length for type char cannot exceed 10485760")),
+    }
+}
+
+/// `char` is `char(1)`.
+fn character(length: &Option<CharacterLength>) -> Result<SqlType, SqlError> {
+    match length {
+        None => Ok(SqlType::Char(Some(1))),
+        Some(CharacterLength::IntegerLength { length, .. }) => Ok(SqlType::Char(Some(char_length(Some(*length))?))),
+        Some(CharacterLength::Max) => Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \"MAX\"")),
+    }
 }
 
 fn numeric(info: &ExactNumberInfo) -> Result<SqlType, SqlError> {

@@ -11,6 +11,7 @@ use crate::planner::Env;
 use crate::value::from_scalar_value;
 use cast::{assignment_error, float_literal, fold, parse_literal, with_backslashes, without_length};
 pub(crate) use cast::{cast_columns, cast_columns_in, cast_known};
+use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, Placeholder, WindowFunction};
 use datafusion_expr::{Expr, Operator};
@@ -135,11 +136,11 @@ impl<'a> Typer<'a> {
             Expr::Alias(a) => self.typed(&a.expr, place),
             Expr::Column(c) => {
                 let field = self.schema.field_from_column(c).map_err(crate::error::from_planner)?;
-                let ty = column_type(field.data_type(), &c.name)?;
+                let ty = field_type(field)?;
                 Ok(self.slot(expr.clone(), ty))
             }
             Expr::OuterReferenceColumn(_, c) => self.outer_column(c),
-            Expr::Literal(value, _) => literal(value),
+            Expr::Literal(value, metadata) => literal(value, metadata.as_ref()),
             Expr::BinaryExpr(b) => match b.op {
                 Operator::And | Operator::Or => {
                     let keep = if b.op == Operator::And { place } else { inner };
@@ -174,7 +175,7 @@ impl<'a> Typer<'a> {
             }
             Expr::Case(c) => self.case(c, inner),
             Expr::Cast(c) => {
-                let ty = column_type(c.field.data_type(), "cast")?;
+                let ty = field_type(&c.field)?;
                 let value = self.typed(&c.expr, inner)?;
                 Ok(Typed::known(self.cast(value, ty, CastContext::Explicit)?))
             }
@@ -217,7 +218,7 @@ impl<'a> Typer<'a> {
     fn outer_column(&mut self, column: &datafusion_common::Column) -> Result<Typed, SqlError> {
         for schema in self.outer.iter().rev() {
             if let Ok(field) = schema.field_from_column(column) {
-                let ty = column_type(field.data_type(), &column.name)?;
+                let ty = field_type(field)?;
                 let expr = Expr::OuterReferenceColumn(Arc::clone(field), column.clone());
                 return Ok(self.slot(expr, ty));
             }
@@ -318,8 +319,7 @@ impl<'a> Typer<'a> {
         let Some(Expr::Placeholder(p)) = self.slots.get(slot).cloned() else {
             return Err(SqlError::internal("an unknown slot that is no parameter"));
         };
-        let base = match to {
-            SqlType::Numeric(_) => SqlType::Numeric(None),
+        let base = match to.without_modifier() {
             SqlType::Varchar(_) => SqlType::Text,
             other => other,
         };
@@ -329,7 +329,7 @@ impl<'a> Typer<'a> {
     }
 
     fn typed_placeholder(&mut self, id: &str, ty: SqlType) -> Typed {
-        let field = Arc::new(arrow::datatypes::Field::new("", ty.arrow(), true));
+        let field = Arc::new(ty.field("", true));
         self.slot(Expr::Placeholder(Placeholder::new_with_field(id.to_string(), Some(field))), ty)
     }
 
@@ -355,7 +355,7 @@ impl<'a> Typer<'a> {
         let values = values.into_iter().map(|v| self.shown(v)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
         let ty = common_type(what, &types)?;
-        values.into_iter().map(|v| self.cast(v, ty, CastContext::Implicit)).collect()
+        values.into_iter().map(|v| Ok(as_type(self.cast(v, ty, CastContext::Implicit)?, ty))).collect()
     }
 
     fn case(&mut self, c: &datafusion_expr::Case, place: Place) -> Result<Typed, SqlError> {
@@ -575,6 +575,15 @@ impl<'a> Typer<'a> {
     }
 }
 
+/// An expression whose values are those of `ty` already, described as `ty`.
+pub(crate) fn as_type(expr: ScalarExpr, ty: SqlType) -> ScalarExpr {
+    match expr {
+        same if same.ty() == ty => same,
+        ScalarExpr::Literal(datum, _) => ScalarExpr::Literal(datum, ty),
+        other => ScalarExpr::Cast { expr: Box::new(other), to: ty, explicit: true },
+    }
+}
+
 /// The error with this position, where it has none yet.
 fn located(mut error: SqlError, position: Option<usize>) -> SqlError {
     error.position = error.position.or(position);
@@ -608,15 +617,16 @@ pub(crate) fn comparison(op: Operator) -> Option<Func> {
 }
 
 /// The SQL type of a column of a plan.
-pub(crate) fn column_type(ty: &arrow::datatypes::DataType, name: &str) -> Result<SqlType, SqlError> {
+pub(crate) fn field_type(field: &arrow::datatypes::Field) -> Result<SqlType, SqlError> {
+    let ty = field.data_type();
     if ty.is_null() {
         return Ok(SqlType::Text);
     }
-    SqlType::from_arrow(ty).ok_or_else(|| SqlError::internal(format!("column {name} has the type {ty}")))
+    SqlType::from_field(field).ok_or_else(|| SqlError::internal(format!("column {} has the type {ty}", field.name())))
 }
 
 /// A literal as `SqlToRel` reads it: integers take the smallest of int4, int8 and numeric; strings are unknown.
-fn literal(value: &ScalarValue) -> Result<Typed, SqlError> {
+fn literal(value: &ScalarValue, metadata: Option<&FieldMetadata>) -> Result<Typed, SqlError> {
     let known = |d, ty| Ok(Typed::known(ScalarExpr::Literal(d, ty)));
     match value {
         ScalarValue::Int64(Some(n)) => match i32::try_from(*n) {
@@ -626,7 +636,7 @@ fn literal(value: &ScalarValue) -> Result<Typed, SqlError> {
         ScalarValue::Utf8(Some(s)) => Ok(Typed::untyped(ScalarExpr::Literal(Datum::Text(s.clone()), SqlType::Text))),
         v if v.is_null() => Ok(Typed::untyped(ScalarExpr::Literal(Datum::Null, SqlType::Text))),
         other => {
-            let (datum, ty) = from_scalar_value(other)?;
+            let (datum, ty) = from_scalar_value(other, metadata)?;
             known(datum, ty)
         }
     }

@@ -2,9 +2,17 @@
 
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion_common::ScalarValue;
+use datafusion_common::metadata::FieldMetadata;
+use datafusion_expr::Expr;
 use hw_repr::datum::{Float, IntervalValue};
 use hw_repr::numeric::Numeric;
-use hw_repr::{Datum, SqlError, SqlType};
+use hw_repr::{ArrayValue, Datum, SqlError, SqlType};
+
+/// A constant of a plan; what its Arrow type does not tell of its type, its metadata does.
+pub(crate) fn to_literal(datum: &Datum, ty: SqlType) -> Result<Expr, SqlError> {
+    let metadata = ty.metadata().map(|pair| FieldMetadata::new([pair].into()));
+    Ok(Expr::Literal(to_scalar_value(datum, ty)?, metadata))
+}
 
 /// A constant as DataFusion carries it.
 pub(crate) fn to_scalar_value(datum: &Datum, ty: SqlType) -> Result<ScalarValue, SqlError> {
@@ -35,12 +43,16 @@ pub(crate) fn to_scalar_value(datum: &Datum, ty: SqlType) -> Result<ScalarValue,
         }
         Datum::Uuid(v) => ScalarValue::FixedSizeBinary(16, Some(v.to_vec())),
         Datum::Jsonb(v) => ScalarValue::LargeUtf8(Some(v.clone())),
+        Datum::Array(v) => ScalarValue::Binary(Some(v.to_bytes()?)),
     })
 }
 
 /// The constant behind a literal that retyping has made.
-pub(crate) fn from_scalar_value(value: &ScalarValue) -> Result<(Datum, SqlType), SqlError> {
-    let ty = SqlType::from_arrow(&value.data_type())
+pub(crate) fn from_scalar_value(
+    value: &ScalarValue,
+    metadata: Option<&FieldMetadata>,
+) -> Result<(Datum, SqlType), SqlError> {
+    let ty = SqlType::from_parts(&value.data_type(), |key| metadata?.inner().get(key))
         .ok_or_else(|| SqlError::internal(format!("a literal of type {}", value.data_type())))?;
     if value.is_null() {
         return Ok((Datum::Null, ty));
@@ -55,7 +67,10 @@ pub(crate) fn from_scalar_value(value: &ScalarValue) -> Result<(Datum, SqlType),
         ScalarValue::Decimal128(Some(v), _, s) => Datum::Numeric(Numeric::from_decimal(*v, *s)?),
         ScalarValue::LargeBinary(Some(v)) => Datum::Numeric(Numeric::from_bytes(v)?),
         ScalarValue::Utf8(Some(v)) => Datum::Text(v.clone()),
-        ScalarValue::Binary(Some(v)) => Datum::Bytea(v.clone()),
+        ScalarValue::Binary(Some(v)) => match ty.element() {
+            Some(element) => Datum::Array(Box::new(ArrayValue::from_bytes(element, v)?)),
+            None => Datum::Bytea(v.clone()),
+        },
         ScalarValue::Date32(Some(v)) => Datum::Date(*v),
         ScalarValue::Time64Microsecond(Some(v)) => Datum::Time(*v),
         ScalarValue::TimestampMicrosecond(Some(v), None) => Datum::Timestamp(*v),

@@ -44,13 +44,14 @@ pub fn convert(ty: SqlType, message: &str, span: Span, scratch: &mut Vec<u8>) ->
         Kind::Missing | Kind::Null => Ok(Cell::Null),
         Kind::True | Kind::False => match ty {
             SqlType::Bool => Ok(Cell::Bool(span.kind == Kind::True)),
-            SqlType::Jsonb => Ok(Cell::Message(span.range())),
+            SqlType::Jsonb | SqlType::Json => Ok(Cell::Message(span.range())),
             _ => Err(mismatch("a boolean", ty)),
         },
+        Kind::Number if ty == SqlType::Json => Ok(Cell::Message(span.range())),
         Kind::Number => convert_number(ty, raw, scratch),
         Kind::Nested => match ty {
             SqlType::Jsonb => canonical(raw, scratch),
-            SqlType::Text => Ok(Cell::Message(span.range())),
+            SqlType::Text | SqlType::Json => Ok(Cell::Message(span.range())),
             SqlType::Varchar(_) => convert_string(ty, raw, span.range(), scratch),
             _ => Err(mismatch("an object or array", ty)),
         },
@@ -117,6 +118,7 @@ fn cell(ty: SqlType, datum: Datum, scratch: &mut Vec<u8>) -> Result<Cell, String
         Datum::Bytea(v) => keep(&v, scratch),
         Datum::Interval(v) => Cell::Interval(v),
         Datum::Uuid(v) => Cell::Uuid(v),
+        Datum::Array(v) => keep(&v.to_bytes().map_err(|e| e.message)?, scratch),
     })
 }
 

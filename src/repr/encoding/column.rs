@@ -125,14 +125,14 @@ pub(super) fn put_interval(v: IntervalValue, tails: Tails, out: &mut Vec<u8>) {
 
 /// Bytes of a value after its marker, where all values of the type have as many.
 fn width(ty: SqlType) -> Option<usize> {
-    Some(match ty {
+    Some(match ty.carrier() {
         SqlType::Bool => 1,
         SqlType::Int2 => 2,
         SqlType::Int4 | SqlType::Float4 | SqlType::Date => 4,
         SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
         SqlType::Numeric(Some(_)) | SqlType::Uuid => 16,
         SqlType::Interval => INTERVAL_KEY + INTERVAL_TAIL,
-        SqlType::Numeric(None) | SqlType::Text | SqlType::Varchar(_) | SqlType::Bytea | SqlType::Jsonb => return None,
+        _ => return None,
     })
 }
 

@@ -29,7 +29,7 @@ enum Builder {
 
 impl Builder {
     fn new(ty: SqlType, rows: usize) -> Builder {
-        match ty {
+        match ty.carrier() {
             SqlType::Bool => Builder::Bool(BooleanBuilder::with_capacity(rows)),
             SqlType::Int2 => Builder::Int2(Int16Builder::with_capacity(rows)),
             SqlType::Int4 => Builder::Int4(Int32Builder::with_capacity(rows)),
@@ -40,7 +40,7 @@ impl Builder {
                 Builder::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(ty.arrow()))
             }
             SqlType::Numeric(None) => Builder::Numeric(LargeBinaryBuilder::with_capacity(rows, rows * 8)),
-            SqlType::Text | SqlType::Varchar(_) => Builder::Text(StringBuilder::with_capacity(rows, rows * 16)),
+            SqlType::Text => Builder::Text(StringBuilder::with_capacity(rows, rows * 16)),
             SqlType::Bytea => Builder::Bytea(BinaryBuilder::with_capacity(rows, rows * 16)),
             SqlType::Date => Builder::Date(Date32Builder::with_capacity(rows)),
             SqlType::Time => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
@@ -50,6 +50,7 @@ impl Builder {
             SqlType::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
             SqlType::Uuid => Builder::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
             SqlType::Jsonb => Builder::Jsonb(LargeStringBuilder::with_capacity(rows, rows * 16)),
+            other => unreachable!("{other} carries {ty}"),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Rows of Arrow columns, or values, to bytes.
 
-use super::Tails;
 use super::column::*;
+use super::{RowCodec, Tails};
+use crate::array::ArrayValue;
 use crate::datum::{Datum, IntervalValue};
 use crate::error::{SqlError, SqlState};
 use crate::types::SqlType;
@@ -26,6 +27,8 @@ enum Typed {
     Interval(IntervalMonthDayNanoArray),
     Uuid(FixedSizeBinaryArray),
     Jsonb(LargeStringArray),
+    /// Of elements with print tails.
+    Array(BinaryArray, SqlType),
 }
 
 fn down<T: Array + Clone + 'static>(column: &ArrayRef, ty: SqlType) -> T {
@@ -37,7 +40,12 @@ fn down<T: Array + Clone + 'static>(column: &ArrayRef, ty: SqlType) -> T {
 
 impl Typed {
     fn new(ty: SqlType, column: &ArrayRef) -> Typed {
-        match ty {
+        if let SqlType::Array(element) = ty
+            && RowCodec::has_print_tails(&[ty])
+        {
+            return Typed::Array(down(column, ty), element.ty());
+        }
+        match ty.carrier() {
             SqlType::Bool => Typed::Bool(down(column, ty)),
             SqlType::Int2 => Typed::Int2(down(column, ty)),
             SqlType::Int4 => Typed::Int4(down(column, ty)),
@@ -46,7 +54,7 @@ impl Typed {
             SqlType::Float8 => Typed::Float8(down(column, ty)),
             SqlType::Numeric(Some(_)) => Typed::Decimal(down(column, ty)),
             SqlType::Numeric(None) => Typed::Numeric(down(column, ty)),
-            SqlType::Text | SqlType::Varchar(_) => Typed::Text(down(column, ty)),
+            SqlType::Text => Typed::Text(down(column, ty)),
             SqlType::Bytea => Typed::Bytea(down(column, ty)),
             SqlType::Date => Typed::Date(down(column, ty)),
             SqlType::Time => Typed::Time(down(column, ty)),
@@ -54,6 +62,7 @@ impl Typed {
             SqlType::Interval => Typed::Interval(down(column, ty)),
             SqlType::Uuid => Typed::Uuid(down(column, ty)),
             SqlType::Jsonb => Typed::Jsonb(down(column, ty)),
+            other => unreachable!("{other} carries {ty}"),
         }
     }
 
@@ -86,6 +95,7 @@ impl Typed {
             Typed::Interval(a) => put!(a, v => put_interval(IntervalValue::from_arrow(v), tails, out)),
             Typed::Uuid(a) => put!(a, v => put_uuid(v, out)),
             Typed::Jsonb(a) => put!(a, v => put_bytes(v.as_bytes(), out)),
+            Typed::Array(a, element) => put!(a, v => put_array(v, *element, tails, out)),
         }
     }
 }
@@ -143,14 +153,28 @@ impl Typed {
             Typed::Interval(a) => a.is_null(row),
             Typed::Uuid(a) => a.is_null(row),
             Typed::Jsonb(a) => a.is_null(row),
+            Typed::Array(a, _) => a.is_null(row),
         }
+    }
+}
+
+/// Appends an array given by its bytes.
+fn put_array(v: &[u8], element: SqlType, tails: Tails, out: &mut Vec<u8>) {
+    match tails {
+        Tails::Kept => put_bytes(v, out),
+        // Bytes of an array are always ones that an array has written.
+        Tails::Least => put_bytes(ArrayValue::key_of_bytes(element, v).as_deref().unwrap_or(v), out),
     }
 }
 
 /// Appends one value. The value must be of the column's type.
 pub(super) fn encode_datum(ty: SqlType, tails: Tails, datum: &Datum, out: &mut Vec<u8>) -> Result<(), SqlError> {
-    match (ty, datum) {
+    match (ty.carrier(), datum) {
         (_, Datum::Null) => put_null(out),
+        (SqlType::Bytea, Datum::Array(v)) => match tails {
+            Tails::Kept => put_bytes(&v.to_bytes()?, out),
+            Tails::Least => put_bytes(&v.to_key_bytes()?, out),
+        },
         (SqlType::Bool, Datum::Bool(v)) => put_bool(*v, out),
         (SqlType::Int2, Datum::Int2(v)) => put_i16(*v, out),
         (SqlType::Int4, Datum::Int4(v)) => put_i32(*v, out),
@@ -159,7 +183,7 @@ pub(super) fn encode_datum(ty: SqlType, tails: Tails, datum: &Datum, out: &mut V
         (SqlType::Float8, Datum::Float8(v)) => put_f64(v.0, out),
         (SqlType::Numeric(Some((p, s))), Datum::Numeric(v)) => put_i128(v.to_decimal(p, s)?, out),
         (SqlType::Numeric(None), Datum::Numeric(v)) => put_numeric(v, tails, out),
-        (SqlType::Text | SqlType::Varchar(_), Datum::Text(v)) => put_bytes(v.as_bytes(), out),
+        (SqlType::Text, Datum::Text(v)) => put_bytes(v.as_bytes(), out),
         (SqlType::Bytea, Datum::Bytea(v)) => put_bytes(v, out),
         (SqlType::Date, Datum::Date(v)) => put_i32(*v, out),
         (SqlType::Time, Datum::Time(v))

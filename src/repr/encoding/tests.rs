@@ -1,6 +1,7 @@
 //! Order, equality, round trips and the golden bytes. Values come from a seeded generator that is rich in near-misses.
 
 use super::*;
+use crate::array::ArrayValue;
 use crate::datum::{Float, IntervalValue, datums_to_array};
 use crate::numeric::Numeric;
 use std::cmp::Ordering;
@@ -100,6 +101,11 @@ impl Random {
             SqlType::Interval => Datum::Interval(self.interval()),
             SqlType::Uuid => Datum::Uuid((i128::from(self.next()) << 60).to_be_bytes()),
             SqlType::Jsonb => Datum::Jsonb(format!("{}", self.below(40))),
+            SqlType::Array(element) => {
+                let values = (0..self.below(4)).map(|_| self.datum(element.ty())).collect();
+                Datum::Array(Box::new(ArrayValue::from_values(element.ty(), values)))
+            }
+            other => self.datum(other.carrier()),
         }
     }
 }
@@ -125,6 +131,10 @@ fn postgres_cmp(a: &Datum, b: &Datum) -> Ordering {
         (Datum::Bytea(a), Datum::Bytea(b)) => a.cmp(b),
         (Datum::Interval(a), Datum::Interval(b)) => a.total_micros().cmp(&b.total_micros()),
         (Datum::Uuid(a), Datum::Uuid(b)) => a.cmp(b),
+        (Datum::Array(a), Datum::Array(b)) => {
+            let first = a.values.iter().zip(&b.values).map(|(a, b)| postgres_cmp(a, b)).find(|o| o.is_ne());
+            first.unwrap_or_else(|| a.values.len().cmp(&b.values.len()))
+        }
         _ => panic!("{a:?} and {b:?} are of two types"),
     }
 }

@@ -28,6 +28,14 @@ pub fn jsonb_canonical(s: &str) -> Result<String, SqlError> {
     }
 }
 
+/// A JSON text as it is, where it is one: what only jsonb refuses (numbers out of its range, `\u0000`) is let through.
+pub(super) fn checked(s: &str) -> Result<String, SqlError> {
+    match jsonb_canonical(s) {
+        Err(e) if !matches!(e.code.as_str(), "22P05" | "22003") => Err(e),
+        _ => Ok(s.to_string()),
+    }
+}
+
 /// Appends a JSON string literal as PostgreSQL escapes it.
 pub(crate) fn write_string(s: &str, out: &mut String) {
     out.push('"');

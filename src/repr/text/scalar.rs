@@ -63,6 +63,17 @@ pub(super) fn parse_varchar(s: &str, length: Option<u32>) -> Result<String, SqlE
     }
 }
 
+/// As [`parse_varchar`]; spaces at the end do not count.
+pub(super) fn parse_char(s: &str, length: Option<u32>) -> Result<String, SqlError> {
+    let s = s.trim_end_matches(' ');
+    match length {
+        Some(n) if s.chars().count() > n as usize => {
+            Err(SqlError::new(SqlState::STRING_TRUNCATION, format!("value too long for type character({n})")))
+        }
+        _ => Ok(s.to_string()),
+    }
+}
+
 /// `\x` and hex digits, or bytes with `\\` and `\ooo`.
 pub(super) fn parse_bytea(s: &str) -> Result<Vec<u8>, SqlError> {
     match s.strip_prefix("\\x") {

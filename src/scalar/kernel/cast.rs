@@ -13,7 +13,7 @@ use arrow::datatypes::{
     Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use hw_repr::numeric::Numeric;
-use hw_repr::{SqlError, SqlState, SqlType, datum, text};
+use hw_repr::{AliasType, SqlError, SqlState, SqlType, datum, text};
 use std::sync::Arc;
 
 /// Whether a cast can fail on some value.
@@ -21,6 +21,14 @@ pub(crate) fn cast_may_fail(from: SqlType, to: SqlType, explicit: bool) -> bool 
     use SqlType::*;
     match (from, to) {
         (a, b) if a == b => false,
+        (Alias(a), b) if !is_plain(b) => cast_may_fail(a.carrier(), b, explicit),
+        (_, Char(None)) => false,
+        (_, Char(Some(_))) => !explicit,
+        (Char(_), b) => cast_may_fail(Text, b, explicit),
+        (_, Alias(AliasType::Oid | AliasType::Xid)) => true,
+        (a, Alias(b)) => cast_may_fail(a, b.carrier(), explicit) || b.precision().is_some(),
+        (Array(a), Array(b)) => cast_may_fail(a.ty(), b.ty(), explicit),
+        (Jsonb, Json) => false,
         (_, Text | Varchar(None)) => false,
         (_, Varchar(Some(_))) => !explicit,
         (Int2, Int4 | Int8 | Float4 | Float8) | (Int4, Int8 | Float4 | Float8) | (Int8, Float4 | Float8) => false,
@@ -44,6 +52,9 @@ pub(crate) fn cast(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<
     if from == to || matches!((from, to), (Text | Varchar(_), Text | Varchar(None))) {
         return Ok(None);
     }
+    if let Some(found) = extended(from, to, explicit)? {
+        return Ok(found);
+    }
     if matches!((from, to), (Varchar(Some(a)), Varchar(Some(b))) if a <= b) {
         return Ok(None);
     }
@@ -61,6 +72,83 @@ pub(crate) fn cast(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<
         (Int2 | Int4 | Int8 | Numeric(_), _) => from_exact(from, to),
         _ => datetime(from, to),
     }))
+}
+
+/// Whether a type is not one of those that [`extended`] casts to.
+fn is_plain(t: SqlType) -> bool {
+    t == t.carrier()
+}
+
+/// Casts from and to types that another one carries: through that one, then by what their modifier asks for.
+fn extended(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<Option<Kernel>>, SqlError> {
+    use SqlType::*;
+    let context = if explicit { CastContext::Explicit } else { CastContext::Assignment };
+    let exists = || match can_cast(from, to, context) {
+        true => Ok(()),
+        false => Err(SqlError::new(SqlState::new("42846"), format!("cannot cast type {from} to {to}"))),
+    };
+    Ok(Some(match (from, to) {
+        (Array(a), Array(b)) => {
+            exists()?;
+            super::array::cast(a.ty(), b.ty(), explicit)?
+        }
+        (Alias(a), _) if is_plain(to) || matches!(to, Varchar(_)) => cast(a.carrier(), to, explicit)?,
+        (Char(_) | Json, Varchar(_)) => cast(Text, to, explicit)?,
+        (Char(_) | Json, Text) => None,
+        (Char(_), t) if is_plain(t) => cast(Text, t, explicit)?,
+        (Char(_), Alias(_) | Json | Array(_)) => cast(Text, to, explicit)?,
+        (_, Char(length)) => {
+            let text = if from.carrier() == Text { None } else { Some(to_text(from, Text, explicit)) };
+            Some(then(text, Box::new(move |args, rows| limit_char(args, rows, length, explicit))))
+        }
+        (_, Alias(alias)) => {
+            let carried = if from.carrier() == alias.carrier() { None } else { cast(from, alias.carrier(), explicit)? };
+            let from_big = matches!(from, Int8 | Numeric(_));
+            Some(then(carried, Box::new(move |args, _| limit_alias(&args[0], alias, from_big))))
+        }
+        (Jsonb, Json) => Some(to_text(from, Text, explicit)),
+        (Json, Jsonb) => Some(parse_text(Jsonb)),
+        _ => return Ok(None),
+    }))
+}
+
+/// One kernel behind another; a missing first one changes nothing.
+fn then(first: Option<Kernel>, second: Kernel) -> Kernel {
+    match first {
+        None => second,
+        Some(first) => Box::new(move |args, rows| second(&[Val::Array(first(args, rows)?)], rows)),
+    }
+}
+
+/// char(n): spaces at the end do not count; an explicit cast truncates.
+fn limit_char(args: &[Val], rows: usize, length: Option<u32>, explicit: bool) -> Result<ArrayRef, SqlError> {
+    let a = downcast::<StringArray>(&args[0])?;
+    let mut out = StringBuilder::with_capacity(rows, a.value_data().len());
+    for v in a {
+        let fitted = match (v, length) {
+            (Some(v), Some(n)) => Some(
+                fit(v.trim_end_matches(' '), n, explicit)
+                    .map_err(|e| SqlError { message: format!("value too long for type character({n})"), ..e })?,
+            ),
+            (v, _) => v,
+        };
+        out.append_option(fitted.map(|v| v.trim_end_matches(' ')));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// What the modifier of an alias does to each value. A bigint that is no OID is an error even where 32 bits would wrap.
+fn limit_alias(v: &Val, alias: AliasType, from_big: bool) -> Result<ArrayRef, SqlError> {
+    let (a, carrier) = (v.array(), alias.carrier());
+    let mut out = Vec::with_capacity(a.len());
+    for row in 0..a.len() {
+        let value = hw_repr::Datum::from_array(a.as_ref(), row, carrier)?;
+        if from_big && matches!(value, hw_repr::Datum::Int8(v) if v < 0) {
+            return Err(SqlError::new(SqlState::OUT_OF_RANGE, "OID out of range"));
+        }
+        out.push(if value.is_null() { value } else { text::modifier::apply(alias, value)? });
+    }
+    datum::datums_to_array(carrier, &out)
 }
 
 fn limit_length(args: &[Val], rows: usize, n: u32, explicit: bool) -> Result<ArrayRef, SqlError> {

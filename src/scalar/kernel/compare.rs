@@ -5,27 +5,55 @@ use super::{Kernel, Prim, downcast, is_exact_number, json, unsupported};
 use crate::civil::interval_span;
 use crate::value::{Val, internal, strict_nulls};
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, IntervalMonthDayNanoArray, LargeBinaryArray, LargeStringArray,
-    StringArray, new_null_array,
+    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, FixedSizeBinaryArray, IntervalMonthDayNanoArray,
+    LargeBinaryArray, LargeStringArray, StringArray, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::compute::{interleave, is_not_null};
 use arrow::datatypes::{Float32Type, Float64Type};
 use hw_plan::Func;
+use hw_repr::ArrayValue;
+use hw_repr::encoding::RowCodec;
 use hw_repr::numeric::key_len;
 use hw_repr::{SqlError, SqlType};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+/// Arrays whose equal values may differ in bytes become keys of their bytes.
+fn comparable(ty: SqlType, v: &Val) -> Result<Val, SqlError> {
+    match ty {
+        SqlType::Array(element) if RowCodec::has_print_tails(&[ty]) => {
+            let a = downcast::<BinaryArray>(v)?;
+            let mut out = BinaryBuilder::with_capacity(a.len(), a.value_data().len());
+            for bytes in a {
+                match bytes {
+                    Some(bytes) => out.append_value(ArrayValue::from_bytes(element.ty(), bytes)?.to_key_bytes()?),
+                    None => out.append_null(),
+                }
+            }
+            let out: ArrayRef = Arc::new(out.finish());
+            Ok(if v.is_const() { Val::Const(out) } else { Val::Array(out) })
+        }
+        _ => Ok(v.clone()),
+    }
+}
+
 /// The kernel of a comparison operator or IS NOT DISTINCT FROM; both arguments have one type.
 pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
+    if let [a @ SqlType::Array(_), SqlType::Array(_)] = types {
+        let (plain, array) = (kernel(func, &[SqlType::Bytea; 2])?, *a);
+        return Ok(Box::new(move |args, rows| {
+            let args = args.iter().map(|v| comparable(array, v)).collect::<Result<Vec<_>, _>>()?;
+            plain(&args, rows)
+        }));
+    }
     let [a, b] = types else { return Err(unsupported(func, types)) };
     let same = a.arrow() == b.arrow() || (is_exact_number(*a) && is_exact_number(*b));
     if !same {
         return Err(unsupported(func, types));
     }
-    let ordered = *a;
+    let ordered = if is_exact_number(*a) { *a } else { a.carrier() };
     if func == Func::NotDistinct {
         return Ok(Box::new(move |args, rows| not_distinct(ordered, args, rows)));
     }
@@ -112,7 +140,7 @@ fn orderer<'a>(ty: SqlType, a: &'a Val, b: &'a Val) -> Result<Orderer<'a>, SqlEr
         }};
     }
     let mixed = a.array().data_type() != b.array().data_type();
-    match ty {
+    match if is_exact_number(ty) { ty } else { ty.carrier() } {
         SqlType::Float4 => {
             let (x, y) = (Prim::<Float32Type>::of(a)?, Prim::<Float32Type>::of(b)?);
             Ok(Box::new(move |i, j| Ok(order_floats(f64::from(x.get(i)), f64::from(y.get(j))))))
@@ -147,27 +175,38 @@ fn orderer<'a>(ty: SqlType, a: &'a Val, b: &'a Val) -> Result<Orderer<'a>, SqlEr
 
 /// The kernel of GREATEST, LEAST (NULLs skipped) and NULLIF.
 pub(super) fn choice_kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
+    if func == Func::NullIf {
+        return null_if(types);
+    }
     let Some(ty) = types.first().copied() else { return Err(unsupported(func, types)) };
     if types.iter().any(|t| t.arrow() != ty.arrow()) {
         return Err(unsupported(func, types));
     }
     Ok(Box::new(move |args, rows| {
         let arrays = args.iter().map(|a| a.clone().into_array(rows)).collect::<Result<Vec<_>, _>>()?;
-        match func {
-            Func::NullIf => null_if(ty, &arrays, rows),
-            _ => extreme(ty, &arrays, rows, func == Func::Greatest),
-        }
+        extreme(ty, &arrays, rows, func == Func::Greatest)
     }))
 }
 
-fn null_if(ty: SqlType, arrays: &[ArrayRef], rows: usize) -> Result<ArrayRef, SqlError> {
-    let args: Vec<Val> = arrays.iter().cloned().map(Val::Array).collect();
-    let equal = compare(Func::Eq, ty, &args, rows)?;
-    let equal = match strict_nulls(&args) {
-        Some(n) => BooleanArray::new(equal.values() & n.inner(), None),
-        None => BooleanArray::new(equal.values().clone(), None),
+/// The first argument, NULL where `second = third`.
+fn null_if(types: &[SqlType]) -> Result<Kernel, SqlError> {
+    let equal = match types {
+        [_, a, b] => kernel(Func::Eq, &[*a, *b])?,
+        // As plans had it that were made before: the first is what is compared.
+        [a, b] => kernel(Func::Eq, &[*a, *b])?,
+        _ => return Err(unsupported(Func::NullIf, types)),
     };
-    arrow::compute::nullif(&arrays[0], &equal).map_err(internal)
+    Ok(Box::new(move |args, rows| {
+        let arrays = args.iter().map(|a| a.clone().into_array(rows)).collect::<Result<Vec<_>, _>>()?;
+        let compared: Vec<Val> = arrays.iter().skip(arrays.len() - 2).cloned().map(Val::Array).collect();
+        let equal = equal(&compared, rows)?;
+        let equal = Val::Array(equal).into_bools(rows)?;
+        let sure = match strict_nulls(&compared) {
+            Some(n) => BooleanArray::new(equal.values() & n.inner(), None),
+            None => BooleanArray::new(equal.values().clone(), None),
+        };
+        arrow::compute::nullif(&arrays[0], &sure).map_err(internal)
+    }))
 }
 
 fn extreme(ty: SqlType, arrays: &[ArrayRef], rows: usize, greatest: bool) -> Result<ArrayRef, SqlError> {

@@ -13,24 +13,27 @@ pub enum CastContext {
     Explicit,
 }
 
-/// Without typmod, and varchar as text, which it is coercible to without conversion.
+/// What calls take it as: without typmod, and as what it is coercible to without conversion (varchar and char as text).
 pub(crate) fn base(t: SqlType) -> SqlType {
     match t {
         SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Varchar(_) => SqlType::Text,
+        SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
+        SqlType::Alias(alias) => alias.carrier(),
+        SqlType::Array(element) => base(element.ty()).array_of().unwrap_or(t),
         other => other,
     }
 }
 
 /// PostgreSQL's `pg_type.typcategory`.
 pub(crate) fn category(t: SqlType) -> char {
-    match t {
+    match base(t) {
         SqlType::Bool => 'B',
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_) => 'N',
-        SqlType::Text | SqlType::Varchar(_) => 'S',
+        SqlType::Text => 'S',
         SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 'D',
         SqlType::Interval => 'T',
-        SqlType::Bytea | SqlType::Uuid | SqlType::Jsonb => 'U',
+        SqlType::Array(_) => 'A',
+        _ => 'U',
     }
 }
 
@@ -65,6 +68,9 @@ pub fn can_cast(from: SqlType, to: SqlType, context: CastContext) -> bool {
         (Date, Timestamp | TimestampTz) | (Timestamp, TimestampTz) | (Time, Interval) => CastContext::Implicit,
         (Timestamp | TimestampTz, Date | Time) | (TimestampTz, Timestamp) | (Interval, Time) => CastContext::Assignment,
         (_, Text) => CastContext::Assignment,
+        (Json, Jsonb) | (Jsonb, Json) => CastContext::Assignment,
+        (Text, Array(_)) => CastContext::Explicit,
+        (Array(a), Array(b)) => return can_cast(a.ty(), b.ty(), context),
         (Bool, Int4) | (Int4, Bool) => CastContext::Explicit,
         (Text, _) => CastContext::Explicit,
         (Jsonb, Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric(_)) => CastContext::Explicit,
@@ -75,50 +81,36 @@ pub fn can_cast(from: SqlType, to: SqlType, context: CastContext) -> bool {
 }
 
 /// The type that CASE, COALESCE, UNION, VALUES and GREATEST give operands of these types; `None` is `unknown`.
-/// `context` names the construct in the message of 42804.
+/// `context` names the construct in the message of 42804. A modifier stays where all operands have it.
 pub fn common_type(context: &str, types: &[Option<SqlType>]) -> Result<SqlType, SqlError> {
     let mut known = types.iter().flatten().copied();
     let Some(mut best) = known.next() else { return Ok(SqlType::Text) };
-    for t in known {
-        if t == best {
+    for t in known.map(SqlType::without_modifier) {
+        let found = best.without_modifier();
+        if t == found {
             continue;
         }
-        if base(t) == base(best) {
-            // Differing typmods fall away; varchar and text give text.
-            best = match (best, t) {
-                (SqlType::Varchar(_), SqlType::Varchar(_)) => SqlType::Varchar(None),
-                _ => base(t),
-            };
-        } else if category(t) != category(best) {
+        if category(t) != category(found) {
             return Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
-                format!("{context} types {} and {} cannot be matched", plain(best), plain(t)),
+                format!("{context} types {found} and {t} cannot be matched"),
             ));
-        } else if !is_preferred(best)
-            && can_cast(best, t, CastContext::Implicit)
-            && !can_cast(t, best, CastContext::Implicit)
-        {
-            best = base(t);
+        }
+        // Between types that are coercible to each other the first stays, unless the other is the preferred one.
+        let (there, back) = (can_cast(found, t, CastContext::Implicit), can_cast(t, found, CastContext::Implicit));
+        let preferred = is_preferred(found) && base(found) == found;
+        if !preferred && there && (!back || t == SqlType::Text) {
+            best = t;
         }
     }
-    match types.iter().flatten().find(|t| !can_cast(**t, best, CastContext::Implicit)) {
+    let plain = best.without_modifier();
+    match types.iter().flatten().find(|t| !can_cast(**t, plain, CastContext::Implicit)) {
         Some(t) => Err(SqlError::new(
             SqlState::new("42846"),
-            format!("{context} could not convert type {} to {}", plain(*t), plain(best)),
+            format!("{context} could not convert type {} to {plain}", t.without_modifier()),
         )),
-        None if types.iter().flatten().any(|t| *t != best) => Ok(match best {
-            SqlType::Varchar(_) => SqlType::Varchar(None),
-            other => base(other),
-        }),
+        None if types.iter().any(|t| *t != Some(best)) => Ok(plain),
         None => Ok(best),
-    }
-}
-
-fn plain(t: SqlType) -> SqlType {
-    match t {
-        SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Varchar(_) => SqlType::Varchar(None),
-        other => other,
     }
 }
 

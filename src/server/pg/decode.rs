@@ -2,36 +2,21 @@
 
 use crate::pg::encode::{EPOCH_DAYS, EPOCH_MICROS, Format};
 use crate::pg::numeric;
+use hw_repr::array::Dimension;
 use hw_repr::datum::{Float, IntervalValue};
 use hw_repr::text::{self, datetime};
-use hw_repr::{Datum, SqlError, SqlState, SqlType};
+use hw_repr::{AliasType, ArrayValue, Datum, SqlError, SqlState, SqlType};
 
 /// The type a client declared for a parameter: `None` for unknown (OID 0 and `unknown`).
 pub fn declared_type(oid: u32) -> Result<Option<SqlType>, SqlError> {
-    Ok(Some(match oid {
-        0 | 705 => return Ok(None),
-        16 => SqlType::Bool,
-        17 => SqlType::Bytea,
-        20 => SqlType::Int8,
-        21 => SqlType::Int2,
-        23 => SqlType::Int4,
-        19 | 25 => SqlType::Text,
-        700 => SqlType::Float4,
-        701 => SqlType::Float8,
-        1043 => SqlType::Varchar(None),
-        1082 => SqlType::Date,
-        1083 => SqlType::Time,
-        1114 => SqlType::Timestamp,
-        1184 => SqlType::TimestampTz,
-        1186 => SqlType::Interval,
-        1700 => SqlType::Numeric(None),
-        2950 => SqlType::Uuid,
-        3802 => SqlType::Jsonb,
-        _ => {
-            return Err(SqlError::unsupported(format!("parameters of the type with OID {oid} are not supported"))
-                .hint("Declare the parameter as text and cast it, or leave its type to be inferred."));
-        }
-    }))
+    match oid {
+        0 | 705 => Ok(None),
+        19 => Ok(Some(SqlType::Text)),
+        oid => SqlType::from_oid(oid, -1).map(Some).ok_or_else(|| {
+            SqlError::unsupported(format!("parameters of the type with OID {oid} are not supported"))
+                .hint("Declare the parameter as text and cast it, or leave its type to be inferred.")
+        }),
+    }
 }
 
 /// One parameter. `index` is one-based, for messages.
@@ -72,7 +57,10 @@ fn binary(ty: SqlType, raw: &[u8], index: usize) -> Result<Datum, SqlError> {
             text::parse(ty, &format!("{}e-{}", n.value, n.scale))?
         }
         SqlType::Text => Datum::Text(utf8(raw)?.to_owned()),
-        SqlType::Varchar(_) => text::parse(ty, utf8(raw)?)?,
+        SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => text::parse(ty, utf8(raw)?)?,
+        SqlType::Array(element) => Datum::Array(Box::new(array(element.ty(), raw, index)?)),
+        SqlType::Alias(AliasType::Oid | AliasType::Xid) => Datum::Int8(u32::from_be_bytes(fixed(raw, index)?).into()),
+        SqlType::Alias(alias) => text::modifier::apply(alias, binary(alias.carrier(), raw, index)?)?,
         SqlType::Bytea => Datum::Bytea(raw.to_vec()),
         SqlType::Date => Datum::Date(date(i32::from_be_bytes(fixed(raw, index)?))?),
         SqlType::Time => Datum::Time(time(i64::from_be_bytes(fixed(raw, index)?))?),
@@ -85,6 +73,47 @@ fn binary(ty: SqlType, raw: &[u8], index: usize) -> Result<Datum, SqlError> {
             _ => return Err(SqlError::new(SqlState::INVALID_BINARY, "unsupported jsonb version number")),
         },
     })
+}
+
+/// See `put_array` of [`crate::pg::encode`].
+fn array(element: SqlType, raw: &[u8], index: usize) -> Result<ArrayValue, SqlError> {
+    let bad = || {
+        let message = format!("incorrect binary data format in bind parameter {index}");
+        SqlError::new(SqlState::INVALID_BINARY, message)
+    };
+    let mut rest = raw;
+    let mut number = || {
+        let (head, tail) = rest.split_first_chunk::<4>().ok_or_else(bad)?;
+        rest = tail;
+        Ok::<i32, SqlError>(i32::from_be_bytes(*head))
+    };
+    let count = usize::try_from(number()?).ok().filter(|n| *n <= hw_repr::array::DIMENSIONS_MAX).ok_or_else(bad)?;
+    let (_has_nulls, oid) = (number()?, number()? as u32);
+    if oid != element.oid() {
+        return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, "wrong element type")
+            .detail(format!("Parameter {index} is an array of the type with OID {oid}, {element} is expected.")));
+    }
+    let mut dimensions = vec![];
+    for _ in 0..count {
+        let (length, lower) = (number()?, number()?);
+        dimensions.push(Dimension { length: if length > 0 { length } else { return Err(bad()) }, lower });
+    }
+    let elements = dimensions.iter().try_fold(1usize, |n, d| n.checked_mul(d.length as usize)).ok_or_else(bad)?;
+    let elements = if count == 0 { 0 } else { elements };
+    let mut values = vec![];
+    for _ in 0..elements {
+        let (head, tail) = rest.split_first_chunk::<4>().ok_or_else(bad)?;
+        rest = tail;
+        values.push(match usize::try_from(i32::from_be_bytes(*head)) {
+            Err(_) => Datum::Null,
+            Ok(len) => {
+                let (value, tail) = rest.split_at_checked(len).ok_or_else(bad)?;
+                rest = tail;
+                binary(element, value, index)?
+            }
+        });
+    }
+    if rest.is_empty() { Ok(ArrayValue { element, dimensions, values }) } else { Err(bad()) }
 }
 
 fn date(days: i32) -> Result<i32, SqlError> {

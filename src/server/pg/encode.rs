@@ -7,7 +7,7 @@ use arrow::array::{
     StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use bytes::{BufMut, BytesMut};
-use hw_repr::{RelationDesc, SqlError, SqlState, SqlType, text};
+use hw_repr::{AliasType, ArrayValue, RelationDesc, SqlError, SqlState, SqlType, text};
 
 /// Days from 1970-01-01 to 2000-01-01.
 pub const EPOCH_DAYS: i32 = 10_957;
@@ -73,6 +73,8 @@ enum Column<'a> {
     Interval(&'a IntervalMonthDayNanoArray),
     Uuid(&'a FixedSizeBinaryArray),
     Jsonb(&'a LargeStringArray),
+    Array(&'a BinaryArray, SqlType),
+    Oid(&'a Int64Array),
 }
 
 fn cast<T: 'static>(array: &dyn Array) -> Result<&T, SqlError> {
@@ -82,11 +84,7 @@ fn cast<T: 'static>(array: &dyn Array) -> Result<&T, SqlError> {
 
 impl<'a> Column<'a> {
     fn new(array: &'a dyn Array, ty: SqlType, format: Format) -> Result<Column<'a>, SqlError> {
-        let family = |t: SqlType| match t {
-            SqlType::Varchar(_) => SqlType::Text,
-            t => t,
-        };
-        if SqlType::from_arrow(array.data_type()) != Some(family(ty)) {
+        if SqlType::from_arrow(array.data_type()) != Some(ty.carrier()) {
             let message = format!("a result column of type {ty} arrived as {}", array.data_type());
             return Err(SqlError::internal(message));
         }
@@ -94,6 +92,10 @@ impl<'a> Column<'a> {
             return Ok(Column::Text(array, ty));
         }
         Ok(match ty {
+            SqlType::Array(element) => Column::Array(cast(array)?, element.ty()),
+            SqlType::Char(_) => Column::Text(array, ty),
+            SqlType::Alias(AliasType::Oid | AliasType::Xid) => Column::Oid(cast(array)?),
+            SqlType::Alias(alias) => return Column::new(array, alias.carrier(), format),
             SqlType::Bool => Column::Bool(cast(array)?),
             SqlType::Int2 => Column::Int2(cast(array)?),
             SqlType::Int4 => Column::Int4(cast(array)?),
@@ -102,7 +104,7 @@ impl<'a> Column<'a> {
             SqlType::Float8 => Column::Float8(cast(array)?),
             SqlType::Numeric(Some((_, scale))) => Column::Decimal(cast(array)?, scale),
             SqlType::Numeric(None) => Column::Numeric(cast(array)?),
-            SqlType::Text | SqlType::Varchar(_) => Column::Str(cast(array)?),
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Json => Column::Str(cast(array)?),
             SqlType::Bytea => Column::Bytea(cast(array)?),
             SqlType::Date => Column::Date(cast(array)?),
             SqlType::Time => Column::Time(cast(array)?),
@@ -132,6 +134,8 @@ impl<'a> Column<'a> {
             Column::Interval(a) => *a,
             Column::Uuid(a) => *a,
             Column::Jsonb(a) => *a,
+            Column::Array(a, _) => *a,
+            Column::Oid(a) => *a,
         }
     }
 
@@ -166,6 +170,8 @@ impl<'a> Column<'a> {
                 out.put_i32(v.months);
             }
             Column::Uuid(a) => out.put_slice(a.value(row)),
+            Column::Array(a, element) => put_array(&ArrayValue::from_bytes(*element, a.value(row))?, out)?,
+            Column::Oid(a) => out.put_u32(a.value(row) as u32),
             Column::Jsonb(a) => {
                 out.put_u8(1);
                 out.put_slice(a.value(row).as_bytes());
@@ -173,6 +179,39 @@ impl<'a> Column<'a> {
         }
         Ok(())
     }
+}
+
+/// PostgreSQL's binary form of an array: dimensions, whether there are NULLs, the element's OID, lengths and lower
+/// bounds, then each element with its length.
+fn put_array(array: &ArrayValue, out: &mut BytesMut) -> Result<(), SqlError> {
+    out.put_i32(array.dimensions.len() as i32);
+    out.put_i32(array.values.iter().any(hw_repr::Datum::is_null).into());
+    out.put_u32(array.element.oid());
+    for d in &array.dimensions {
+        out.put_i32(d.length);
+        out.put_i32(d.lower);
+    }
+    let values = hw_repr::datum::datums_to_array(array.element.without_modifier(), &array.values)?;
+    let column = Column::new(values.as_ref(), array.element.without_modifier(), Format::Binary)?;
+    let mut scratch = String::new();
+    for row in 0..values.len() {
+        put_value(&column, row, &mut scratch, out)?;
+    }
+    Ok(())
+}
+
+/// A value behind its length; -1 for NULL.
+fn put_value(column: &Column, row: usize, scratch: &mut String, out: &mut BytesMut) -> Result<(), SqlError> {
+    if column.array().is_null(row) {
+        out.put_i32(-1);
+        return Ok(());
+    }
+    let at = out.len();
+    out.put_i32(0);
+    column.put(row, scratch, out)?;
+    let len = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&len.to_be_bytes());
+    Ok(())
 }
 
 /// Writes the rows of one batch.
@@ -221,15 +260,7 @@ impl<'a> BatchEncoder<'a> {
         out.put_i32(0);
         out.put_u16(self.columns.len() as u16);
         for column in &self.columns {
-            if column.array().is_null(row) {
-                out.put_i32(-1);
-                continue;
-            }
-            let at = out.len();
-            out.put_i32(0);
-            column.put(row, scratch, out)?;
-            let len = (out.len() - at - 4) as u32;
-            out[at..at + 4].copy_from_slice(&len.to_be_bytes());
+            put_value(column, row, scratch, out)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Plan expressions back to [`ScalarExpr`] over column positions.
 
 use crate::error::from_planner;
-use crate::typing::{column_type, comparison};
+use crate::typing::{comparison, field_type};
 use crate::value::from_scalar_value;
 use datafusion_common::DFSchema;
 use datafusion_expr::{Expr, Operator};
@@ -16,10 +16,10 @@ pub(crate) fn lower_expr(expr: &Expr, schema: &DFSchema) -> Result<ScalarExpr, S
         Expr::Column(c) => {
             let index = schema.index_of_column(c).map_err(from_planner)?;
             let field = schema.field(index);
-            ScalarExpr::Column(index, column_type(field.data_type(), field.name())?)
+            ScalarExpr::Column(index, field_type(field)?)
         }
-        Expr::Literal(value, _) => {
-            let (datum, ty) = from_scalar_value(value)?;
+        Expr::Literal(value, metadata) => {
+            let (datum, ty) = from_scalar_value(value, metadata.as_ref())?;
             ScalarExpr::Literal(datum, ty)
         }
         Expr::Not(e) => ScalarExpr::Not(Box::new(lower_expr(e, schema)?)),

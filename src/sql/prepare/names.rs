@@ -100,6 +100,12 @@ fn type_name(ty: &sqlparser::ast::DataType) -> Option<String> {
 fn internal_type_name(ty: hw_repr::SqlType) -> &'static str {
     use hw_repr::SqlType as T;
     match ty {
+        T::Json => "json",
+        T::Char(_) => "bpchar",
+        // A cast to an array is named after its elements.
+        T::Array(element) => internal_type_name(element.ty()),
+        T::Alias(hw_repr::AliasType::Char) => "char",
+        T::Alias(alias) => alias.name(),
         T::Bool => "bool",
         T::Int2 => "int2",
         T::Int4 => "int4",

@@ -106,9 +106,7 @@ impl Planning<'_> {
             .enumerate()
             .map(|(i, c)| match targets.iter().position(|t| *t == i) {
                 Some(at) => Ok(Expr::Column(columns[at].clone()).alias_qualified(None::<&str>, &c.name)),
-                None => {
-                    Ok(Expr::Literal(crate::value::to_scalar_value(&hw_repr::Datum::Null, c.ty)?, None).alias(&c.name))
-                }
+                None => Ok(crate::value::to_literal(&hw_repr::Datum::Null, c.ty)?.alias(&c.name)),
             })
             .collect::<Result<Vec<_>, SqlError>>()?;
         let plan = Projection::try_new(exprs, Arc::new(plan)).map_err(crate::error::from_planner)?;

@@ -1,6 +1,6 @@
 //! Casts: of expressions of known types, of literals, of the columns of a plan.
 
-use super::{Typed, column_type};
+use super::{Typed, field_type};
 use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
 use datafusion_expr::{Expr, LogicalPlan};
@@ -25,7 +25,7 @@ pub(crate) fn cast_columns_in(
     let mut exprs = vec![];
     let mut changed = false;
     for ((column, field), (name, to)) in schema.columns().into_iter().zip(schema.fields()).zip(wanted) {
-        let from = column_type(field.data_type(), field.name())?;
+        let from = field_type(field)?;
         let position = exprs.len();
         let column = Expr::Column(column);
         if from != *to

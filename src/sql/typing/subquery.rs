@@ -1,6 +1,6 @@
 //! Subqueries in expressions.
 
-use super::{Place, Typed, Typer, cast_columns, column_type, unsupported};
+use super::{Place, Typed, Typer, cast_columns, field_type, unsupported};
 use crate::retype::retype_plan;
 use datafusion_expr::expr::InSubquery;
 use datafusion_expr::{Expr, LogicalPlan, Subquery};
@@ -40,7 +40,7 @@ impl Typer<'_> {
         }
         let field = subquery.subquery.schema().fields().first().cloned();
         let right_ty = match &field {
-            Some(f) => column_type(f.data_type(), f.name())?,
+            Some(f) => field_type(f)?,
             None => return Err(SqlError::new(SqlState::SYNTAX, "subquery has no columns")),
         };
         let value = self.typed(&i.expr, Place::Value)?;
@@ -66,7 +66,7 @@ impl Typer<'_> {
     pub(super) fn scalar_subquery(&mut self, q: &Subquery) -> Result<Typed, SqlError> {
         let subquery = self.subquery(q)?;
         let ty = match subquery.subquery.schema().fields().as_ref() {
-            [field] => column_type(field.data_type(), field.name())?,
+            [field] => field_type(field)?,
             _ => return Err(SqlError::new(SqlState::SYNTAX, "subquery must return only one column")),
         };
         let subquery = if is_global_aggregate(&subquery.subquery) { subquery } else { may_be_null(subquery, ty)? };
