@@ -101,6 +101,98 @@ funcs! {
     RegexMatch = "~";
     /// `a ~* b`, text
     RegexIMatch = "~*";
+    // Arrays.
+    /// `a = ANY (array)`
+    AnyEq = "= any";
+    /// `a <> ANY (array)`
+    AnyNe = "<> any";
+    /// `a < ANY (array)`
+    AnyLt = "< any";
+    /// `a <= ANY (array)`
+    AnyLe = "<= any";
+    /// `a > ANY (array)`
+    AnyGt = "> any";
+    /// `a >= ANY (array)`
+    AnyGe = ">= any";
+    /// `a like ANY (array)`
+    AnyLike = "like any";
+    /// `a ilike ANY (array)`
+    AnyILike = "ilike any";
+    /// `a ~ ANY (array)`
+    AnyRegexMatch = "~ any";
+    /// `a ~* ANY (array)`
+    AnyRegexIMatch = "~* any";
+    /// `a = ALL (array)`
+    AllEq = "= all";
+    /// `a <> ALL (array)`
+    AllNe = "<> all";
+    /// `a < ALL (array)`
+    AllLt = "< all";
+    /// `a <= ALL (array)`
+    AllLe = "<= all";
+    /// `a > ALL (array)`
+    AllGt = "> all";
+    /// `a >= ALL (array)`
+    AllGe = ">= all";
+    /// `a like ALL (array)`
+    AllLike = "like all";
+    /// `a ilike ALL (array)`
+    AllILike = "ilike all";
+    /// `a ~ ALL (array)`
+    AllRegexMatch = "~ all";
+    /// `a ~* ALL (array)`
+    AllRegexIMatch = "~* all";
+    /// `ARRAY[a, ...]`
+    ArrayMake = "array of";
+    /// `ARRAY[array, ...]`
+    ArrayStack = "array of arrays";
+    /// `array[i][j]`
+    Subscript = "array subscript";
+    /// `array[l:u]`: pairs of bounds
+    Slice = "array slice";
+    /// `array_append(array, element)`
+    ArrayAppend = "array_append";
+    /// `array_prepend(element, array)`
+    ArrayPrepend = "array_prepend";
+    /// `array_cat(array, array)`
+    ArrayCat = "array_cat";
+    /// `array_length(array, int4)`
+    ArrayLength = "array_length";
+    /// `array_lower(array, int4)`
+    ArrayLower = "array_lower";
+    /// `array_upper(array, int4)`
+    ArrayUpper = "array_upper";
+    /// `array_ndims(array)`
+    ArrayNdims = "array_ndims";
+    /// `array_dims(array)`
+    ArrayDims = "array_dims";
+    /// `cardinality(array)`
+    Cardinality = "cardinality";
+    /// `array_remove(array, element)`
+    ArrayRemove = "array_remove";
+    /// `array_replace(array, element, element)`
+    ArrayReplace = "array_replace";
+    /// `array_position(array, element [, int4])`
+    ArrayPosition = "array_position";
+    /// `array_positions(array, element)`
+    ArrayPositions = "array_positions";
+    /// `array_to_string(array, text [, text])`
+    ArrayToString = "array_to_string";
+    /// `string_to_array(text, text [, text])`
+    StringToArray = "string_to_array";
+    /// `array_fill(value, int4[] [, int4[]])`
+    ArrayFill = "array_fill";
+    /// `trim_array(array, int4)`
+    TrimArray = "trim_array";
+    /// `array @> array`
+    ArrayContains = "array @>";
+    /// `array <@ array`
+    ArrayContained = "array <@";
+    /// `array && array`
+    ArrayOverlap = "&&";
+    /// `width_bucket(value, thresholds)`
+    WidthBucketArray = "width_bucket array";
+    // Strings.
     /// `lower(text)`
     Lower = "lower";
     /// `upper(text)`
@@ -189,6 +281,36 @@ funcs! {
     JsonTypeof = "jsonb_typeof";
     /// `jsonb_array_length(jsonb)`
     JsonArrayLength = "jsonb_array_length";
+}
+
+impl Func {
+    /// Of `op ANY (array)` and `op ALL (array)`: the operator, and whether it is ALL.
+    pub fn quantified(self) -> Option<(Func, bool)> {
+        Func::QUANTIFIED.iter().find_map(|(op, any, all)| match self {
+            f if f == *any => Some((*op, false)),
+            f if f == *all => Some((*op, true)),
+            _ => None,
+        })
+    }
+
+    /// `op ANY (array)`, or `op ALL (array)`; `None` for what is no such operator here.
+    pub fn over_elements(self, all: bool) -> Option<Func> {
+        let (_, any, every) = Func::QUANTIFIED.iter().find(|(op, ..)| *op == self)?;
+        Some(if all { *every } else { *any })
+    }
+
+    const QUANTIFIED: &'static [(Func, Func, Func)] = &[
+        (Func::Eq, Func::AnyEq, Func::AllEq),
+        (Func::Ne, Func::AnyNe, Func::AllNe),
+        (Func::Lt, Func::AnyLt, Func::AllLt),
+        (Func::Le, Func::AnyLe, Func::AllLe),
+        (Func::Gt, Func::AnyGt, Func::AllGt),
+        (Func::Ge, Func::AnyGe, Func::AllGe),
+        (Func::Like, Func::AnyLike, Func::AllLike),
+        (Func::ILike, Func::AnyILike, Func::AllILike),
+        (Func::RegexMatch, Func::AnyRegexMatch, Func::AllRegexMatch),
+        (Func::RegexIMatch, Func::AnyRegexIMatch, Func::AllRegexIMatch),
+    ];
 }
 
 impl ScalarExpr {

@@ -4,7 +4,7 @@
 //! argument is NULL. With only constants it is called on columns of one row.
 
 mod arithmetic;
-mod array;
+pub(crate) mod array;
 mod cast;
 mod compare;
 mod datetime;
@@ -33,6 +33,7 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
     let seen: Vec<SqlType> = types.iter().map(|t| if own(*t) { *t } else { t.carrier() }).collect();
     let types = seen.as_slice();
     match func {
+        f if array::is_array_function(f) => array::kernel(func, types, ty),
         Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Neg | Func::Abs => {
             arithmetic::kernel(func, types, ty)
         }
@@ -70,7 +71,8 @@ pub(crate) fn unsupported(func: Func, types: &[SqlType]) -> SqlError {
 
 /// Whether a NULL argument makes the result NULL.
 pub(crate) fn is_strict(func: Func) -> bool {
-    !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
+    array::is_strict(func)
+        && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
 }
 
 /// Whether the kernel of bare numeric also takes integers and fixed-point columns.
@@ -100,6 +102,7 @@ pub(crate) fn is_exact_number(t: SqlType) -> bool {
 pub(crate) fn call_may_fail(func: Func, args: &[ScalarExpr]) -> bool {
     match func {
         f if is_comparison(f) => false,
+        f if array::is_array_function(f) => array::may_fail(f),
         Func::Div | Func::Mod => !args.get(1).is_some_and(is_safe_divisor),
         Func::Neg | Func::Abs => {
             args.first().is_none_or(|a| !matches!(a.ty(), SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_)))

@@ -1,5 +1,6 @@
 //! Which function a call means: PostgreSQL's resolution of operators, functions and casts, over the types in scope.
 
+mod array;
 mod cast;
 mod signatures;
 
@@ -52,6 +53,9 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
             }
         }
         _ => {}
+    }
+    if crate::kernel::array::is_array_function(func) {
+        return array::resolve(func, args)?.ok_or_else(|| missing(func, args));
     }
     let chosen = choose(func, args)?;
     Ok(finish(func, args, chosen))
@@ -250,6 +254,8 @@ pub fn function_by_name(name: &str) -> Option<Func> {
         "~~*" => Func::ILike,
         "neg" | "is not distinct from" | "like" | "ilike" => return None,
         "!=" => Func::Ne,
+        // Those with a space have a syntax of their own.
+        spaced if spaced.contains(' ') => return None,
         other => return Func::ALL.iter().copied().find(|f| f.name() == other),
     })
 }

@@ -41,8 +41,14 @@ pub(crate) enum Lazy {
     Text(String),
     /// A cast to regclass and the like.
     RegCast(Reg),
-    /// `value = ANY (array)`
-    AnyEqual,
+    /// `ARRAY[...]`
+    ArrayOf,
+    /// Subscripts of a value, one letter each: `i` an index, `s` a slice's two bounds.
+    Subscript(String),
+    /// `value op ANY (array)` and `value op ALL (array)`: the sign, and whether it is ALL.
+    Quantified(String, bool),
+    /// `pg_typeof(any)`
+    TypeOf,
     /// A function of the catalog.
     System(SystemFunction),
     /// NOT
@@ -122,7 +128,10 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::Session(_) | Lazy::Setting | Lazy::Text(_) => Some(SqlType::Text),
         Lazy::Cell => types.first().copied().flatten().filter(|t| *t == SqlType::Bool),
         Lazy::RegCast(_) => Some(SqlType::Int8),
-        Lazy::AnyEqual | Lazy::Not => Some(SqlType::Bool),
+        Lazy::Quantified(..) | Lazy::Not => Some(SqlType::Bool),
+        Lazy::ArrayOf => types.first().copied().flatten().and_then(SqlType::array_of),
+        Lazy::Subscript(_) => None,
+        Lazy::TypeOf => Some(SqlType::Text),
         Lazy::Unknown(_) => None,
         Lazy::System(f) => Some(f.result),
     }
@@ -199,6 +208,8 @@ pub(crate) fn operator_by_sign(sign: &str) -> Option<Lazy> {
         B::Arrow,
         B::LongArrow,
         B::AtArrow,
+        B::ArrowAt,
+        B::PGOverlap,
     ];
     if let Some(inner) = sign.strip_prefix("OPERATOR(").and_then(|s| s.strip_suffix(')')) {
         return operator(&B::PGCustomBinaryOperator(inner.split('.').map(str::to_string).collect()));
@@ -233,6 +244,8 @@ pub(crate) fn operator(op: &BinaryOperator) -> Option<Lazy> {
         B::Arrow => Lazy::Call(Func::JsonGet),
         B::LongArrow => Lazy::Call(Func::JsonGetText),
         B::AtArrow => Lazy::Call(Func::JsonContains),
+        B::ArrowAt => Lazy::Call(Func::ArrayContained),
+        B::PGOverlap => Lazy::Call(Func::ArrayOverlap),
         B::PGCustomBinaryOperator(parts) => match parts.last().map(String::as_str) {
             Some("~") => Lazy::Call(Func::RegexMatch),
             Some("~*") => Lazy::Call(Func::RegexIMatch),

@@ -5,8 +5,8 @@ use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
-    ANY_EQUAL, AT, CAST, CELL, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, OPERATOR, REG_CAST, prepare_query,
-    split_position,
+    ARRAY_OF, AT, CAST, CELL, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, OPERATOR, OVER_ALL, OVER_ANY, REG_CAST,
+    SUBSCRIPT, prepare_query, split_position,
 };
 use crate::retype::retype_plan;
 use crate::system::{Facts, system_function};
@@ -308,6 +308,10 @@ const RESERVED: &[&str] = &[
     "nth_value",
 ];
 
+/// Functions of the catalogs over printed arrays: reached from an argument that is one, never by name.
+const HIDDEN: &[&str] =
+    &["hw_any_equal", "array_to_string", "array_length", "array_upper", "array_remove", "cardinality"];
+
 struct Context<'a, 'b> {
     env: &'b Env<'a>,
     config: ConfigOptions,
@@ -443,7 +447,15 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         return crate::lazy::operator_by_sign(sign).and_then(named);
     }
     let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
-    if let Some(system) = system_function(name).filter(|_| name != ANY_EQUAL) {
+    if let Some(pattern) = name.strip_prefix(SUBSCRIPT) {
+        return named(Lazy::Subscript(pattern.to_string()));
+    }
+    for (prefix, all) in [(OVER_ANY, false), (OVER_ALL, true)] {
+        if let Some(sign) = name.strip_prefix(prefix) {
+            return named(Lazy::Quantified(sign.to_string(), all));
+        }
+    }
+    if let Some(system) = system_function(name).filter(|_| !HIDDEN.contains(&name)) {
         return named(Lazy::System(system));
     }
     let kind = match name {
@@ -451,7 +463,8 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         NEGATIVE => Lazy::Call(Func::Neg),
         NOT => Lazy::Not,
         CELL => Lazy::Cell,
-        ANY_EQUAL => Lazy::AnyEqual,
+        ARRAY_OF => Lazy::ArrayOf,
+        "pg_typeof" => Lazy::TypeOf,
         "coalesce" => Lazy::Coalesce,
         "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => {
             Lazy::Now(SqlType::TimestampTz)

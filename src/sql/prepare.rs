@@ -17,10 +17,10 @@ use crate::planner::Env;
 use crate::types::{reg_type, sql_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query,
+    Select, SetExpr, SetOperator, SetQuantifier, Spanned, Subscript, TableFactor, TrimWhereField, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::HashSet;
@@ -43,8 +43,14 @@ pub(crate) const NEGATIVE: &str = "hw_negative";
 pub(crate) const NOT: &str = "hw_not";
 /// `IS NOT DISTINCT FROM` as a function.
 pub(crate) const NOT_DISTINCT: &str = "hw_not_distinct";
-/// `value = ANY (array)`
-pub(crate) const ANY_EQUAL: &str = "hw_any_equal";
+/// `value op ANY (array)`, with the operator behind it.
+pub(crate) const OVER_ANY: &str = "hw_any:";
+/// `value op ALL (array)`, with the operator behind it.
+pub(crate) const OVER_ALL: &str = "hw_all:";
+/// `ARRAY[...]`
+pub(crate) const ARRAY_OF: &str = "hw_array_of";
+/// Subscripts, with a letter for each behind it.
+pub(crate) const SUBSCRIPT: &str = "hw_subscript:";
 /// A cell of VALUES: any type for now.
 pub(crate) const CELL: &str = "hw_cell";
 /// A quoted literal whose position is known.
@@ -428,11 +434,17 @@ impl Preparer<'_, '_> {
                 return Err(SqlError::unsupported("AT TIME ZONE is not supported yet")
                     .hint("Cast between timestamp and timestamptz; the session's zone is UTC."));
             }
-            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }
-                if !matches!(right.as_ref(), Expr::Subquery(_) | Expr::Array(_)) =>
-            {
-                call(ANY_EQUAL, vec![take(left), take(right)])
+            Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+                call(format!("{OVER_ANY}{compare_op}"), vec![take(left), take(right)])
             }
+            Expr::AllOp { left, compare_op, right } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+                call(format!("{OVER_ALL}{compare_op}"), vec![take(left), take(right)])
+            }
+            Expr::Array(array) => call(ARRAY_OF, std::mem::take(&mut array.elem)),
+            Expr::CompoundFieldAccess { root, access_chain } => match subscripts(root, access_chain) {
+                Some(new) => new,
+                None => return Ok(None),
+            },
             Expr::Identifier(i) if i.quote_style.is_none() && is_session_word(&i.value) => {
                 call(i.value.to_ascii_lowercase(), vec![])
             }
@@ -482,6 +494,34 @@ impl Preparer<'_, '_> {
         }
         Ok(Expr::Nested(Box::new(take(expr))))
     }
+}
+
+/// `root[i][l:u]` as a call; bounds that are left out are the least and the greatest integer. `None` where a field of a
+/// row is named.
+fn subscripts(root: &mut Box<Expr>, chain: &mut [AccessExpr]) -> Option<Expr> {
+    let plain = |a: &AccessExpr| {
+        !matches!(a, AccessExpr::Dot(_) | AccessExpr::Subscript(Subscript::Slice { stride: Some(_), .. }))
+    };
+    if !chain.iter().all(plain) {
+        return None;
+    }
+    let bound = |n: i32| Expr::Value(ValueWithSpan::from(Value::Number(n.to_string(), false)));
+    let (mut pattern, mut args) = (String::new(), vec![take(root)]);
+    for access in chain {
+        match access {
+            AccessExpr::Subscript(Subscript::Index { index }) => {
+                pattern.push('i');
+                args.push(std::mem::replace(index, text("")));
+            }
+            AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) => {
+                pattern.push('s');
+                args.push(lower_bound.take().unwrap_or_else(|| bound(i32::MIN)));
+                args.push(upper_bound.take().unwrap_or_else(|| bound(i32::MAX)));
+            }
+            AccessExpr::Dot(_) => return None,
+        }
+    }
+    Some(call(format!("{SUBSCRIPT}{pattern}"), args))
 }
 
 /// Reserved words that are calls without parentheses.

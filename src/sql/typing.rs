@@ -1,6 +1,7 @@
 //! Gives every expression PostgreSQL's types: a DataFusion expression as `SqlToRel` made it becomes one of ours over
 //! *slots*, the parts that only a plan can compute (columns, aggregates, subqueries, parameters).
 
+mod array;
 mod cast;
 mod catalog;
 mod subquery;
@@ -61,9 +62,9 @@ pub(crate) enum Reg {
 }
 
 impl Reg {
-    const ALL: [Reg; 6] = [Reg::Class, Reg::Type, Reg::Namespace, Reg::Role, Reg::Proc, Reg::Procedure];
+    pub(crate) const ALL: [Reg; 6] = [Reg::Class, Reg::Type, Reg::Namespace, Reg::Role, Reg::Proc, Reg::Procedure];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Reg::Class => "regclass",
             Reg::Type => "regtype",
@@ -280,6 +281,10 @@ impl<'a> Typer<'a> {
             return self.system("hw_array_concat", args);
         }
         self.name_literals(&mut args)?;
+        let func = match self.on_printed_array(func, &mut args)? {
+            Ok(done) => return Ok(done),
+            Err(func) => func,
+        };
         let types: Vec<Option<SqlType>> = args.iter().map(Typed::ty).collect();
         let (wanted, ty) = resolve_call_with_unknown(func, &types)?;
         let args = args
@@ -428,6 +433,9 @@ impl<'a> Typer<'a> {
                 if let Some(float) = float_literal(arg, to)? {
                     return Ok(float);
                 }
+                if let Some(array) = self.array_cast(arg, to, place)? {
+                    return Ok(array);
+                }
                 let value = self.typed(arg, place)?;
                 Ok(Typed::known(self.cast(value, to, CastContext::Explicit)?))
             }
@@ -473,10 +481,16 @@ impl<'a> Typer<'a> {
                 let position = value.position;
                 self.reg_cast(reg, value).map_err(|e| located(e, position))
             }
-            Lazy::AnyEqual | Lazy::Setting | Lazy::System(_) => {
+            Lazy::ArrayOf => {
+                let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
+                self.array_of(args)
+            }
+            Lazy::Subscript(_) | Lazy::Quantified(..) | Lazy::TypeOf | Lazy::Setting | Lazy::System(_) => {
                 let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
                 match kind {
-                    Lazy::AnyEqual => self.any_equal(args),
+                    Lazy::Subscript(pattern) => self.subscript(&pattern, args),
+                    Lazy::Quantified(sign, all) => self.quantified(&sign, all, args),
+                    Lazy::TypeOf => self.type_of(args),
                     Lazy::System(function) => self.call_system(function, args),
                     _ => self.setting(args),
                 }

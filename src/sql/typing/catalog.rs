@@ -83,17 +83,6 @@ impl Typer<'_> {
         Ok(Typed { kind: function.kind, ..self.slot(call, function.result) })
     }
 
-    /// `value = ANY (array)`: over the printed forms, for types whose equal values print alike.
-    pub(super) fn any_equal(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
-        if let Some(ty) = args.first().and_then(Typed::ty) {
-            use SqlType as T;
-            if !matches!(ty, T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Text | T::Varchar(_) | T::Uuid | T::Date) {
-                return Err(unsupported(&format!("= ANY (array) on type {ty}")).hint("Write IN (...)."));
-            }
-        }
-        self.system(crate::prepare::ANY_EQUAL, args)
-    }
-
     pub(super) fn setting(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
         let literal = |t: Option<&Typed>| match t.map(|t| &t.expr) {
             Some(ScalarExpr::Literal(d, _)) => Some(d.clone()),
