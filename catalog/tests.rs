@@ -41,7 +41,12 @@ fn view(id: u32, name: &str, reads: &[u32]) -> CatalogChange {
 }
 fn materialized(id: u32, name: &str, reads: u32) -> CatalogChange {
     let plan = FlowPlan::Get { id: GlobalId(reads), name: "t".into(), desc: desc(), columns: vec![0, 1, 2] };
-    let kind = ObjectKind::MaterializedView { query: "SELECT * FROM t".into(), desc: desc(), plan };
+    let kind = ObjectKind::MaterializedView {
+        query: "SELECT * FROM t".into(),
+        desc: desc(),
+        plan,
+        on_error: hw_plan::OnError::Fail,
+    };
     create(object(id, name, &[reads], kind))
 }
 fn index(id: u32, name: &str, on: u32) -> CatalogChange {
@@ -337,7 +342,8 @@ fn changes_travel_as_bytes_and_what_cannot_is_refused() {
     let constant = |value: f64| {
         let literal = Datum::Float8(hw_repr::datum::Float(value));
         let plan = FlowPlan::Constant { rows: vec![(vec![literal], 1)], desc: RelationDesc::default() };
-        let kind = ObjectKind::MaterializedView { query: String::new(), desc: desc(), plan };
+        let kind =
+            ObjectKind::MaterializedView { query: String::new(), desc: desc(), plan, on_error: hw_plan::OnError::Fail };
         create(object(16384, "m", &[], kind))
     };
     for value in [0.1, -0.0, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY] {

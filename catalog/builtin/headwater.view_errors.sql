@@ -7,5 +7,7 @@ CREATE TABLE headwater.view_errors (
   message text NOT NULL,
   expression text,
   row jsonb,
-  count bigint NOT NULL
+  count bigint NOT NULL,
+  detail text,
+  hint text
 );

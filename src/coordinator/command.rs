@@ -1,5 +1,6 @@
 //! The messages the coordinator task understands.
 
+use crate::errors::LeftOut;
 use crate::session::CommitPoint;
 use arrow::array::RecordBatch;
 use hw_plan::{ScalarExpr, Statement};
@@ -107,6 +108,8 @@ pub(crate) struct ReadSnapshot {
     pub as_of: Arc<ReadHold>,
     /// Each relation's contents.
     pub tables: Vec<(GlobalId, ReadTable)>,
+    /// What is not in them because it fails.
+    pub left_out: LeftOut,
 }
 
 /// One relation's contents.

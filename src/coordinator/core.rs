@@ -4,6 +4,7 @@
 //! readable. Does not read or write rows itself: `tick` closes ticks, `ddl` changes the catalog, `read` answers reads.
 
 use crate::command::{Command, ReadHold, ReadSnapshot, Reply, TableWrite};
+use crate::errors::WaitingErrors;
 use crate::hydrate::Hydration;
 use crate::known::Known;
 use crate::platform::Clock;
@@ -111,12 +112,6 @@ pub(crate) struct Compacting {
 const IDLE: Duration = Duration::from_millis(500);
 /// Ticks that compaction takes.
 const COMPACT_TICKS: usize = 4;
-
-/// A question about errors of views, as of a time.
-pub(crate) struct WaitingErrors {
-    pub at: Timestamp,
-    pub reply: Reply<Vec<Vec<hw_repr::Datum>>>,
-}
 
 /// All mutable state of the server.
 pub(crate) struct Core {

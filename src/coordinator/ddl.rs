@@ -3,6 +3,7 @@
 //! A statement is checked against the newest catalog, applied to it with the tick that carries it, its dataflow is
 //! installed as of that tick, and it is acknowledged when the tick is durable.
 
+use crate::checkpoint::state;
 use crate::command::{DdlDone, Reply};
 use crate::core::{Core, Flow, Origin};
 use crate::hydrate::Begin;
@@ -10,7 +11,7 @@ use crate::known::Known;
 use hw_catalog::CatalogChange;
 use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
 use hw_plan::statement::QualifiedName;
-use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, SourceConnector, Statement};
+use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, OnError, SourceConnector, Statement};
 use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,6 +98,7 @@ impl Core {
                 query,
                 desc,
                 plan,
+                on_error,
                 retain_ms,
                 if_not_exists,
                 create_sql,
@@ -104,7 +106,7 @@ impl Core {
             } => {
                 // What cannot be maintained must not reach the catalog: a start would meet it again.
                 hw_dataflow::validate(&plan)?;
-                let kind = ObjectKind::MaterializedView { query, desc, plan };
+                let kind = ObjectKind::MaterializedView { query, desc, plan, on_error };
                 let effect = self.create(owner, name, if_not_exists, create_sql, depends_on, kind)?;
                 Ok(effect.retaining(retain_ms))
             }
@@ -367,10 +369,11 @@ impl Core {
         time: Timestamp,
     ) -> Result<(), SqlError> {
         let catalog = self.snapshot.load_full();
-        let fingerprint = crate::checkpoint::state::fingerprint(&kind, self.engine.assumes_retractions())?;
+        let plain = state::fingerprint(&kind, self.engine.assumes_retractions())?;
+        let fingerprint = if plain == 0 { 0 } else { state::with_errors(plain) };
         let reads = imports.iter().filter_map(|id| self.flows.get(id)).map(|f| f.earlier_fingerprint);
-        let earlier_fingerprint = crate::checkpoint::state::with_reads(fingerprint, reads);
-        let (restored, corrects) = self.begins_with(object.id, &imports, [fingerprint, earlier_fingerprint]);
+        let earlier_fingerprint = state::with_reads(plain, reads);
+        let (restored, corrects) = self.begins_with(object.id, &imports, fingerprint, [plain, earlier_fingerprint]);
         let same = restored.as_ref().is_some_and(|r| r.fingerprint == fingerprint);
         let time = corrects.as_ref().map_or(time, |c| c.at);
         let known = self.known.get(&object.id).copied().unwrap_or(0);
@@ -396,6 +399,7 @@ impl Core {
             inputs: relations,
             restored,
             corrects,
+            dead_letter: object.on_error() == OnError::DeadLetter,
         })?;
         if same {
             self.checkpoints.saved.insert(object.id, fingerprint);
@@ -421,16 +425,18 @@ impl Core {
         Ok(())
     }
 
-    /// What a checkpoint had of a flow under one of its fingerprints, or of what it showed, where it cannot go on from that.
+    /// What a checkpoint had of a flow under its fingerprint, or under an `earlier` one where it has no errors, or of what it showed, where it cannot go on from that.
     fn begins_with(
         &mut self,
         id: GlobalId,
         imports: &[GlobalId],
-        fingerprints: [u64; 2],
+        fingerprint: u64,
+        earlier: [u64; 2],
     ) -> (Option<Arc<RestoredFlow>>, Option<Correction>) {
         let Some(saved) = self.restored.remove(&id) else { return (None, None) };
         let goes_on = |id| self.flows.get(id).is_some_and(|f| f.origin != Origin::New);
-        let same = fingerprints.contains(&saved.fingerprint);
+        let same =
+            saved.fingerprint == fingerprint || earlier.contains(&saved.fingerprint) && !state::has_errors(&saved);
         if same && imports.iter().all(goes_on) {
             return (Some(saved), None);
         }

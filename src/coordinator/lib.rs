@@ -14,6 +14,7 @@ mod checkpoint;
 mod command;
 mod core;
 mod ddl;
+mod errors;
 mod external;
 mod handle;
 mod hydrate;

@@ -103,7 +103,8 @@ impl Core {
                 None => return Ok(None),
             }
         }
-        Ok(Some(ReadSnapshot { as_of: read.at.clone(), tables }))
+        let left_out = self.left_out(&read.ids, read.at.at);
+        Ok(Some(ReadSnapshot { as_of: read.at.clone(), tables, left_out }))
     }
 
     fn read_one(&self, object: &Arc<Object>, at: Timestamp, kind: ReadKind) -> Result<Option<ReadTable>, SqlError> {
@@ -159,19 +160,6 @@ impl Core {
                 && self.engine.since(**i) <= at
         });
         flows.filter_map(|(i, _)| self.engine.published(*i)).filter(|p| reaches(p, at)).collect()
-    }
-
-    /// A view with failing rows cannot be read: the first of its errors is raised.
-    fn check_errors(&self, object: &Object, at: Timestamp) -> Result<(), SqlError> {
-        let Some(errors) = self.engine.published_errors(object.id) else { return Ok(()) };
-        let rows = crate::tables::error_rows(&errors, at)?;
-        let Some(first) = rows.first() else { return Ok(()) };
-        Err(SqlError::new(first.code(), first.message.clone())
-            .detail(format!("{} row(s) of \"{}\" cannot be computed.", rows.iter().map(|r| r.count).sum::<i64>(), object.name))
-            .hint(format!(
-                "SELECT * FROM headwater.view_errors WHERE view = '{}'; correct or delete the input rows and the view can be read again.",
-                object.name
-            )))
     }
 }
 

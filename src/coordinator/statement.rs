@@ -39,6 +39,8 @@ pub struct Session {
     /// That of the statement that runs.
     pub(crate) commit: Arc<CommitPoint>,
     keep_identical: bool,
+    /// What the statement that runs has to be said of its reads.
+    warnings: std::sync::Mutex<Vec<SqlError>>,
     entry: crate::sessions::Entry,
 }
 
@@ -59,6 +61,7 @@ impl Session {
             begun_us: None,
             commit: Arc::default(),
             keep_identical: false,
+            warnings: Default::default(),
             entry,
         }
     }
@@ -132,8 +135,12 @@ impl Session {
         self.handle.ready().await?;
         self.handle.count_statement();
         self.entry.begin(self.settings.application_name(), &prepared.sql);
-        let result = self.run(prepared, params).await;
+        let mut result = self.run(prepared, params).await;
         self.entry.end();
+        let warnings = std::mem::take(&mut *self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        if let Ok(executed) = &mut result {
+            executed.notices.extend(warnings.into_iter().map(|error| Notice { severity: "WARNING", error }));
+        }
         if result.is_err() {
             self.statement_failed();
         }

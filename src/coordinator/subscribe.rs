@@ -28,6 +28,7 @@ const WAITING_MAX: usize = 65_536;
 
 struct Running {
     relation: GlobalId,
+    name: String,
     engine: SubscriptionId,
     incoming: crossbeam_channel::Receiver<SubscribeMsg>,
     waiting: VecDeque<SubscribeEvent>,
@@ -36,6 +37,8 @@ struct Running {
     queued_bytes: Arc<AtomicUsize>,
     /// Wants to hear that time has passed where nothing has changed.
     wants_time: bool,
+    /// A row failed then: the end, once that can be seen.
+    failed: Option<(Timestamp, SqlError)>,
     /// All times below are sent.
     sent: Timestamp,
     /// The relation's own upper, as the engine says.
@@ -150,12 +153,14 @@ impl Core {
         let key = self.subscriptions.next;
         let running = Running {
             relation: id,
+            name: object.name.clone(),
             engine,
             incoming,
             waiting: VecDeque::new(),
             out,
             queued_bytes: queued_bytes.clone(),
             wants_time: request.progress || request.up_to.is_some(),
+            failed: None,
             sent: as_of,
             upper: 0,
             up_to: request.up_to,
@@ -222,6 +227,7 @@ impl Running {
                     }
                 }
                 Ok(SubscribeMsg::Progress(upper)) => self.upper = self.upper.max(upper),
+                Ok(SubscribeMsg::Failed(time, e)) => self.failed = Some((time, crate::errors::failed(&self.name, *e))),
                 Ok(SubscribeMsg::Error(e)) => self.waiting.push_back(SubscribeEvent::Error(e)),
                 Err(_) => break,
             }
@@ -247,7 +253,16 @@ impl Running {
             }
             self.sent = complete;
         }
-        self.up_to.is_none_or(|t| self.sent < t) && !self.out.is_closed()
+        if self.up_to.is_some_and(|t| self.sent >= t) || self.out.is_closed() {
+            return false;
+        }
+        match self.failed.take_if(|(time, _)| *time <= read_ts && self.waiting.is_empty()) {
+            Some((_, e)) => {
+                self.deliver(SubscribeEvent::Error(e));
+                false
+            }
+            None => true,
+        }
     }
 
     fn deliver(&mut self, event: SubscribeEvent) -> bool {

@@ -3,7 +3,7 @@
 use crate::core::Core;
 use hw_plan::{ObjectKind, SourceConnector};
 use hw_repr::datum::Float;
-use hw_repr::{Datum, GlobalId, SqlError, SqlState};
+use hw_repr::{Datum, SqlError, SqlState};
 
 type Rows = Vec<Vec<Datum>>;
 
@@ -18,16 +18,6 @@ fn opt(s: Option<String>) -> Datum {
 }
 
 impl Core {
-    /// Answers who asked for errors of views, once every earlier write is visible.
-    pub(crate) fn answer_errors(&mut self) {
-        let (due, rest) = std::mem::take(&mut self.errors_asked).into_iter().partition(|a| a.at <= self.read_ts);
-        self.errors_asked = rest;
-        let due: Vec<crate::core::WaitingErrors> = due;
-        for asked in due {
-            let _ = asked.reply.send(self.view_error_rows());
-        }
-    }
-
     /// The rows of `headwater.<name>` now.
     pub(crate) fn system_rows(&self, name: &str) -> Result<Rows, SqlError> {
         Ok(match name {
@@ -36,7 +26,6 @@ impl Core {
             "views" => self.view_rows(),
             "operators" => self.operator_rows(),
             "dead_letters" => self.dead_letter_rows(),
-            "view_errors" => self.view_error_rows()?,
             "checkpoints" => self.checkpoints.rows(),
             _ => {
                 let e = SqlError::new(
@@ -126,12 +115,6 @@ impl Core {
         out
     }
 
-    fn count_errors(&self, id: GlobalId) -> i64 {
-        let errors = self.engine.published_errors(id);
-        let rows = errors.and_then(|p| crate::tables::error_rows(&p, self.read_ts).ok());
-        rows.map_or(0, |rows| rows.iter().map(|r| r.count).sum())
-    }
-
     fn operator_rows(&self) -> Rows {
         let row = |(n, o): (usize, hw_dataflow::OperatorStats)| {
             vec![
@@ -171,25 +154,6 @@ impl Core {
             }
         }
         out
-    }
-
-    fn view_error_rows(&self) -> Result<Rows, SqlError> {
-        let mut out = vec![];
-        for (id, flow) in &self.flows {
-            let Some(errors) = self.engine.published_errors(*id) else { continue };
-            for e in crate::tables::error_rows(&errors, self.read_ts)? {
-                out.push(vec![
-                    int8(id.0),
-                    text(&flow.object.name),
-                    text(e.sqlstate),
-                    text(e.message),
-                    text(e.expression),
-                    Datum::Jsonb(e.row),
-                    Datum::Int8(e.count),
-                ]);
-            }
-        }
-        Ok(out)
     }
 
     /// Counters and gauges in Prometheus' text format.

@@ -37,25 +37,6 @@ impl Overlay {
     }
 }
 
-/// One row of an error relation.
-pub(crate) struct ErrorRow {
-    pub sqlstate: String,
-    pub message: String,
-    pub expression: String,
-    pub row: String,
-    pub count: i64,
-}
-
-impl ErrorRow {
-    /// Its SQLSTATE.
-    pub fn code(&self) -> SqlState {
-        match <[u8; 5]>::try_from(self.sqlstate.as_bytes()) {
-            Ok(b) => SqlState(b),
-            Err(_) => SqlState::INTERNAL,
-        }
-    }
-}
-
 impl Core {
     /// A query's rows may be written only if all tables behind it are still as it has read them: `written` are the
     /// tables that this tick has changed so far.
@@ -295,30 +276,6 @@ pub(crate) fn decode_published(
     let open = open_desc(desc);
     let batches = hw_query::point_read(&open, p, &[], as_of)?.unwrap_or_default();
     concat_batches(&open.schema(), &batches).map_err(|e| SqlError::internal(e.to_string()))
-}
-
-/// The rows of an error relation at `as_of`.
-pub(crate) fn error_rows(p: &PublishedRelation, as_of: Timestamp) -> Result<Vec<ErrorRow>, SqlError> {
-    let column = |name: &str| Column { name: name.into(), ty: SqlType::Text, nullable: true };
-    let desc = RelationDesc::new(["sqlstate", "message", "expression", "row"].map(column).to_vec());
-    if p.shards.is_empty() || p.shards.iter().all(|s| s.runs.is_empty()) {
-        return Ok(vec![]);
-    }
-    let rows = decode_published(p, &desc, as_of)?;
-    let mut counts: BTreeMap<Vec<String>, i64> = BTreeMap::new();
-    for row in 0..rows.num_rows() {
-        let texts = rows.columns().iter().map(|c| match Datum::from_array(c, row, SqlType::Text) {
-            Ok(Datum::Text(s)) => s,
-            _ => String::new(),
-        });
-        *counts.entry(texts.collect()).or_default() += 1;
-    }
-    let row = |(texts, count): (Vec<String>, i64)| {
-        let mut texts = texts.into_iter();
-        let mut next = || texts.next().unwrap_or_default();
-        ErrorRow { sqlstate: next(), message: next(), expression: next(), row: next(), count }
-    };
-    Ok(counts.into_iter().map(row).collect())
 }
 
 fn value_text(array: &ArrayRef, row: usize, ty: SqlType) -> String {

@@ -222,7 +222,7 @@ impl Engine {
             return Err(SqlError::internal("a key column that the relation does not have"));
         }
         let layout = Layout::served(&desc.types(), &key);
-        let shared = Arc::new(FlowShared::new(spec.id, spec.name.clone(), key, layout.order(), self.workers()));
+        let shared = Arc::new(FlowShared::new(&spec, key, layout.order(), self.workers()));
         for id in &reads {
             if let Some(entry) = flows.entries.get_mut(id) {
                 entry.users += 1;
@@ -369,7 +369,7 @@ impl Engine {
         self.shared(flow).map(|s| Arc::new(s.published()))
     }
 
-    /// The newest errors of a flow: columns sqlstate, message, expression, row, all text.
+    /// The newest errors of a flow: see [`crate::ViewError::decode`].
     pub fn published_errors(&self, flow: GlobalId) -> Option<Arc<PublishedRelation>> {
         self.shared(flow).map(|s| Arc::new(s.published_errors()))
     }
@@ -383,7 +383,8 @@ impl Engine {
         }
     }
 
-    /// Follows a flow from `as_of` on: the contents then, if `snapshot`, and every later change.
+    /// Follows a flow from `as_of` on: the contents then, if `snapshot`, and every later change. It ends where a row fails,
+    /// unless such rows are left out.
     pub fn subscribe(
         &self,
         flow: GlobalId,
@@ -399,7 +400,9 @@ impl Engine {
         }
         entry.users += 1;
         let id = SubscriptionId(self.next_subscription.fetch_add(1, Ordering::Relaxed));
-        let subscription = Arc::new(Subscription::new(as_of, snapshot, entry.layout.clone(), sink, self.workers()));
+        let fails = !entry.shared.dead_letter;
+        let layout = entry.layout.clone();
+        let subscription = Arc::new(Subscription::new(as_of, snapshot, fails, layout, sink, self.workers()));
         flows.subscriptions.insert(id, flow);
         self.broadcast(&flows, Command::Subscribe(id, flow, subscription));
         Ok(id)

@@ -29,6 +29,8 @@ pub struct FlowSpec {
     pub restored: Option<Arc<RestoredFlow>>,
     /// What was shown of it, where it is computed anew instead.
     pub corrects: Option<Correction>,
+    /// Rows that fail are left out: what reads or follows it does not hear of them.
+    pub dead_letter: bool,
 }
 
 impl FlowSpec {
@@ -116,6 +118,8 @@ pub struct FlowShared {
     pub key: Vec<usize>,
     /// Columns in the order of their bytes.
     pub order: Vec<usize>,
+    /// See [`FlowSpec::dead_letter`].
+    pub dead_letter: bool,
     shown: Vec<WorkerShown>,
     /// Figures of its operators.
     pub operators: Mutex<Vec<OperatorCounters>>,
@@ -123,13 +127,21 @@ pub struct FlowShared {
 
 impl FlowShared {
     /// A flow that has shown nothing yet.
-    pub fn new(id: GlobalId, name: String, key: Vec<usize>, order: Vec<usize>, workers: usize) -> FlowShared {
+    pub fn new(spec: &FlowSpec, key: Vec<usize>, order: Vec<usize>, workers: usize) -> FlowShared {
         let shown = || WorkerShown {
             frontier: AtomicU64::new(0),
             oks: ArcSwap::from_pointee(PublishedShard::default()),
             errs: ArcSwap::from_pointee(PublishedShard::default()),
         };
-        FlowShared { id, name, key, order, shown: (0..workers).map(|_| shown()).collect(), operators: Mutex::default() }
+        FlowShared {
+            id: spec.id,
+            name: spec.name.clone(),
+            key,
+            order,
+            dead_letter: spec.dead_letter,
+            shown: (0..workers).map(|_| shown()).collect(),
+            operators: Mutex::default(),
+        }
     }
     /// Shows a worker's shards, then the frontier.
     pub fn show(&self, worker: usize, oks: PublishedShard, errs: PublishedShard, frontier: Timestamp) {

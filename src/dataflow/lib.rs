@@ -12,6 +12,7 @@ pub mod chunk;
 mod closed;
 mod correct;
 mod engine;
+mod errors;
 mod exchange;
 mod flow;
 mod join;
@@ -29,6 +30,7 @@ mod worker;
 
 pub use correct::Correction;
 pub use engine::{Engine, EngineConfig};
+pub use errors::{ERRORS_VERSION, ViewError};
 pub use flow::{FlowKind, FlowSpec, OperatorStats};
 pub use hw_repr::FloatSum;
 pub use layout::Layout;

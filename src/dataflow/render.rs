@@ -3,6 +3,7 @@
 use crate::arrange::{Begin, ImportToken, arrange, import, trace_size};
 use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
 use crate::correct::{Correction, correct};
+use crate::errors::error_layout;
 use crate::exchange::{exchange, owner};
 use crate::flow::{FlowShared, OperatorCounters};
 use crate::join::{Input, Keeper, On, join};
@@ -16,7 +17,8 @@ use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
 use hw_repr::{GlobalId, SqlError, SqlType, Timestamp};
 use hw_scalar::Mfp;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::dataflow::Scope;
@@ -30,8 +32,8 @@ pub enum Relation<'s> {
     Served {
         /// Rows.
         oks: RowTrace,
-        /// Errors.
-        errs: RowTrace,
+        /// Errors; none where they stay with it.
+        errs: Option<RowTrace>,
         /// Of the rows.
         layout: Layout,
     },
@@ -47,6 +49,8 @@ pub struct Render<'s> {
     pub as_of: Timestamp,
     /// See [`crate::EngineConfig::assume_retractions`].
     pub assume_retractions: bool,
+    /// Hashes of what brings errors and was rendered: a plan that has it twice has its errors once.
+    pub failing: HashSet<u64>,
     /// Imports to drop with the flow.
     pub tokens: Vec<ImportToken>,
     /// What the flow begins with, where that was restored.
@@ -164,17 +168,18 @@ impl<'s> Render<'s> {
                 Pair { oks: stateless::constant(self.scope, batch), errs: self.no_errors() }
             }
             FlowPlan::Mfp { input, filter, project, .. } => {
-                let types = input.types();
                 let inner = self.plan(input);
-                let mfp = Mfp::new(filter, project, &types).expect("invariant: validated");
-                let made = stateless::mfp(inner.oks, mfp, types, stateless::describe(filter, project));
-                Pair { oks: made.oks, errs: stateless::union(self.scope, vec![inner.errs, made.errs]) }
+                let mfp = Mfp::new(filter, project, &input.types()).expect("invariant: validated");
+                let total = mfp.is_total();
+                let made = stateless::mfp(inner.oks, mfp, stateless::Naming::new(filter, project, input));
+                let errs = if total { made.errs } else { self.once(plan, made.errs) };
+                Pair { oks: made.oks, errs: stateless::union(self.scope, vec![inner.errs, errs]) }
             }
             FlowPlan::Join { left, right, on, null_safe } => self.join(left, right, &On { keys: on, null_safe }),
-            FlowPlan::Reduce { input, group, aggregates, .. } => self.reduce("reduce", input, group, aggregates),
+            FlowPlan::Reduce { input, group, aggregates, .. } => self.reduce(plan, input, group, aggregates),
             FlowPlan::Distinct { input } => {
                 let all: Vec<usize> = (0..input.types().len()).collect();
-                self.reduce("distinct", input, &all, &[])
+                self.reduce(plan, input, &all, &[])
             }
             FlowPlan::Union { inputs } => {
                 let (oks, errs) = inputs.iter().map(|p| self.plan(p)).map(|p| (p.oks, p.errs)).unzip();
@@ -195,14 +200,23 @@ impl<'s> Render<'s> {
                     Some(restored) => Begin::Changes(restored.upper),
                     None => Begin::AsOf(self.as_of),
                 };
-                let (rows, a) = import(self.scope, oks, layout, begin, name);
-                let (errors, b) = import(self.scope, errs, &error_layout(), begin, name);
-                self.tokens.extend([a, b]);
-                (rows, Some(errors))
+                let (rows, token) = import(self.scope, oks, layout, begin, name);
+                self.tokens.push(token);
+                let errors = errs.as_mut().filter(|_| self.failing.insert(hash(id))).map(|errs| {
+                    let (errors, token) = import(self.scope, errs, &error_layout(), begin, name);
+                    self.tokens.push(token);
+                    errors
+                });
+                (rows, errors)
             }
         };
         let errs = errs.unwrap_or_else(|| self.no_errors());
         Pair { oks: stateless::project(oks, columns), errs }
+    }
+
+    /// The errors that a node of the plan brings, where another one has not brought the same.
+    fn once(&mut self, plan: &FlowPlan, errs: RowStream<'s>) -> RowStream<'s> {
+        if self.failing.insert(plan_hash(plan)) { errs } else { self.no_errors() }
     }
 
     /// True where nothing is ever retracted from what a plan gives.
@@ -219,7 +233,9 @@ impl<'s> Render<'s> {
         Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
     }
 
-    fn reduce(&mut self, name: &'static str, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
+    /// The grouping, or DISTINCT, that `plan` is.
+    fn reduce(&mut self, plan: &FlowPlan, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
+        let name = if let FlowPlan::Distinct { .. } = plan { "distinct" } else { "reduce" };
         let types = input.types();
         let append_only = self.append_only(input);
         let inner = self.plan(input);
@@ -227,12 +243,15 @@ impl<'s> Render<'s> {
         let state = Reduce::new(&types, group, aggregates, global, append_only);
         // Without group columns there is a row from the beginning, which a restored flow has already.
         let first = (global && self.restored.is_none()).then_some(self.as_of);
-        self.stateful(inner, name, &Reduce::layout(&types, group), first, state)
+        let Pair { oks, errs } = inner;
+        let made = self.stateful(oks, name, &Reduce::layout(&types, group), first, state);
+        let own = self.once(plan, made.errs);
+        Pair { oks: made.oks, errs: stateless::union(self.scope, vec![errs, own]) }
     }
 
     fn stateful(
         &mut self,
-        input: Pair<'s>,
+        input: RowStream<'s>,
         name: &'static str,
         layout: &Layout,
         first: Option<Timestamp>,
@@ -241,9 +260,7 @@ impl<'s> Render<'s> {
         let counters = self.shared.register(name, self.scope.index());
         let state = Rc::new(RefCell::new(state));
         self.entries(state.clone());
-        let tagged = closed_ticks(tag(exchange(input.oks, layout), 0), name, first, state, counters);
-        let made = stateless::split_pair(tagged);
-        Pair { oks: made.oks, errs: stateless::union(self.scope, vec![input.errs, made.errs]) }
+        stateless::split_pair(closed_ticks(tag(exchange(input, layout), 0), name, first, state, counters))
     }
 
     fn no_errors(&self) -> RowStream<'s> {
@@ -310,9 +327,29 @@ pub fn unhold(mut trace: RowTrace) -> RowTrace {
     trace
 }
 
-/// Error rows are arranged as a whole.
-pub fn error_layout() -> Layout {
-    Layout::served(&crate::types::error_types(), &[0, 1, 2, 3])
+fn hash(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Of what a plan computes, whatever its columns are called. Node by node: plans may be deep.
+fn plan_hash(plan: &FlowPlan) -> u64 {
+    let (mut hasher, mut todo) = (DefaultHasher::new(), vec![plan]);
+    while let Some(node) = todo.pop() {
+        let own = match node {
+            FlowPlan::Get { id, columns, .. } => hash((id, columns)),
+            FlowPlan::Constant { rows, .. } => hash(rows),
+            FlowPlan::Mfp { filter, project, .. } => hash((filter, project)),
+            FlowPlan::Join { on, null_safe, .. } => hash((on, null_safe)),
+            FlowPlan::Reduce { group, aggregates, .. } => hash((group, aggregates)),
+            FlowPlan::Union { inputs } => hash(inputs.len()),
+            FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => 0,
+        };
+        (std::mem::discriminant(node), own).hash(&mut hasher);
+        todo.extend(node.inputs());
+    }
+    hasher.finish()
 }
 
 /// Writes the sizes of traces where any thread reads them.

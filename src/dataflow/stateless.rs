@@ -1,8 +1,10 @@
 //! Operators that keep nothing: expressions, constants, negation, union.
 
-use crate::types::{Pair, Parcels, RowStream, Rows, batch_of, error_types, schema_of};
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array};
-use hw_plan::ScalarExpr;
+pub use crate::errors::{ErrorRow, error_batch, row_json};
+use crate::errors::{column_names, expression_text, named_row_json};
+use crate::types::{Pair, Parcels, RowStream, Rows, batch_of, schema_of};
+use arrow::array::{ArrayRef, Int64Array, UInt32Array};
+use hw_plan::{FlowPlan, ScalarExpr};
 use hw_repr::{Datum, Diff, SqlError, SqlType, Timestamp, UpdateBatch};
 use hw_scalar::Mfp;
 use std::sync::Arc;
@@ -122,13 +124,30 @@ pub fn constant_batch(
     Ok(UpdateBatch { rows: batch_of(&schema_of(types), columns, rows.len())?, diffs: Some(Arc::new(diffs)), time })
 }
 
+/// What a row that fails is told of: the texts of the expressions, and of the input's columns.
+pub struct Naming {
+    /// The conjuncts of the filter, then the projection.
+    expressions: Vec<String>,
+    names: Vec<String>,
+    types: Vec<SqlType>,
+}
+
+impl Naming {
+    /// Of filters and projections over an input.
+    pub fn new(filter: &[ScalarExpr], project: &[ScalarExpr], input: &FlowPlan) -> Naming {
+        let names = column_names(input);
+        let all = hw_scalar::conjuncts(filter).into_iter().chain(project);
+        Naming { expressions: all.map(|e| expression_text(e, &names)).collect(), names, types: input.types() }
+    }
+}
+
 /// Filters, then computes; a row that fails becomes an error row of the same diff.
-pub fn mfp<'s>(input: RowStream<'s>, mfp: Mfp, types: Vec<SqlType>, expression: String) -> Pair<'s> {
+pub fn mfp<'s>(input: RowStream<'s>, mfp: Mfp, naming: Naming) -> Pair<'s> {
     let tagged = input.unary::<NoopBuilder<Parcels>, _, _, _>(Pipeline, "Mfp", move |_, _| {
         move |input, output| {
             input.for_each(|cap, rows| {
                 let mut parcels = Parcels::default();
-                rows.0.drain(..).for_each(|b| apply(&mfp, &b, &types, &expression, &mut parcels));
+                rows.0.drain(..).for_each(|b| apply(&mfp, &b, &naming, &mut parcels));
                 if !parcels.0.is_empty() {
                     output.session_with_builder(&cap).give_container(&mut parcels);
                 }
@@ -138,7 +157,7 @@ pub fn mfp<'s>(input: RowStream<'s>, mfp: Mfp, types: Vec<SqlType>, expression: 
     split_pair(tagged)
 }
 
-fn apply(mfp: &Mfp, batch: &UpdateBatch, types: &[SqlType], expression: &str, out: &mut Parcels) {
+fn apply(mfp: &Mfp, batch: &UpdateBatch, naming: &Naming, out: &mut Parcels) {
     let result = mfp.apply(&batch.rows);
     if result.rows.num_rows() > 0 {
         let diffs = match (&batch.diffs, &result.kept) {
@@ -148,101 +167,21 @@ fn apply(mfp: &Mfp, batch: &UpdateBatch, types: &[SqlType], expression: &str, ou
         out.0.push((OK, UpdateBatch { rows: result.rows, diffs, time: batch.time }));
     }
     if !result.errors.is_empty() {
-        let rows: Vec<ErrorRow> = result
-            .errors
-            .into_iter()
-            .map(|(row, error)| ErrorRow {
+        let error_row = |(row, error): (u32, SqlError)| {
+            let row = row as usize;
+            let failing = mfp.failing_expression(&batch.rows, row).and_then(|i| naming.expressions.get(i));
+            ErrorRow {
                 error,
-                expression: expression.to_owned(),
-                row: row_json(&batch.rows, row as usize, types),
-                diff: batch.diff(row as usize),
-            })
-            .collect();
+                expression: failing.cloned().unwrap_or_default(),
+                row: named_row_json(&batch.rows, row, &naming.types, &naming.names),
+                diff: batch.diff(row),
+            }
+        };
+        let rows: Vec<ErrorRow> = result.errors.into_iter().map(error_row).collect();
         out.0.push((ERR, error_batch(&rows, batch.time)));
     }
 }
 
 fn take_diffs(diffs: &Int64Array, kept: &UInt32Array) -> Int64Array {
     kept.values().iter().map(|i| diffs.value(*i as usize)).collect::<Vec<_>>().into()
-}
-
-/// An error on its way into the error collection.
-pub struct ErrorRow {
-    /// What happened.
-    pub error: SqlError,
-    /// Where.
-    pub expression: String,
-    /// For which row, as JSON.
-    pub row: String,
-    /// How often.
-    pub diff: Diff,
-}
-
-/// Error rows as a batch.
-pub fn error_batch(rows: &[ErrorRow], time: Timestamp) -> UpdateBatch {
-    let text = |f: &dyn Fn(&ErrorRow) -> String| -> ArrayRef {
-        Arc::new(StringArray::from(rows.iter().map(f).collect::<Vec<_>>()))
-    };
-    let columns = vec![
-        text(&|r| r.error.code.as_str().to_owned()),
-        text(&|r| r.error.message.clone()),
-        text(&|r| r.expression.clone()),
-        text(&|r| r.row.clone()),
-    ];
-    let diffs: Int64Array = rows.iter().map(|r| r.diff).collect::<Vec<_>>().into();
-    let rows = batch_of(&schema_of(&error_types()), columns, rows.len()).expect("invariant: four text columns");
-    UpdateBatch { rows, diffs: Some(Arc::new(diffs)), time }
-}
-
-/// A row as a JSON object of texts by column name.
-pub fn row_json(batch: &RecordBatch, row: usize, types: &[SqlType]) -> String {
-    let mut out = String::from("{");
-    for (i, (field, ty)) in batch.schema().fields().iter().zip(types).enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        json_string(field.name(), &mut out);
-        out.push(':');
-        let text = Datum::from_array(batch.column(i).as_ref(), row, *ty).ok().and_then(|d| d.to_text());
-        match text {
-            Some(text) => json_string(&text, &mut out),
-            None => out.push_str("null"),
-        }
-    }
-    out.push('}');
-    out
-}
-
-fn json_string(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-/// A text for the `expression` column.
-pub fn describe(filter: &[ScalarExpr], project: &[ScalarExpr]) -> String {
-    let failing = |e: &&ScalarExpr| hw_scalar::may_fail(e);
-    let names: Vec<String> = filter.iter().chain(project).filter(failing).map(name).collect();
-    names.join(", ")
-}
-
-fn name(e: &ScalarExpr) -> String {
-    match e {
-        ScalarExpr::Column(i, _) => format!("#{i}"),
-        ScalarExpr::Literal(d, _) => d.to_text().unwrap_or_else(|| "NULL".into()),
-        ScalarExpr::Call { func, args, .. } => {
-            format!("{}({})", func.name(), args.iter().map(name).collect::<Vec<_>>().join(", "))
-        }
-        ScalarExpr::Cast { expr, to, .. } => format!("{}::{to}", name(expr)),
-        other => other.children().into_iter().map(name).collect::<Vec<_>>().join(", "),
-    }
 }

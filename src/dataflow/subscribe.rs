@@ -2,8 +2,8 @@
 
 use crate::arrange::BATCH_BYTES;
 use crate::chunk::RowChunk;
+use crate::errors::ViewError;
 use crate::layout::Layout;
-use crate::render::error_layout;
 use hw_repr::{Diff, SqlError, SqlState, Timestamp, UpdateBatch};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -21,6 +21,8 @@ pub enum SubscribeMsg {
     },
     /// Every change below this time was sent.
     Progress(Timestamp),
+    /// The end: at this time the flow has a row that fails. Everything before was sent.
+    Failed(Timestamp, Box<ViewError>),
     /// The end.
     Error(SqlError),
 }
@@ -66,6 +68,8 @@ struct State {
 pub struct Subscription {
     as_of: Timestamp,
     snapshot: bool,
+    /// A row that fails ends it.
+    pub fails: bool,
     layout: Layout,
     sink: SubscribeSink,
     state: Mutex<State>,
@@ -73,9 +77,18 @@ pub struct Subscription {
 
 impl Subscription {
     /// Fed by `workers` workers.
-    pub fn new(as_of: Timestamp, snapshot: bool, layout: Layout, sink: SubscribeSink, workers: usize) -> Self {
-        let state = State { uppers: vec![as_of; workers * 2], sent: as_of, ..State::default() };
-        Subscription { as_of, snapshot, layout, sink, state: Mutex::new(state) }
+    pub fn new(
+        as_of: Timestamp,
+        snapshot: bool,
+        fails: bool,
+        layout: Layout,
+        sink: SubscribeSink,
+        workers: usize,
+    ) -> Self {
+        let errors_from = if fails { as_of } else { Timestamp::MAX };
+        let uppers = [as_of, errors_from].repeat(workers);
+        let state = State { uppers, sent: as_of, ..State::default() };
+        Subscription { as_of, snapshot, fails, layout, sink, state: Mutex::new(state) }
     }
 
     /// First time.
@@ -125,17 +138,37 @@ impl Subscription {
         !state.queue.is_empty()
     }
 
+    /// The first time below `upper` at which a row fails, and the first of those rows.
+    fn first_error(&self, state: &mut State, upper: Timestamp) -> Option<(Timestamp, SubscribeMsg)> {
+        for (time, rows) in below(&mut state.errors, upper) {
+            for (row, diff) in rows {
+                *state.error_counts.entry(row).or_insert(0) += diff;
+            }
+            state.error_counts.retain(|_, n| *n != 0);
+            if let Some((row, _)) = state.error_counts.iter().find(|(_, n)| **n > 0) {
+                let end = match ViewError::decode(row) {
+                    Ok(error) => SubscribeMsg::Failed(time, Box::new(error)),
+                    Err(e) => SubscribeMsg::Error(e),
+                };
+                return Some((time, end));
+            }
+        }
+        None
+    }
+
     fn close_below(&self, state: &mut State, upper: Timestamp) {
+        let end = self.first_error(state, upper);
+        let upper = end.as_ref().map_or(upper, |(time, _)| *time);
+        if upper > state.sent {
+            self.close_rows(state, upper);
+        }
+        if let Some((_, end)) = end.filter(|_| !state.closed) {
+            self.end(state, end);
+        }
+    }
+
+    fn close_rows(&self, state: &mut State, upper: Timestamp) {
         state.sent = upper;
-        for (row, diff) in below(&mut state.errors, upper).into_values().flatten() {
-            *state.error_counts.entry(row).or_insert(0) += diff;
-        }
-        state.error_counts.retain(|_, n| *n != 0);
-        if let Some((row, _)) = state.error_counts.iter().find(|(_, n)| **n > 0) {
-            let error = decode_error(row);
-            self.fail(state, error);
-            return;
-        }
         let mut batches = vec![];
         for (time, rows) in below(&mut state.rows, upper) {
             let had = rows.len();
@@ -148,7 +181,7 @@ impl Subscription {
                 let diffs = Arc::new(diffs[piece.clone()].to_vec().into());
                 match self.layout.decode_batch(&mut rows[piece].iter().map(|r| &r[..])) {
                     Ok(rows) => batches.push(UpdateBatch { rows, diffs: Some(diffs), time }),
-                    Err(error) => return self.fail(state, error),
+                    Err(error) => return self.end(state, SubscribeMsg::Error(error)),
                 }
             }
         }
@@ -162,11 +195,11 @@ impl Subscription {
         state.queue.push_back(SubscribeMsg::Progress(upper));
     }
 
-    fn fail(&self, state: &mut State, error: SqlError) {
+    fn end(&self, state: &mut State, last: SubscribeMsg) {
         state.closed = true;
         state.rows.clear();
         state.errors.clear();
-        state.queue.push_back(SubscribeMsg::Error(error));
+        state.queue.push_back(last);
     }
 
     fn offer(&self, state: &mut State) {
@@ -186,7 +219,7 @@ impl Subscription {
         if state.queued_rows > BACKLOG_ROWS_MAX && !state.closed && !state.queue.is_empty() {
             state.queue.clear();
             let message = "the subscriber is too slow: more changes are waiting than are kept";
-            self.fail(state, SqlError::new(SqlState::LIMIT_EXCEEDED, message));
+            self.end(state, SubscribeMsg::Error(SqlError::new(SqlState::LIMIT_EXCEEDED, message)));
         }
     }
 }
@@ -230,17 +263,4 @@ fn consolidate(mut rows: Rows) -> (Vec<Box<[u8]>>, Vec<Diff>) {
         diffs.pop();
     }
     (out, diffs)
-}
-
-/// The error behind an encoded error row.
-pub fn decode_error(row: &[u8]) -> SqlError {
-    use arrow::array::AsArray;
-    match error_layout().decode(&mut std::iter::once(row)) {
-        Ok(columns) => {
-            let code = columns[0].as_string::<i32>().value(0);
-            let code = code.as_bytes().try_into().map_or(SqlState::INTERNAL, SqlState);
-            SqlError::new(code, columns[1].as_string::<i32>().value(0))
-        }
-        Err(error) => error,
-    }
 }

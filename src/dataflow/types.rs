@@ -69,17 +69,12 @@ pub type RowTrace = TraceAgent<RowSpine>;
 /// An arrangement within a dataflow.
 pub type RowArranged<'s> = Arranged<'s, RowTrace>;
 
-/// What every operator renders: rows, and the rows of errors (see [`error_types`]).
+/// What every operator renders: rows, and the rows of errors (see [`crate::errors`]).
 pub struct Pair<'s> {
     /// The collection.
     pub oks: RowStream<'s>,
     /// Its errors.
     pub errs: RowStream<'s>,
-}
-
-/// The columns of error rows: SQLSTATE, message, expression, the failing row as JSON text.
-pub fn error_types() -> Vec<SqlType> {
-    vec![SqlType::Text; 4]
 }
 
 /// A schema with positional names.

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use differential_dataflow::trace::TraceReader;
 use hw_repr::chunk::PublishedShard;
 use hw_repr::{GlobalId, Timestamp, UpdateBatch};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use timely::container::NoopBuilder;
@@ -202,6 +202,7 @@ impl State {
                 scope,
                 relations: HashMap::new(),
                 as_of: spec.as_of,
+                failing: HashSet::new(),
                 assume_retractions,
                 tokens: vec![],
                 restored: spec.restored.clone(),
@@ -218,8 +219,8 @@ impl State {
                 render.relations.insert(id, Relation::Input(stream));
             }
             for (id, flow) in flows.iter() {
-                let served =
-                    Relation::Served { oks: flow.oks.clone(), errs: flow.errs.clone(), layout: flow.layout.clone() };
+                let errs = (!flow.shared.dead_letter).then(|| flow.errs.clone());
+                let served = Relation::Served { oks: flow.oks.clone(), errs, layout: flow.layout.clone() };
                 render.relations.entry(*id).or_insert(served);
             }
             let pair = match &spec.kind {
@@ -269,9 +270,9 @@ impl State {
                     Followed::Upper(upper) => subscription.pass(index, errors, upper),
                 }
             };
-            let a = follow(scope, &mut errs, as_of, "FollowErrors", each(true));
-            let b = follow(scope, &mut oks, as_of, "Follow", each(false));
-            vec![a, b]
+            let rows = follow(scope, &mut oks, as_of, "Follow", each(false));
+            let errors = subscription.fails.then(|| follow(scope, &mut errs, as_of, "FollowErrors", each(true)));
+            errors.into_iter().chain([rows]).collect()
         });
         self.subscriptions.insert(id, (subscription, tokens));
     }

@@ -24,6 +24,27 @@ pub struct Object {
     pub kind: ObjectKind,
 }
 
+/// What becomes of rows that a materialized view cannot compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OnError {
+    /// Reads of the view, and of what reads it, fail until the rows are gone.
+    #[default]
+    Fail,
+    /// They are left out: of the view, and of what reads it.
+    DeadLetter,
+}
+
+impl OnError {
+    /// As `ON ERROR` names them.
+    pub const NAMES: &'static [(&'static str, OnError)] =
+        &[("DEAD LETTER", OnError::DeadLetter), ("FAIL", OnError::Fail)];
+
+    /// What is not said.
+    pub fn is_default(&self) -> bool {
+        *self == OnError::default()
+    }
+}
+
 /// What an object is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObjectKind {
@@ -57,6 +78,9 @@ pub enum ObjectKind {
         desc: RelationDesc,
         /// What is maintained.
         plan: FlowPlan,
+        /// What becomes of rows that fail; catalogs of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "OnError::is_default")]
+        on_error: OnError,
     },
     /// `CREATE INDEX`: an arrangement of `on` by these columns.
     Index {
@@ -68,6 +92,14 @@ pub enum ObjectKind {
 }
 
 impl Object {
+    /// What becomes of its failing rows.
+    pub fn on_error(&self) -> OnError {
+        match self.kind {
+            ObjectKind::MaterializedView { on_error, .. } => on_error,
+            _ => OnError::Fail,
+        }
+    }
+
     /// Its columns, where it is a relation.
     pub fn desc(&self) -> Option<&RelationDesc> {
         match &self.kind {

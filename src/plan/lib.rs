@@ -13,7 +13,7 @@ pub mod stack;
 pub mod statement;
 pub mod transform;
 
-pub use catalog::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind};
+pub use catalog::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind, OnError};
 pub use flow::{Aggregate, AggregateFunc, FlowPlan};
 pub use scalar::{Func, ScalarExpr};
 pub use source::{ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, SourceConnector, SourceDesc, StartAt};

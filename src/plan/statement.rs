@@ -1,6 +1,6 @@
 //! Planned statements: what the coordinator executes.
 
-use crate::{ConnectionDesc, FlowPlan, ScalarExpr, SourceDesc};
+use crate::{ConnectionDesc, FlowPlan, OnError, ScalarExpr, SourceDesc};
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,8 @@ pub enum Statement {
         desc: RelationDesc,
         /// What to maintain.
         plan: FlowPlan,
+        /// `ON ERROR`
+        on_error: OnError,
         /// `RETAIN HISTORY`, ms.
         retain_ms: Option<u64>,
         /// `IF NOT EXISTS`

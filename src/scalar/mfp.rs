@@ -35,9 +35,8 @@ pub struct Mfp {
 impl Mfp {
     /// Compiles `filter` (conjuncts) and `project` over an input of these column types.
     pub fn new(filter: &[ScalarExpr], project: &[ScalarExpr], input: &[SqlType]) -> Result<Mfp, SqlError> {
-        let mut conjuncts = vec![];
-        filter.iter().for_each(|f| flatten_and(f, &mut conjuncts));
-        let filters = conjuncts.into_iter().map(|e| compile_operand(e, input)).collect::<Result<Vec<_>, _>>()?;
+        let filters =
+            conjuncts(filter).into_iter().map(|e| compile_operand(e, input)).collect::<Result<Vec<_>, _>>()?;
         let projections = project.iter().map(|e| compile_operand(e, input)).collect::<Result<Vec<_>, _>>()?;
         let fields: Vec<Field> =
             project.iter().enumerate().map(|(i, e)| Field::new(format!("c{i}"), e.ty().arrow(), true)).collect();
@@ -86,6 +85,13 @@ impl Mfp {
         self.project(rows)
     }
 
+    /// Which expression a row fails on: its number among the conjuncts ([`conjuncts`]), then the projections.
+    pub fn failing_expression(&self, batch: &RecordBatch, row: usize) -> Option<usize> {
+        let columns = batch.columns().iter().map(|c| Val::Array(c.slice(row, 1))).collect();
+        let input = Input { columns, rows: 1 };
+        self.filters.iter().chain(&self.projections).position(|o| o.fallible && o.evaluate(&input).is_err())
+    }
+
     /// Columns read by the filters from the `i`-th on and by the projections.
     fn columns_from(&self, i: usize) -> Vec<usize> {
         let rest = || self.filters[i..].iter().chain(&self.projections);
@@ -126,6 +132,13 @@ fn build_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Recor
     };
     RecordBatch::try_new_with_options(schema, columns, &options)
         .expect("projected columns have one length and these types")
+}
+
+/// The parts of conditions that all have to be true, in order.
+pub fn conjuncts(filter: &[ScalarExpr]) -> Vec<&ScalarExpr> {
+    let mut all = vec![];
+    filter.iter().for_each(|f| flatten_and(f, &mut all));
+    all
 }
 
 fn flatten_and<'a>(e: &'a ScalarExpr, out: &mut Vec<&'a ScalarExpr>) {

@@ -9,7 +9,7 @@ use super::Checkpointer;
 use crate::core::{Core, Flow};
 use crossbeam_channel::Receiver;
 use hw_dataflow::state::{Entries, Meaning, SERVED, SERVED_ERRORS, STATE_VERSION, Share, Taken};
-use hw_dataflow::{FlowKind, Restored, RestoredFlow};
+use hw_dataflow::{ERRORS_VERSION, FlowKind, Restored, RestoredFlow};
 use hw_plan::{CatalogView, ObjectKind};
 use hw_repr::{GlobalId, PublishedRelation, SqlError};
 use hw_store::checkpoint::{Contents, Kind, Loaded, SnapshotEntries, SnapshotPart};
@@ -113,6 +113,16 @@ pub(crate) fn fingerprint(kind: &FlowKind, retractions: bool) -> Result<u64, Sql
     let hash = hw_plan::fingerprint::fingerprint(plan)?;
     let more = [u64::from(STATE_VERSION), u64::from(retractions), key.len() as u64];
     Ok(extend(hash, more.into_iter().chain(key.iter().map(|k| *k as u64))))
+}
+
+/// The form in which checkpoints are written: with the version of the rows of errors.
+pub(crate) fn with_errors(fingerprint: u64) -> u64 {
+    extend(fingerprint, std::iter::once(u64::from(ERRORS_VERSION)))
+}
+
+/// True where the state that was saved of a flow has rows of errors.
+pub(crate) fn has_errors(saved: &RestoredFlow) -> bool {
+    saved.arrangements.get(&SERVED_ERRORS).is_some_and(|errors| errors.shards.iter().any(|s| !s.runs.is_empty()))
 }
 
 /// The form in which checkpoints were written before ADR 10: with the fingerprints, in that form, of what a flow

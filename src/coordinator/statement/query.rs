@@ -3,6 +3,7 @@
 use super::ddl::blocking;
 use super::{Session, done};
 use crate::command::{Command, ReadAt, ReadHold, ReadTable, SubscribeEvent, SubscribeRequest, Subscription};
+use crate::errors::LeftOut;
 use crate::external;
 use crate::session::{Executed, Outcome, RowStream, TransactionStatus};
 use crate::source::{READER_BUFFER_BYTES, relations_of};
@@ -98,6 +99,7 @@ impl Session {
             return Ok((out, None));
         }
         let snapshot = self.handle.request(|reply| Command::Read { ids: user, at, reply }).await?;
+        self.warn_of(&snapshot.left_out);
         let as_of = snapshot.as_of.at;
         for (id, table) in snapshot.tables {
             let table = match table {
@@ -111,6 +113,11 @@ impl Session {
             out.insert(id, table);
         }
         Ok((out, Some(snapshot.as_of)))
+    }
+
+    /// The client is told of what the statement's read does without.
+    fn warn_of(&self, left_out: &LeftOut) {
+        *self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = left_out.warnings();
     }
 
     async fn system_table(&self, object: &Arc<Object>) -> Result<QueryTable, SqlError> {
@@ -194,7 +201,9 @@ impl Session {
         let (id, progress, up_to) = (request.relation, request.progress, request.up_to);
         // A relation that is still filling is waited for, as a SELECT waits.
         if request.as_of.is_none() {
-            self.handle.request(|reply| Command::Read { ids: vec![id], at: ReadAt::Now, reply }).await?;
+            let ids = vec![id];
+            let snapshot = self.handle.request(|reply| Command::Read { ids, at: ReadAt::Now, reply }).await?;
+            self.warn_of(&snapshot.left_out);
         }
         let subscription = self.handle.request(|reply| Command::Subscribe { request, reply }).await?;
         let desc = subscribe_desc(&subscription.desc, progress);

@@ -21,6 +21,7 @@ fn spec(id: u32, kind: FlowKind) -> FlowSpec {
         fingerprint: 0,
         restored: None,
         corrects: None,
+        dead_letter: false,
     }
 }
 

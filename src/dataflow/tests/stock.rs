@@ -112,6 +112,7 @@ fn ours(what: What, ticks: &[Tick], workers: usize) -> Changes {
             fingerprint: 0,
             restored: None,
             corrects: None,
+            dead_letter: false,
         };
         engine.install(spec).expect("a flow");
     };
@@ -143,6 +144,7 @@ fn ours(what: What, ticks: &[Tick], workers: usize) -> Changes {
             }
             SubscribeMsg::Progress(upper) if upper > ticks.len() as u64 => break,
             SubscribeMsg::Progress(_) => {}
+            SubscribeMsg::Failed(_, e) => panic!("{e:?}"),
             SubscribeMsg::Error(e) => panic!("{e}"),
         }
     }

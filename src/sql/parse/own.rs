@@ -11,8 +11,14 @@ pub(crate) const KAFKA_CONNECTION: &[&str] =
     &["BROKER", "BROKERS", "SASL MECHANISM", "SASL USERNAME", "SASL PASSWORD", "SECURITY PROTOCOL", "SSL CA LOCATION"];
 /// Options of `CREATE SOURCE ... FROM KAFKA`.
 pub(crate) const KAFKA_SOURCE: &[&str] = &["TOPIC", "START"];
-/// Options of tables and materialized views.
-pub(crate) const RETAIN: &[&str] = &["RETAIN HISTORY"];
+/// How long the past is kept.
+pub(crate) const RETAIN_HISTORY: &str = "RETAIN HISTORY";
+/// What becomes of rows that fail.
+pub(crate) const ON_ERROR: &str = "ON ERROR";
+/// Options of tables.
+pub(crate) const TABLE: &[&str] = &[RETAIN_HISTORY];
+/// Options of materialized views.
+pub(crate) const VIEW: &[&str] = &[RETAIN_HISTORY, ON_ERROR];
 /// Options of `CREATE SOURCE ... FROM GENERATOR NEXMARK`.
 pub(crate) const NEXMARK: &[&str] = &["EVENTS PER SECOND", "EVENTS", "SEED", "PREFIX"];
 
@@ -294,10 +300,10 @@ pub(super) fn options(c: &mut Cursor, valid: &[&str]) -> Result<Vec<Opt>, SqlErr
         if options.iter().any(|o| o.name == *name) {
             return Err(SqlError::new(SqlState::SYNTAX, format!("option {name} is given twice")).at(position));
         }
-        if !c.eat_token(&Token::Eq) && *name == RETAIN[0] {
+        if !c.eat_token(&Token::Eq) && *name == RETAIN_HISTORY {
             c.eat(&["FOR"]);
         }
-        let value = option_value(c)?;
+        let value = if *name == ON_ERROR { words(c)? } else { option_value(c)? };
         options.push(Opt { name: name.to_string(), value, position });
         if !c.eat_token(&Token::Comma) {
             break;
@@ -305,6 +311,15 @@ pub(super) fn options(c: &mut Cursor, valid: &[&str]) -> Result<Vec<Opt>, SqlErr
     }
     c.expect_token(&Token::RParen)?;
     Ok(options)
+}
+
+/// A value of one word or more.
+fn words(c: &mut Cursor) -> Result<OptValue, SqlError> {
+    let mut words = vec![];
+    while c.word(0).is_some() {
+        words.push(c.ident()?.to_ascii_uppercase());
+    }
+    if words.is_empty() { option_value(c) } else { Ok(OptValue::Word(words.join(" "))) }
 }
 
 fn option_value(c: &mut Cursor) -> Result<OptValue, SqlError> {

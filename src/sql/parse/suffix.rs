@@ -82,7 +82,7 @@ impl Suffix {
             }
             Suffix::Retain(tokens) => {
                 let mut c = Cursor::new(text, tokens, &DIALECT);
-                let options = own::options(&mut c, own::RETAIN)?;
+                let options = own::options(&mut c, own::TABLE)?;
                 c.expect_end()?;
                 match ast {
                     Ast::Sql(statement) => Ok(Ast::CreateTable { statement, options }),
@@ -103,5 +103,5 @@ pub(super) fn view_options(c: &mut Cursor, materialized: bool) -> Result<Vec<Opt
         return Err(e.hint("Nothing is kept of it; create a materialized view.").at(c.position()));
     }
     c.expect(&["WITH"])?;
-    own::options(c, own::RETAIN)
+    own::options(c, own::VIEW)
 }

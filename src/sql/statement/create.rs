@@ -3,12 +3,13 @@
 use super::{Planning, describe, plain};
 use crate::Planned;
 use crate::parse::ast::{Ast, NameRef, Opt, OptValue};
+use crate::parse::own::{ON_ERROR, RETAIN_HISTORY};
 use crate::planner::{Env, plan_query};
 use crate::types::sql_type;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{
-    ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, ObjectKind, SourceConnector, SourceDesc, StartAt,
-    Statement,
+    ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, ObjectKind, OnError, SourceConnector, SourceDesc,
+    StartAt, Statement,
 };
 use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
 use sqlparser::ast as sql;
@@ -34,16 +35,41 @@ fn natural(option: &Opt) -> Result<u64, SqlError> {
     }
 }
 
-/// ms of history to keep, and the clause that says so.
+/// ms of history to keep, and the option that says so.
 fn retain(options: &[Opt]) -> Result<(Option<u64>, String), SqlError> {
-    let Some(option) = options.first() else { return Ok((None, String::new())) };
+    let Some(option) = options.iter().find(|o| o.name == RETAIN_HISTORY) else { return Ok((None, String::new())) };
     let wanted = || invalid(option, "an interval that is not negative, such as '1 hour'");
     let text = text(option).map_err(|_| wanted())?;
     let interval = hw_repr::text::interval::parse_interval(&text).map_err(|_| wanted())?;
     const DAY: i128 = 86_400_000_000;
     let micros = (i128::from(interval.months) * 30 + i128::from(interval.days)) * DAY + i128::from(interval.micros);
     let ms = u64::try_from(micros / 1000).ok().filter(|_| micros >= 0).ok_or_else(wanted)?;
-    Ok((Some(ms), format!(" WITH (RETAIN HISTORY = '{}')", text.replace('\'', "''"))))
+    Ok((Some(ms), format!("{RETAIN_HISTORY} = '{}'", text.replace('\'', "''"))))
+}
+
+/// What becomes of failing rows, and the option that says so.
+fn on_error(options: &[Opt]) -> Result<(OnError, String), SqlError> {
+    let Some(option) = options.iter().find(|o| o.name == ON_ERROR) else { return Ok((OnError::Fail, String::new())) };
+    let said = match &option.value {
+        OptValue::Word(words) | OptValue::Text(words) => words.to_ascii_uppercase(),
+        _ => String::new(),
+    };
+    match OnError::NAMES.iter().find(|(name, _)| *name == said) {
+        Some((_, OnError::Fail)) => Ok((OnError::Fail, String::new())),
+        Some((name, on_error)) => Ok((*on_error, format!("{ON_ERROR} = {name}"))),
+        None => {
+            let names: Vec<&str> = OnError::NAMES.iter().map(|n| n.0).collect();
+            let message = format!("unrecognized value for option {ON_ERROR}: \"{}\"", said.to_ascii_lowercase());
+            let e = SqlError::new(SqlState::INVALID_PARAMETER, message).at(option.position);
+            Err(e.hint(format!("Valid values are {}.", names.join(" and "))))
+        }
+    }
+}
+
+/// The clause with those options that say something.
+fn with_clause(options: &[String]) -> String {
+    let said: Vec<&str> = options.iter().map(String::as_str).filter(|o| !o.is_empty()).collect();
+    if said.is_empty() { String::new() } else { format!(" WITH ({})", said.join(", ")) }
 }
 
 fn quote(name: &str) -> String {
@@ -251,8 +277,8 @@ impl Planning<'_> {
             }
             desc.keys = vec![key];
         }
-        let (retain_ms, with) = retain(options)?;
-        let create_sql = format!("{}{with}", table_sql(&name, &desc));
+        let (retain_ms, retain) = retain(options)?;
+        let create_sql = format!("{}{}", table_sql(&name, &desc), with_clause(&[retain]));
         plain(Statement::CreateTable { name, desc, retain_ms, if_not_exists: t.if_not_exists, create_sql })
     }
 
@@ -288,7 +314,9 @@ impl Planning<'_> {
             return Err(SqlError::internal("CREATE VIEW"));
         };
         let (materialized, if_not_exists) = (*materialized, *if_not_exists);
-        let (retain_ms, with) = retain(options)?;
+        let (retain_ms, retain) = retain(options)?;
+        let (on_error, errors) = on_error(options)?;
+        let with = with_clause(&[retain, errors]);
         let name = self.new_name(name)?;
         let env = self.env(true);
         let plan = plan_query(&env, query.as_ref().clone())?;
@@ -319,6 +347,7 @@ impl Planning<'_> {
             query: text,
             desc,
             plan,
+            on_error,
             retain_ms,
             if_not_exists,
             create_sql,

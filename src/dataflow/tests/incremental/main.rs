@@ -5,6 +5,7 @@
 //! shown of them, or of another view, under views that go on.
 
 mod disk;
+mod errors;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -198,6 +199,7 @@ fn spec(id: u32, kind: FlowKind, as_of: u64) -> FlowSpec {
         fingerprint: 0,
         restored: None,
         corrects: None,
+        dead_letter: false,
     }
 }
 
@@ -284,6 +286,7 @@ impl Running {
                     }
                     SubscribeMsg::Progress(upper) if upper > tick => break,
                     SubscribeMsg::Progress(_) => {}
+                    SubscribeMsg::Failed(_, e) => panic!("{e:?}"),
                     SubscribeMsg::Error(e) => panic!("{e}"),
                 }
             }
