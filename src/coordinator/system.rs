@@ -179,6 +179,13 @@ impl Core {
                 ));
             }
         }
+        out.push_str("# TYPE headwater_view_errors gauge\n");
+        for (id, flow) in &self.flows {
+            if let ObjectKind::MaterializedView { .. } = flow.object.kind {
+                let (name, errors) = (label(&flow.object.name), self.count_errors(*id));
+                out.push_str(&format!("headwater_view_errors{{view=\"{name}\"}} {errors}\n"));
+            }
+        }
         out.push_str("# TYPE headwater_operator_changes_total counter\n");
         for (id, flow) in &self.flows {
             let (name, changes) = (label(&flow.object.name), self.engine.taken_in(*id));

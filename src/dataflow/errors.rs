@@ -7,7 +7,7 @@
 use crate::layout::Layout;
 use crate::types::{batch_of, schema_of};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use hw_plan::{FlowPlan, Func, ScalarExpr};
+use hw_plan::{Aggregate, FlowPlan, Func, ScalarExpr};
 use hw_repr::{Datum, Diff, SqlError, SqlState, SqlType, Timestamp, UpdateBatch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Raised whenever the texts of error rows change for the same failing row: what a checkpoint has of them under another
 /// version is not gone on from, since later retractions would not meet it.
 pub const ERRORS_VERSION: u8 = 1;
+
+/// Bytes of an expression that names a column.
+const NAME_BYTES_MAX: usize = 60;
 
 /// An error on its way into the error collection.
 pub struct ErrorRow {
@@ -104,15 +107,24 @@ pub fn column_names(plan: &FlowPlan) -> Vec<String> {
 }
 
 fn raw_names(plan: &FlowPlan) -> Vec<String> {
-    let given = |names: &[String]| -> Vec<String> {
-        let arity = plan.types().len();
-        (0..arity).map(|i| names.get(i).cloned().unwrap_or_default()).collect()
-    };
     match plan {
         FlowPlan::Get { desc, .. } | FlowPlan::Constant { desc, .. } => {
             desc.columns.iter().map(|c| c.name.clone()).collect()
         }
-        FlowPlan::Mfp { names, .. } | FlowPlan::Reduce { names, .. } => given(names),
+        FlowPlan::Mfp { input, project, names, .. } => {
+            let below = hw_plan::stack::deep(|| raw_names(input));
+            let name = |(i, e): (usize, &ScalarExpr)| match names.get(i) {
+                Some(name) if *name != format!("c{i}") => name.clone(),
+                _ => short(expression_text(e, &below)).unwrap_or_else(|| format!("c{i}")),
+            };
+            project.iter().enumerate().map(name).collect()
+        }
+        FlowPlan::Reduce { input, group, aggregates, .. } => {
+            let below = hw_plan::stack::deep(|| raw_names(input));
+            let groups = group.iter().map(|g| below[*g].clone());
+            let texts = aggregate_texts(aggregates, &below).into_iter().enumerate();
+            groups.chain(texts.map(|(i, text)| short(text).unwrap_or_else(|| format!("aggregate_{i}")))).collect()
+        }
         FlowPlan::Join { .. } => {
             plan.inputs().into_iter().flat_map(|i| hw_plan::stack::deep(|| raw_names(i))).collect()
         }
@@ -122,14 +134,31 @@ fn raw_names(plan: &FlowPlan) -> Vec<String> {
     }
 }
 
-/// A row as a JSON object by the batch's names of columns.
-pub fn row_json(batch: &RecordBatch, row: usize, types: &[SqlType]) -> String {
-    let names: Vec<String> = batch.schema().fields().iter().map(|f| f.name().clone()).collect();
-    named_row_json(batch, row, types, &names)
+/// A text that serves as a name: names of names would grow without bound.
+fn short(text: String) -> Option<String> {
+    (text.len() <= NAME_BYTES_MAX).then_some(text)
+}
+
+/// Aggregates for people, much as they would be written; `names` are those of the input's columns.
+pub fn aggregate_texts(aggregates: &[Aggregate], names: &[String]) -> Vec<String> {
+    let name = |i: usize| names.get(i).cloned().unwrap_or_else(|| format!("#{i}"));
+    let text = |a: &Aggregate| {
+        let mut func = String::new();
+        for c in format!("{:?}", a.func).chars() {
+            if c.is_ascii_uppercase() && !func.is_empty() {
+                func.push('_');
+            }
+            func.push(c.to_ascii_lowercase());
+        }
+        let distinct = if a.distinct { "DISTINCT " } else { "" };
+        let filter = a.filter.map_or(String::new(), |f| format!(" FILTER (WHERE {})", name(f)));
+        format!("{func}({distinct}{}){filter}", a.arg.map_or("*".to_owned(), name))
+    };
+    aggregates.iter().map(text).collect()
 }
 
 /// A row as a JSON object: numbers, booleans and jsonb as they are, all else as text.
-pub fn named_row_json(batch: &RecordBatch, row: usize, types: &[SqlType], names: &[String]) -> String {
+pub fn row_json(batch: &RecordBatch, row: usize, types: &[SqlType], names: &[String]) -> String {
     let mut out = String::from("{");
     for (i, (name, ty)) in names.iter().zip(types).enumerate() {
         if i > 0 {
@@ -141,7 +170,7 @@ pub fn named_row_json(batch: &RecordBatch, row: usize, types: &[SqlType], names:
         match (text, ty) {
             (None, _) => out.push_str("null"),
             (Some(text), SqlType::Bool) => out.push_str(if text.starts_with('t') { "true" } else { "false" }),
-            (Some(text), SqlType::Jsonb) => out.push_str(&text),
+            (Some(text), SqlType::Jsonb | SqlType::Json) => out.push_str(&text),
             (Some(text), ty) if is_number(*ty) && text.ends_with(|c: char| c.is_ascii_digit()) => out.push_str(&text),
             (Some(text), _) => json_string(&text, &mut out),
         }
@@ -265,6 +294,36 @@ mod tests {
         let text = literal(Datum::Text("it's".into()), SqlType::Text);
         let lower = call(Func::Lower, vec![text]);
         assert_eq!(expression_text(&ScalarExpr::Coalesce(vec![lower, a()]), &[]), "COALESCE(lower('it''s'), #0)");
+    }
+
+    #[test]
+    fn columns_without_a_name_of_their_own_are_called_what_they_are() {
+        let column = |name: &str| Column { name: name.into(), ty: SqlType::Int8, nullable: true };
+        let get = FlowPlan::Get {
+            id: hw_repr::GlobalId(1),
+            name: "t".into(),
+            desc: RelationDesc::new(vec![column("a"), column("b")]),
+            columns: vec![0, 1],
+        };
+        let col = |i| ScalarExpr::Column(i, SqlType::Int8);
+        let positive = ScalarExpr::Call {
+            func: Func::Gt,
+            args: vec![col(0), ScalarExpr::Literal(Datum::Int8(0), SqlType::Int8)],
+            ty: SqlType::Bool,
+        };
+        let project = vec![positive, col(1), col(0)];
+        let mfp = FlowPlan::Mfp { input: Box::new(get), filter: vec![], project, names: names(&["c0", "c1", "given"]) };
+        assert_eq!(column_names(&mfp), ["a > 0", "b", "given"]);
+        let aggregate = |func, arg, distinct, filter| Aggregate { func, arg, distinct, filter, ty: SqlType::Int8 };
+        use hw_plan::AggregateFunc::{BoolAnd, Count, Sum};
+        let aggregates = vec![
+            aggregate(Sum, Some(1), false, Some(0)),
+            aggregate(Count, None, false, None),
+            aggregate(BoolAnd, Some(2), true, None),
+        ];
+        let reduce = FlowPlan::Reduce { input: Box::new(mfp), group: vec![2], aggregates, names: vec![] };
+        let expected = ["given", "sum(b) FILTER (WHERE a > 0)", "count(*)", "bool_and(DISTINCT given)"];
+        assert_eq!(column_names(&reduce), expected);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Reduce {
     emitted: usize,
     slots: Vec<u32>,
     saved: saved::Saved,
+    /// Names of the group's columns, and the texts of the aggregates: for errors.
+    names: [Vec<String>; 2],
 }
 
 impl Reduce {
@@ -94,7 +96,13 @@ impl Reduce {
             emitted: 0,
             slots: vec![],
             saved: saved::Saved::default(),
+            names: Default::default(),
         }
+    }
+
+    /// With what errors call the group's columns and the aggregates.
+    pub fn named(self, group: Vec<String>, aggregates: Vec<String>) -> Reduce {
+        Reduce { names: [group, aggregates], ..self }
     }
 
     /// By which its input is exchanged.
@@ -167,12 +175,12 @@ impl Reduce {
             columns.push(take(column, &keys, None).map_err(|e| SqlError::internal(e.to_string()))?);
         }
         let key_batch = batch_of(&self.key_schema, columns.clone(), picks.len())?;
-        let mut failed: BTreeMap<usize, SqlError> = BTreeMap::new();
-        for fold in &self.folds {
+        let mut failed: BTreeMap<usize, (usize, SqlError)> = BTreeMap::new();
+        for (number, fold) in self.folds.iter().enumerate() {
             let (column, errors) = fold.finish(&picks)?;
             columns.push(column);
             for (i, e) in errors {
-                failed.entry(i).or_insert(e);
+                failed.entry(i).or_insert((number, e));
             }
         }
         let rows = batch_of(&self.schema, columns, picks.len())?;
@@ -192,8 +200,10 @@ impl Reduce {
         Ok(out)
     }
 
-    fn error_row(&self, keys: &RecordBatch, row: usize, error: SqlError, diff: Diff) -> ErrorRow {
-        ErrorRow { error, expression: "aggregate".into(), row: row_json(keys, row, &self.key_types), diff }
+    fn error_row(&self, keys: &RecordBatch, row: usize, (number, error): (usize, SqlError), diff: Diff) -> ErrorRow {
+        let [group, aggregates] = &self.names;
+        let expression = aggregates.get(number).cloned().unwrap_or_default();
+        ErrorRow { error, expression, row: row_json(keys, row, &self.key_types, group), diff }
     }
 
     /// Forgets what is gone, and what was.

@@ -3,7 +3,7 @@
 use crate::arrange::{Begin, ImportToken, arrange, import, trace_size};
 use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
 use crate::correct::{Correction, correct};
-use crate::errors::error_layout;
+use crate::errors::{aggregate_texts, column_names, error_layout};
 use crate::exchange::{exchange, owner};
 use crate::flow::{FlowShared, OperatorCounters};
 use crate::join::{Input, Keeper, On, join};
@@ -240,7 +240,10 @@ impl<'s> Render<'s> {
         let append_only = self.append_only(input);
         let inner = self.plan(input);
         let global = group.is_empty() && owner(&[], self.scope.peers()) == self.scope.index();
+        let names = column_names(input);
+        let keys = group.iter().map(|g| names[*g].clone()).collect();
         let state = Reduce::new(&types, group, aggregates, global, append_only);
+        let state = state.named(keys, aggregate_texts(aggregates, &names));
         // Without group columns there is a row from the beginning, which a restored flow has already.
         let first = (global && self.restored.is_none()).then_some(self.as_of);
         let Pair { oks, errs } = inner;

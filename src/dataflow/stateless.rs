@@ -1,7 +1,7 @@
 //! Operators that keep nothing: expressions, constants, negation, union.
 
 pub use crate::errors::{ErrorRow, error_batch, row_json};
-use crate::errors::{column_names, expression_text, named_row_json};
+use crate::errors::{column_names, expression_text};
 use crate::types::{Pair, Parcels, RowStream, Rows, batch_of, schema_of};
 use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use hw_plan::{FlowPlan, ScalarExpr};
@@ -173,7 +173,7 @@ fn apply(mfp: &Mfp, batch: &UpdateBatch, naming: &Naming, out: &mut Parcels) {
             ErrorRow {
                 error,
                 expression: failing.cloned().unwrap_or_default(),
-                row: named_row_json(&batch.rows, row, &naming.types, &naming.names),
+                row: row_json(&batch.rows, row, &naming.types, &naming.names),
                 diff: batch.diff(row),
             }
         };

@@ -5,6 +5,7 @@ use hw_testkit::expect::{must, refused, shown};
 use hw_testkit::raw::{RawClient, error_field};
 use hw_testkit::rows::{bag, difference};
 use hw_testkit::{FollowError, Follower, Server};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_postgres::Client;
 
 const ROWS: i64 = 3000;
@@ -119,6 +120,12 @@ async fn errors_come_and_go_with_their_rows_through_restarts() {
     server.restart_with(&flags("1")).expect("restart");
     let client = server.connect().await.expect("connect");
     check(&client, "killed at a checkpoint").await;
+    // Computed anew, they correct what was shown of their errors.
+    server.kill().expect("kill");
+    let anew = ["--recompute", "quotients", "--recompute", "numbers", "--recompute", "joined"];
+    server.restart_with(&[&flags("2")[..], &anew[..]].concat()).expect("restart");
+    let client = server.connect().await.expect("connect");
+    check(&client, "computed anew").await;
     must(&client, "UPDATE t SET b = 2 WHERE b = 0").await;
     must(&client, "DELETE FROM t WHERE s = 'none'").await;
     check(&client, "none is left").await;
@@ -216,4 +223,74 @@ async fn a_subscription_ends_with_the_error_at_its_time() {
     let again = format!("SUBSCRIBE quotients AS OF {failed_at} UP TO {}", failed_at + 1);
     assert_eq!(refused(&client, &again).await.code, "22012");
     assert_eq!(shown(&client, "SELECT count(*) FROM quotients").await, ["4"]);
+}
+
+/// Catches: a question about errors that fails because some view is not there yet, and errors of a source's history that
+/// are lost, doubled, or missing after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_being_filled_has_its_errors() {
+    let flags = ["--workers", "2", "--checkpoint-interval", "3600"];
+    let mut server = Server::start(&flags).expect("the server starts");
+    let client = server.connect().await.expect("connect");
+    must(&client, "CREATE SOURCE nexmark FROM GENERATOR NEXMARK (EVENTS 200000, SEED 7, PREFIX 'n_')").await;
+    let query = "SELECT auction, price, 1000 / (price % 100) AS x FROM n_bid";
+    let create = format!("CREATE MATERIALIZED VIEW odd WITH (ON ERROR = DEAD LETTER) AS {query}");
+    let other = server.connect().await.expect("connect");
+    let created = tokio::spawn(async move { must(&other, &create).await });
+    let all = shown(&client, "SELECT count(*) FROM n_bid WHERE price % 100 = 0").await;
+    let failing =
+        "SELECT coalesce(sum(count), 0)::bigint FROM headwater.view_errors WHERE view = 'odd' AND sqlstate = '22012'";
+    let mut seen = vec![];
+    while seen.last() != all.first() {
+        seen.extend(shown(&client, failing).await);
+        assert!(seen.len() < 5000, "{} of {all:?}", seen[seen.len() - 1]);
+    }
+    assert!(seen.is_sorted_by_key(|n| n.parse::<i64>().expect("a number")), "{seen:?}");
+    created.await.expect("created");
+    must(&client, "CHECKPOINT").await;
+    for recompute in [&[][..], &["--recompute", "odd"]] {
+        server.kill().expect("kill");
+        server.restart_with(&[&flags[..], recompute].concat()).expect("restart");
+        let client = server.connect().await.expect("connect");
+        // At one time: the source may still be on its way to its end.
+        let both = "SELECT count(*), sum(x), sum(price) FROM odd UNION SELECT count(*), sum(1000 / (price % 100)), sum(price) \
+                    FROM n_bid WHERE price % 100 <> 0";
+        assert_eq!(shown(&client, both).await.len(), 1, "{recompute:?}");
+        let begun = Instant::now();
+        while shown(&client, failing).await != all {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{recompute:?}: not {all:?}");
+        }
+        assert_eq!(shown(&client, both).await.len(), 1, "{recompute:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(shown(&client, failing).await, all, "{recompute:?}");
+    }
+}
+
+/// Catches: a read of the past that meets an error of another time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_has_its_own_errors() {
+    let (server, client) = started(&["--workers", "2"]).await;
+    must(&client, "CREATE MATERIALIZED VIEW v WITH (RETAIN HISTORY = '1 hour') AS SELECT id, a / b AS r FROM t").await;
+    let mut times = vec![];
+    for sql in
+        ["INSERT INTO t VALUES (1, 4, 2, '')", "INSERT INTO t VALUES (2, 1, 0, '')", "DELETE FROM t WHERE id = 2"]
+    {
+        must(&client, sql).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        times.push(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let read = |at: u128| format!("SELECT * FROM v AS OF {at}");
+    assert_eq!(shown(&client, &read(times[0])).await, ["1 2"]);
+    assert_eq!(refused(&client, &read(times[1])).await.code, "22012");
+    assert_eq!(shown(&client, &read(times[2])).await, ["1 2"]);
+    // A transaction goes on with what it has begun to read.
+    let other = server.connect().await.expect("connect");
+    must(&client, "BEGIN").await;
+    assert_eq!(shown(&client, "SELECT * FROM v").await, ["1 2"]);
+    must(&other, "UPDATE t SET b = 0").await;
+    assert_eq!(refused(&other, "SELECT * FROM v").await.code, "22012");
+    assert_eq!(shown(&client, "SELECT * FROM v").await, ["1 2"]);
+    must(&client, "COMMIT").await;
+    assert_eq!(refused(&client, "SELECT * FROM v").await.code, "22012");
 }

@@ -152,7 +152,14 @@ fn naive(plan: &FlowPlan, tables: &[Rows; 2], seen: &mut Vec<FlowPlan>, errors: 
             for (key, (count, sum)) in groups {
                 match sum.map(i64::try_from).transpose() {
                     Ok(sum) => drop(out.insert(vec![key, Some(count), sum], 1)),
-                    Err(_) => *errors.entry(("22003".into(), json(&[key]))).or_insert(0) += 1,
+                    Err(_) => {
+                        *errors
+                            .entry((
+                                "22003".into(),
+                                format!("{{\"mul\": {}}}", key.map_or("null".into(), |k: i64| k.to_string())),
+                            ))
+                            .or_insert(0) += 1
+                    }
                 }
             }
         }
