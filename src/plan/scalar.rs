@@ -233,8 +233,91 @@ funcs! {
     Rpad = "rpad";
     /// `md5(text)`
     Md5 = "md5";
-    /// `regexp_replace(text, text, text [, text])`
+    /// `regexp_replace(text, text, text [, flags])`, `regexp_replace(text, text, text, start [, n [, flags]])`
     RegexpReplace = "regexp_replace";
+    // Text, regular expressions and bytea.
+    /// `substring(text, int4 [, int4])`, of bytea too; `substring(text, pattern [, escape])`
+    Substring = "substring";
+    /// `position(text, text)`, the first the whole; of bytea too
+    Position = "position";
+    /// `ascii(text)`: the code of the first character, or 0
+    Ascii = "ascii";
+    /// `chr(int4)`
+    Chr = "chr";
+    /// `initcap(text)`
+    Initcap = "initcap";
+    /// `translate(text, text, text)`
+    Translate = "translate";
+    /// `overlay(text, text, int4 [, int4])`, of bytea too
+    Overlay = "overlay";
+    /// `concat_ws(text, any, ...)`: NULLs skipped, NULL where the first is
+    ConcatWs = "concat_ws";
+    /// `format(text, any, ...)`
+    Format = "format";
+    /// `quote_ident(text)`
+    QuoteIdent = "quote_ident";
+    /// `quote_literal(text)`
+    QuoteLiteral = "quote_literal";
+    /// `quote_nullable(text)`: `NULL` for NULL
+    QuoteNullable = "quote_nullable";
+    /// `bit_length(text|bytea)`
+    BitLength = "bit_length";
+    /// `to_ascii(text)`: refused by every encoding but a few that are not here
+    ToAscii = "to_ascii";
+    /// `normalize(text [, form])`
+    Normalize = "normalize";
+    /// `text IS [form] NORMALIZED`
+    IsNormalized = "is_normalized";
+    /// `unistr(text)`
+    Unistr = "unistr";
+    /// `like_escape(pattern, escape)`: the pattern with backslash as its escape
+    LikeEscape = "like_escape";
+    /// `similar_to_escape(pattern [, escape])`: the regular expression
+    SimilarToEscape = "similar_to_escape";
+    /// `regexp_like(text, text [, flags])`
+    RegexpLike = "regexp_like";
+    /// `regexp_count(text, text [, start [, flags]])`
+    RegexpCount = "regexp_count";
+    /// `regexp_instr(text, text [, start [, n [, end [, flags [, group]]]]])`
+    RegexpInstr = "regexp_instr";
+    /// `regexp_substr(text, text [, start [, n [, flags [, group]]]])`
+    RegexpSubstr = "regexp_substr";
+    /// `regexp_match(text, text [, flags])`: text[]
+    RegexpMatch = "regexp_match";
+    /// `regexp_split_to_array(text, text [, flags])`: text[]
+    RegexpSplitToArray = "regexp_split_to_array";
+    /// `num_nulls(any, ...)`
+    NumNulls = "num_nulls";
+    /// `num_nonnulls(any, ...)`
+    NumNonnulls = "num_nonnulls";
+    /// `get_byte(bytea, int4)`
+    GetByte = "get_byte";
+    /// `set_byte(bytea, int4, int4)`
+    SetByte = "set_byte";
+    /// `get_bit(bytea, int8)`
+    GetBit = "get_bit";
+    /// `set_bit(bytea, int8, int4)`
+    SetBit = "set_bit";
+    /// `bit_count(bytea)`: int8
+    BitCount = "bit_count";
+    /// `encode(bytea, text)`
+    Encode = "encode";
+    /// `decode(text, text)`
+    Decode = "decode";
+    /// `convert_from(bytea, text)`
+    ConvertFrom = "convert_from";
+    /// `convert_to(text, text)`
+    ConvertTo = "convert_to";
+    /// `convert(bytea, text, text)`
+    Convert = "convert";
+    /// `sha224(bytea)`
+    Sha224 = "sha224";
+    /// `sha256(bytea)`
+    Sha256 = "sha256";
+    /// `sha384(bytea)`
+    Sha384 = "sha384";
+    /// `sha512(bytea)`
+    Sha512 = "sha512";
     /// `floor(float8|numeric)`
     Floor = "floor";
     /// `ceil(float8|numeric)`
@@ -281,6 +364,73 @@ funcs! {
     JsonTypeof = "jsonb_typeof";
     /// `jsonb_array_length(jsonb)`
     JsonArrayLength = "jsonb_array_length";
+    // jsonb.
+    /// `jsonb #> text[]`
+    JsonGetPath = "#>";
+    /// `jsonb #>> text[]`
+    JsonGetPathText = "#>>";
+    /// `jsonb_extract_path(jsonb, text, ...)`
+    JsonExtractPath = "jsonb_extract_path";
+    /// `jsonb_extract_path_text(jsonb, text, ...)`
+    JsonExtractPathText = "jsonb_extract_path_text";
+    /// `jsonb <@ jsonb`
+    JsonContained = "<@";
+    /// `jsonb ? text`
+    JsonExists = "?";
+    /// `jsonb ?| text[]`
+    JsonExistsAny = "?|";
+    /// `jsonb ?& text[]`
+    JsonExistsAll = "?&";
+    /// `jsonb_pretty(jsonb)`
+    JsonPretty = "jsonb_pretty";
+    /// `jsonb_strip_nulls(jsonb)`
+    JsonStripNulls = "jsonb_strip_nulls";
+    /// `jsonb #- text[]`
+    JsonDeletePath = "#-";
+    /// `jsonb_set(jsonb, text[], jsonb [, bool])`
+    JsonSet = "jsonb_set";
+    /// `jsonb_set_lax(jsonb, text[], jsonb [, bool [, text]])`
+    JsonSetLax = "jsonb_set_lax";
+    /// `jsonb_insert(jsonb, text[], jsonb [, bool])`
+    JsonInsert = "jsonb_insert";
+    /// `jsonb_object(text[] [, text[]])`
+    JsonObject = "jsonb_object";
+    /// `to_jsonb(any)`
+    ToJsonb = "to_jsonb";
+    /// `jsonb_build_array(any, ...)`
+    JsonBuildArray = "jsonb_build_array";
+    /// `jsonb_build_object(key, value, ...)`
+    JsonBuildObject = "jsonb_build_object";
+    /// `json_typeof(json)`
+    JsonTextTypeof = "json_typeof";
+    /// `json_array_length(json)`
+    JsonTextArrayLength = "json_array_length";
+    /// `json_extract_path(json, text, ...)`
+    JsonTextExtractPath = "json_extract_path";
+    /// `json_extract_path_text(json, text, ...)`
+    JsonTextExtractPathText = "json_extract_path_text";
+    /// `json_strip_nulls(json)`
+    JsonTextStripNulls = "json_strip_nulls";
+    /// `to_json(any)`
+    ToJson = "to_json";
+    /// `json_build_array(any, ...)`
+    JsonTextBuildArray = "json_build_array";
+    /// `json_build_object(key, value, ...)`
+    JsonTextBuildObject = "json_build_object";
+    /// `json_object(text[] [, text[]])`
+    JsonTextObject = "json_object";
+    /// `jsonb_path_exists(jsonb, jsonpath [, jsonb [, bool]])`; a path is text
+    JsonPathExists = "jsonb_path_exists";
+    /// `jsonb_path_match(jsonb, jsonpath [, jsonb [, bool]])`
+    JsonPathMatch = "jsonb_path_match";
+    /// `jsonb_path_query_array(jsonb, jsonpath [, jsonb [, bool]])`
+    JsonPathQueryArray = "jsonb_path_query_array";
+    /// `jsonb_path_query_first(jsonb, jsonpath [, jsonb [, bool]])`
+    JsonPathQueryFirst = "jsonb_path_query_first";
+    /// `jsonb @? jsonpath`
+    JsonPathExistsOp = "@?";
+    /// `jsonb @@ jsonpath`
+    JsonPathMatchOp = "@@";
 }
 
 impl Func {

@@ -21,7 +21,7 @@ pub mod modifier;
 mod scalar;
 
 pub use float::{write_f32, write_f64};
-pub use jsonb::jsonb_canonical;
+pub use jsonb::{jsonb_canonical, write_string as write_json_string};
 pub use scalar::{write_bytea, write_uuid};
 
 /// `22P02`: `invalid input syntax for type ...`.

@@ -5,15 +5,19 @@
 
 mod arithmetic;
 pub(crate) mod array;
+mod bytes;
 mod cast;
 mod compare;
 mod datetime;
 mod extract;
 mod format;
 mod json;
+mod like;
 mod number;
 mod pattern;
+mod quote;
 mod string;
+mod text;
 
 use crate::resolve::is_comparison;
 use crate::value::Val;
@@ -34,6 +38,8 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
     let types = seen.as_slice();
     match func {
         f if array::is_array_function(f) => array::kernel(func, types, ty),
+        // jsonb has operators of these names too.
+        Func::Sub | Func::Concat if types.first() == Some(&SqlType::Jsonb) => json::kernel(func, types),
         Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Neg | Func::Abs => {
             arithmetic::kernel(func, types, ty)
         }
@@ -51,15 +57,31 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         Func::DateTrunc | Func::DateBin | Func::ToTimestamp => datetime::kernel(func, types),
         Func::Extract | Func::DatePart => extract::kernel(func, types),
         Func::ToChar => format::kernel(types),
-        Func::JsonGet | Func::JsonGetText | Func::JsonContains | Func::JsonTypeof | Func::JsonArrayLength => {
-            json::kernel(func, types)
-        }
-        Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch | Func::RegexpReplace => {
-            pattern::kernel(func, types)
-        }
-        Func::Concat if types.contains(&SqlType::Jsonb) => json::kernel(func, types),
+        f if json::FUNCTIONS.contains(&f) => json::kernel(func, types),
+        // Text, regular expressions and bytea.
+        Func::Like | Func::ILike | Func::LikeEscape => like::kernel(func, types),
+        Func::RegexMatch
+        | Func::RegexIMatch
+        | Func::RegexpReplace
+        | Func::RegexpLike
+        | Func::RegexpCount
+        | Func::RegexpInstr
+        | Func::RegexpSubstr
+        | Func::RegexpMatch
+        | Func::RegexpSplitToArray
+        | Func::SimilarToEscape => pattern::kernel(func, types),
+        Func::Substring if types.get(1) == Some(&SqlType::Text) => pattern::kernel(func, types),
+        Func::QuoteIdent | Func::QuoteLiteral | Func::QuoteNullable | Func::Format => quote::kernel(func, types),
+        f if is_of_bytes(f, types) => bytes::kernel(func, types),
+        f if text::FUNCTIONS.contains(&f) => text::kernel(func, types),
         _ => string::kernel(func, types),
     }
+}
+
+/// Whether a call is one of [`bytes`].
+fn is_of_bytes(func: Func, types: &[SqlType]) -> bool {
+    let other = matches!(func, Func::Md5 | Func::ConcatFn | Func::ConcatWs | Func::NumNulls | Func::NumNonnulls);
+    !other && types.first() == Some(&SqlType::Bytea) || matches!(func, Func::Decode | Func::ConvertTo)
 }
 
 /// The refusal of a call that PostgreSQL has and we do not.
@@ -73,6 +95,22 @@ pub(crate) fn unsupported(func: Func, types: &[SqlType]) -> SqlError {
 pub(crate) fn is_strict(func: Func) -> bool {
     array::is_strict(func)
         && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
+        // Text.
+        && !matches!(
+            func,
+            Func::ConcatWs
+                | Func::Format
+                | Func::QuoteNullable
+                | Func::NumNulls
+                | Func::NumNonnulls
+                | Func::ToJsonb
+                | Func::JsonBuildArray
+                | Func::JsonBuildObject
+                | Func::JsonSetLax
+                | Func::ToJson
+                | Func::JsonTextBuildArray
+                | Func::JsonTextBuildObject
+        )
 }
 
 /// Whether the kernel of bare numeric also takes integers and fixed-point columns.
@@ -126,14 +164,40 @@ pub(crate) fn call_may_fail(func: Func, args: &[ScalarExpr]) -> bool {
         | Func::NullIf
         | Func::Sign
         | Func::JsonGet
-        | Func::JsonGetText
         | Func::JsonContains
+        | Func::JsonContained
+        | Func::JsonExists
+        | Func::JsonStripNulls
+        | Func::JsonPretty
         | Func::JsonTypeof => false,
         Func::Concat => false,
+        // json, unlike jsonb, may hold a character that no text can.
+        Func::JsonGetText => args.first().is_none_or(|a| a.ty() != SqlType::Jsonb),
         Func::Floor | Func::Ceil | Func::Round | Func::Trunc => args.first().is_none_or(|a| a.ty() != SqlType::Float8),
         Func::Like | Func::ILike => {
-            !matches!(args.get(1), Some(ScalarExpr::Literal(Datum::Text(p), _)) if !p.ends_with('\\'))
+            !matches!(args.get(1), Some(ScalarExpr::Literal(Datum::Text(p), _)) if !like::is_open(p))
         }
+        // A pattern that compiles now does for every row, unless back references make the search too long.
+        Func::RegexMatch | Func::RegexIMatch => !matches!(
+            args.get(1),
+            Some(ScalarExpr::Literal(Datum::Text(p), _)) if pattern::always_searches(p)
+        ),
+        // Text and bytea.
+        Func::Ascii
+        | Func::Initcap
+        | Func::Translate
+        | Func::QuoteIdent
+        | Func::QuoteLiteral
+        | Func::QuoteNullable
+        | Func::ConcatWs
+        | Func::Position
+        | Func::NumNulls
+        | Func::NumNonnulls
+        | Func::BitCount
+        | Func::Sha224
+        | Func::Sha256
+        | Func::Sha384
+        | Func::Sha512 => false,
         _ => true,
     }
 }

@@ -11,9 +11,12 @@
 
 mod civil;
 mod compile;
+mod ctype;
 mod eval;
+mod json;
 mod kernel;
 mod mfp;
+mod regex;
 mod resolve;
 mod udf;
 mod value;

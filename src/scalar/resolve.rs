@@ -42,6 +42,35 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
             }
             return Ok((args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect(), SqlType::Text));
         }
+        // Text: anything is taken as it is, or by its output function.
+        Func::ConcatWs | Func::Format | Func::NumNulls | Func::NumNonnulls => {
+            let least = if func == Func::ConcatWs { 2 } else { 1 };
+            if args.len() < least {
+                return Err(missing(func, args));
+            }
+            let result = if matches!(func, Func::ConcatWs | Func::Format) { SqlType::Text } else { SqlType::Int4 };
+            let mut taken: Vec<SqlType> = args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect();
+            if result == SqlType::Text {
+                if args[0].is_some_and(|t| base(t) != SqlType::Text) {
+                    return Err(missing(func, args));
+                }
+                taken[0] = SqlType::Text;
+            }
+            return Ok((taken, result));
+        }
+        Func::JsonExtractPath
+        | Func::JsonExtractPathText
+        | Func::JsonTextExtractPath
+        | Func::JsonTextExtractPathText => return json_path(func, args),
+        Func::ToJsonb
+        | Func::ToJson
+        | Func::JsonBuildArray
+        | Func::JsonBuildObject
+        | Func::JsonTextBuildArray
+        | Func::JsonTextBuildObject => return json_of_anything(func, args),
+        Func::QuoteLiteral | Func::QuoteNullable if args.len() == 1 => {
+            return Ok((vec![SqlType::Text], SqlType::Text));
+        }
         Func::Concat => {
             if let Some(found) = resolve_text_concat(args) {
                 return Ok(found);
@@ -59,6 +88,44 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
     }
     let chosen = choose(func, args)?;
     Ok(finish(func, args, chosen))
+}
+
+/// A document and any number of steps.
+fn json_path(func: Func, args: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SqlType), SqlError> {
+    let doc = match func {
+        Func::JsonExtractPath | Func::JsonExtractPathText => SqlType::Jsonb,
+        _ => SqlType::Json,
+    };
+    let fits = |(i, t): (usize, &Option<SqlType>)| {
+        let wanted = if i == 0 { doc } else { SqlType::Text };
+        t.is_none_or(|t| base(t) == wanted)
+    };
+    if args.is_empty() || !args.iter().enumerate().all(fits) {
+        return Err(missing(func, args));
+    }
+    let mut taken = vec![SqlType::Text; args.len()];
+    taken[0] = doc;
+    let as_text = matches!(func, Func::JsonExtractPathText | Func::JsonTextExtractPathText);
+    Ok((taken, if as_text { SqlType::Text } else { doc }))
+}
+
+/// Values of any types become JSON.
+fn json_of_anything(func: Func, args: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SqlType), SqlError> {
+    let result = match func {
+        Func::ToJsonb | Func::JsonBuildArray | Func::JsonBuildObject => SqlType::Jsonb,
+        _ => SqlType::Json,
+    };
+    if matches!(func, Func::ToJsonb | Func::ToJson) {
+        match args {
+            [Some(_)] => {}
+            [None] => {
+                let message = "could not determine polymorphic type because input has type unknown";
+                return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+            }
+            _ => return Err(missing(func, args)),
+        }
+    }
+    Ok((args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect(), result))
 }
 
 /// Comparisons that no list of signatures holds: of char, whose literals lose the spaces at their end, and of arrays.
@@ -244,12 +311,17 @@ fn ambiguous(func: Func, args: &[Option<SqlType>]) -> SqlError {
 /// The function a name, in lower case and without schema, means; operators are named by their sign.
 pub fn function_by_name(name: &str) -> Option<Func> {
     Some(match name {
-        "substring" => Func::Substr,
         "char_length" | "character_length" => Func::Length,
         "ceiling" => Func::Ceil,
         "pow" => Func::Power,
         "mod" => Func::Mod,
         "trim" => Func::Btrim,
+        "similar_escape" => Func::SimilarToEscape,
+        "textcat" | "jsonb_concat" => Func::Concat,
+        "jsonb_exists" => Func::JsonExists,
+        "jsonb_contains" => Func::JsonContains,
+        "jsonb_contained" => Func::JsonContained,
+        "jsonb_delete_path" => Func::JsonDeletePath,
         "~~" => Func::Like,
         "~~*" => Func::ILike,
         "neg" | "is not distinct from" | "like" | "ilike" => return None,

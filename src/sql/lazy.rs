@@ -210,6 +210,16 @@ pub(crate) fn operator_by_sign(sign: &str) -> Option<Lazy> {
         B::AtArrow,
         B::ArrowAt,
         B::PGOverlap,
+        // Text and jsonb.
+        B::PGStartsWith,
+        B::HashArrow,
+        B::HashLongArrow,
+        B::HashMinus,
+        B::Question,
+        B::QuestionAnd,
+        B::QuestionPipe,
+        B::AtQuestion,
+        B::AtAt,
     ];
     if let Some(inner) = sign.strip_prefix("OPERATOR(").and_then(|s| s.strip_suffix(')')) {
         return operator(&B::PGCustomBinaryOperator(inner.split('.').map(str::to_string).collect()));
@@ -244,8 +254,18 @@ pub(crate) fn operator(op: &BinaryOperator) -> Option<Lazy> {
         B::Arrow => Lazy::Call(Func::JsonGet),
         B::LongArrow => Lazy::Call(Func::JsonGetText),
         B::AtArrow => Lazy::Call(Func::JsonContains),
-        B::ArrowAt => Lazy::Call(Func::ArrayContained),
         B::PGOverlap => Lazy::Call(Func::ArrayOverlap),
+        // Text and jsonb.
+        B::PGStartsWith => Lazy::Call(Func::StartsWith),
+        B::ArrowAt => Lazy::Call(Func::JsonContained),
+        B::HashArrow => Lazy::Call(Func::JsonGetPath),
+        B::HashLongArrow => Lazy::Call(Func::JsonGetPathText),
+        B::HashMinus => Lazy::Call(Func::JsonDeletePath),
+        B::Question => Lazy::Call(Func::JsonExists),
+        B::QuestionAnd => Lazy::Call(Func::JsonExistsAll),
+        B::QuestionPipe => Lazy::Call(Func::JsonExistsAny),
+        B::AtQuestion => Lazy::Call(Func::JsonPathExistsOp),
+        B::AtAt => Lazy::Call(Func::JsonPathMatchOp),
         B::PGCustomBinaryOperator(parts) => match parts.last().map(String::as_str) {
             Some("~") => Lazy::Call(Func::RegexMatch),
             Some("~*") => Lazy::Call(Func::RegexIMatch),
@@ -267,6 +287,7 @@ pub(crate) fn operator(op: &BinaryOperator) -> Option<Lazy> {
             Some("/") => Lazy::Call(Func::Div),
             Some("%") => Lazy::Call(Func::Mod),
             Some("||") => Lazy::Call(Func::Concat),
+            Some("^@") => Lazy::Call(Func::StartsWith),
             _ => return None,
         },
         _ => return None,

@@ -7,6 +7,7 @@ mod cursor;
 pub(crate) mod depth;
 mod dialect;
 pub(crate) mod own;
+mod strings;
 mod suffix;
 
 use ast::Ast;
@@ -90,6 +91,12 @@ fn balance(ast: &mut Ast) {
 }
 
 fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let mut tokens = read_tokens(text)?;
+    strings::rewrite(text, &mut tokens)?;
+    Ok(tokens)
+}
+
+fn read_tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|TokenizerError { message, location }| {
         let message = match message.as_str() {
             m if m.contains("string literal") => "unterminated quoted string".to_string(),

@@ -9,6 +9,7 @@
 mod arrays;
 mod names;
 mod rows;
+mod strings;
 mod using;
 
 pub(crate) use using::check_using;
@@ -450,9 +451,9 @@ impl Preparer<'_, '_> {
             }
             Expr::Function(f) => {
                 count_star(f);
-                return Ok(None);
+                return Ok(strings::string_call(expr));
             }
-            other => return Ok(special_call(other)),
+            other => return Ok(strings::string_call(other).or_else(|| special_call(other))),
         }))
     }
 
@@ -536,19 +537,6 @@ fn special_call(expr: &mut Expr) -> Option<Expr> {
     Some(match expr {
         Expr::Extract { field, expr, .. } => {
             call("extract", vec![text(field.to_string().to_ascii_lowercase()), take(expr)])
-        }
-        Expr::Position { expr, r#in } => call("strpos", vec![take(r#in), take(expr)]),
-        Expr::Substring { expr, substring_from, substring_for, .. } => {
-            let one = || Expr::Value(ValueWithSpan::from(Value::Number("1".into(), false)));
-            let mut args = vec![take(expr), substring_from.as_mut().map_or_else(one, take)];
-            args.extend(substring_for.as_mut().map(take));
-            call("substr", args)
-        }
-        Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
-            let mut args = vec![take(expr)];
-            args.extend(trim_what.as_mut().map(take));
-            args.extend(trim_characters.take().unwrap_or_default());
-            call(trim_function(trim_where), args)
         }
         Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
             call("ceil", vec![take(expr)])

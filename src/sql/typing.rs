@@ -10,7 +10,7 @@ use crate::collect::Collect;
 use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
 use crate::value::from_scalar_value;
-use cast::{assignment_error, float_literal, fold, parse_literal, with_backslashes, without_length};
+use cast::{assignment_error, float_literal, fold, parse_literal, without_length};
 pub(crate) use cast::{cast_columns, cast_columns_in, cast_known};
 use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
@@ -205,13 +205,7 @@ impl<'a> Typer<'a> {
 
     fn like(&mut self, l: &datafusion_expr::expr::Like, inner: Place) -> Result<Typed, SqlError> {
         let func = if l.case_insensitive { Func::ILike } else { Func::Like };
-        let (value, mut pattern) = (self.typed(&l.expr, inner)?, self.typed(&l.pattern, inner)?);
-        if let Some(escape) = l.escape_char.filter(|c| *c != '\\') {
-            let ScalarExpr::Literal(Datum::Text(text), _) = &mut pattern.expr else {
-                return Err(unsupported("LIKE with a pattern that is no literal and another ESCAPE than backslash"));
-            };
-            *text = with_backslashes(text, escape)?;
-        }
+        let (value, pattern) = (self.typed(&l.expr, inner)?, self.typed(&l.pattern, inner)?);
         let like = self.call_typed(func, vec![value, pattern])?;
         Ok(if l.negated { Typed::known(ScalarExpr::Not(Box::new(like.expr))) } else { like })
     }

@@ -37,7 +37,7 @@ pub(super) fn checked(s: &str) -> Result<String, SqlError> {
 }
 
 /// Appends a JSON string literal as PostgreSQL escapes it.
-pub(crate) fn write_string(s: &str, out: &mut String) {
+pub fn write_string(s: &str, out: &mut String) {
     out.push('"');
     for c in s.chars() {
         match c {

@@ -1,9 +1,9 @@
-//! String functions. Positions and lengths count characters.
+//! String functions. Positions and lengths count characters. Case is that of locale C (see [`crate::ctype`]).
 
 use super::cast::write_text;
 use super::{Kernel, Prim, build, downcast, unsupported};
 use crate::value::{Val, strict_nulls};
-use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, BooleanArray, StringArray, StringBuilder};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int32Type;
 use hw_plan::Func;
@@ -12,7 +12,7 @@ use md5::Digest;
 use std::sync::Arc;
 
 /// Most bytes a value may have, PostgreSQL's MaxAllocSize.
-const BYTES_MAX: usize = 0x3fff_ffff;
+pub(super) const BYTES_MAX: usize = 0x3fff_ffff;
 
 /// A text argument, a constant too.
 pub(super) struct Str<'a> {
@@ -51,11 +51,28 @@ pub(super) fn build_text(
     Ok(Arc::new(out.finish()))
 }
 
+/// As [`build_text`], where `f` gives false for NULL; it is called where `nulls` has the row valid.
+pub(super) fn build_text_opt(
+    nulls: Option<arrow::buffer::NullBuffer>,
+    rows: usize,
+    mut f: impl FnMut(usize, &mut String) -> Result<bool, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let mut out = StringBuilder::with_capacity(rows, rows * 8);
+    let mut buffer = String::new();
+    for row in 0..rows {
+        buffer.clear();
+        match nulls.as_ref().is_none_or(|n| n.is_valid(row)) && f(row, &mut buffer)? {
+            true => out.append_value(&buffer),
+            false => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
 /// The kernel of a string function.
 pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
     let bytes = types.first() == Some(&SqlType::Bytea);
     Ok(match func {
-        Func::Concat if bytes => Box::new(concat_bytes),
         Func::Concat => Box::new(|args, rows| {
             let (a, b) = (Str::of(&args[0])?, Str::of(&args[1])?);
             build_text(args, rows, |i, out| {
@@ -68,11 +85,7 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
             let types = types.to_vec();
             Box::new(move |args, rows| concat_any(args, rows, &types))
         }
-        Func::Length | Func::OctetLength if bytes => Box::new(|args, rows| {
-            let (a, mask) = (downcast::<BinaryArray>(&args[0])?, args[0].mask());
-            Ok(Arc::new(build::<Int32Type>(rows, strict_nulls(args), |i| Ok(a.value(i & mask).len() as i32))?))
-        }),
-        Func::Length | Func::OctetLength | Func::Strpos => integer(func),
+        Func::Length | Func::OctetLength | Func::Strpos | Func::Position => integer(func),
         Func::StartsWith => Box::new(|args, rows| {
             let (a, b) = (Str::of(&args[0])?, Str::of(&args[1])?);
             let nulls = strict_nulls(args);
@@ -80,11 +93,11 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
             Ok(Arc::new(BooleanArray::new(bits, nulls)))
         }),
         Func::Md5 if bytes => Box::new(|args, rows| {
-            let (a, mask) = (downcast::<BinaryArray>(&args[0])?, args[0].mask());
+            let (a, mask) = (downcast::<arrow::array::BinaryArray>(&args[0])?, args[0].mask());
             build_text(args, rows, |i, out| push_md5(a.value(i & mask), out))
         }),
         Func::Md5 | Func::Lower | Func::Upper | Func::Reverse => simple(func),
-        Func::Substr => Box::new(substr),
+        Func::Substr | Func::Substring => Box::new(substr),
         Func::Btrim | Func::Ltrim | Func::Rtrim => Box::new(move |args, rows| trim(func, args, rows)),
         Func::Replace => Box::new(replace),
         Func::SplitPart => Box::new(|args, rows| {
@@ -118,40 +131,20 @@ fn simple(func: Func) -> Kernel {
         build_text(args, rows, |i, out| {
             let s = a.get(i);
             match func {
-                Func::Lower if s.is_ascii() => {
+                Func::Lower => {
                     out.push_str(s);
                     out.make_ascii_lowercase();
                 }
-                Func::Upper if s.is_ascii() => {
+                Func::Upper => {
                     out.push_str(s);
                     out.make_ascii_uppercase();
                 }
-                Func::Lower => out.extend(s.chars().map(one_lower)),
-                Func::Upper => out.extend(s.chars().map(one_upper)),
                 Func::Reverse => out.extend(s.chars().rev()),
                 _ => push_md5(s.as_bytes(), out)?,
             }
             Ok(())
         })
     })
-}
-
-/// Maps one character to one, as `towlower` does.
-fn one_lower(c: char) -> char {
-    let mut all = c.to_lowercase();
-    match (all.next(), all.next()) {
-        (Some(l), None) => l,
-        _ => c,
-    }
-}
-
-/// Maps one character to one, as `towupper` does.
-fn one_upper(c: char) -> char {
-    let mut all = c.to_uppercase();
-    match (all.next(), all.next()) {
-        (Some(u), None) => u,
-        _ => c,
-    }
 }
 
 fn push_md5(bytes: &[u8], out: &mut String) -> Result<(), SqlError> {
@@ -171,25 +164,14 @@ fn integer(func: Func) -> Kernel {
             let s = a.get(i);
             Ok(match (func, &b) {
                 (Func::OctetLength, _) => s.len() as i32,
-                (Func::Strpos, Some(b)) => s.find(b.get(i)).map_or(0, |at| s[..at].chars().count() as i32 + 1),
+                (Func::Strpos | Func::Position, Some(b)) => {
+                    s.find(b.get(i)).map_or(0, |at| s[..at].chars().count() as i32 + 1)
+                }
                 _ if s.is_ascii() => s.len() as i32,
                 _ => s.chars().count() as i32,
             })
         })?))
     })
-}
-
-fn concat_bytes(args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {
-    let (a, b) = (downcast::<BinaryArray>(&args[0])?, downcast::<BinaryArray>(&args[1])?);
-    let (ma, mb, nulls) = (args[0].mask(), args[1].mask(), strict_nulls(args));
-    let mut out = BinaryBuilder::new();
-    for i in 0..rows {
-        match nulls.as_ref().is_none_or(|n| n.is_valid(i)) {
-            true => out.append_value([a.value(i & ma), b.value(i & mb)].concat()),
-            false => out.append_null(),
-        }
-    }
-    Ok(Arc::new(out.finish()))
 }
 
 /// `concat` takes any type, by its output function, and skips NULLs.
@@ -209,7 +191,7 @@ fn concat_any(args: &[Val], rows: usize, types: &[SqlType]) -> Result<ArrayRef, 
 }
 
 /// The byte where the n-th character starts, or the end.
-fn at_char(s: &str, n: usize) -> usize {
+pub(super) fn at_char(s: &str, n: usize) -> usize {
     if s.is_ascii() { n.min(s.len()) } else { s.char_indices().nth(n).map_or(s.len(), |(at, _)| at) }
 }
 
@@ -250,7 +232,7 @@ fn trim(func: Func, args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {
     })
 }
 
-fn too_long() -> SqlError {
+pub(super) fn too_long() -> SqlError {
     SqlError::new(SqlState::PROGRAM_LIMIT, "requested length too large")
 }
 

@@ -1,5 +1,8 @@
 //! The candidates of each function and operator, as `pg_proc` and `pg_operator` have them.
 
+mod json;
+mod text;
+
 use hw_plan::Func;
 use hw_repr::SqlType::{self, *};
 
@@ -66,13 +69,8 @@ pub(crate) fn signatures(func: Func) -> Vec<Signature> {
         Func::DateTrunc | Func::DateBin | Func::Extract | Func::DatePart | Func::ToChar | Func::ToTimestamp => {
             datetime(func)
         }
-        Func::JsonGet => vec![sig(&[Jsonb, Text], Jsonb), sig(&[Jsonb, Int4], Jsonb)],
-        Func::JsonGetText => vec![sig(&[Jsonb, Text], Text), sig(&[Jsonb, Int4], Text)],
-        Func::JsonContains => vec![sig(&[Jsonb, Jsonb], Bool)],
-        Func::JsonTypeof => vec![sig(&[Jsonb], Text)],
-        Func::JsonArrayLength => vec![sig(&[Jsonb], Int4)],
         Func::Greatest | Func::Least | Func::NullIf | Func::ConcatFn => vec![],
-        _ => strings(func),
+        _ => text::signatures(func),
     }
 }
 
@@ -117,6 +115,9 @@ fn arithmetic(func: Func) -> Vec<Signature> {
             sig(&[Time, Time], Interval),
             sig(&[Time, Interval], Time),
             sig(&[Interval, Interval], Interval),
+            sig(&[Jsonb, Text], Jsonb),
+            sig(&[Jsonb, Int4], Jsonb),
+            sig(&[Jsonb, json::texts()], Jsonb),
         ],
         Func::Mul => vec![sig(&[Interval, Float8], Interval), sig(&[Float8, Interval], Interval)],
         Func::Div => vec![sig(&[Interval, Float8], Interval)],
@@ -157,26 +158,5 @@ fn datetime(func: Func) -> Vec<Signature> {
             .map(|t| sig(&[*t, Text], Text))
             .collect(),
         _ => vec![sig(&[Float8], TimestampTz)],
-    }
-}
-
-fn strings(func: Func) -> Vec<Signature> {
-    match func {
-        Func::Concat => vec![sig(&[Text, Text], Text), sig(&[Bytea, Bytea], Bytea), sig(&[Jsonb, Jsonb], Jsonb)],
-        Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch | Func::StartsWith => {
-            vec![sig(&[Text, Text], Bool)]
-        }
-        Func::Lower | Func::Upper | Func::Reverse => vec![sig(&[Text], Text)],
-        Func::Md5 => vec![sig(&[Text], Text), sig(&[Bytea], Text)],
-        Func::Length | Func::OctetLength => vec![sig(&[Text], Int4), sig(&[Bytea], Int4)],
-        Func::Substr => vec![sig(&[Text, Int4], Text), sig(&[Text, Int4, Int4], Text)],
-        Func::Btrim | Func::Ltrim | Func::Rtrim => vec![sig(&[Text], Text), sig(&[Text, Text], Text)],
-        Func::Replace => vec![sig(&[Text, Text, Text], Text)],
-        Func::SplitPart => vec![sig(&[Text, Text, Int4], Text)],
-        Func::Strpos => vec![sig(&[Text, Text], Int4)],
-        Func::Left | Func::Right | Func::Repeat => vec![sig(&[Text, Int4], Text)],
-        Func::Lpad | Func::Rpad => vec![sig(&[Text, Int4], Text), sig(&[Text, Int4, Text], Text)],
-        Func::RegexpReplace => vec![sig(&[Text, Text, Text], Text), sig(&[Text, Text, Text, Text], Text)],
-        _ => vec![],
     }
 }

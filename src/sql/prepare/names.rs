@@ -49,7 +49,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Identifier(i) => Some((fold(i), false)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|p| (fold(p), false)),
         Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(|i| (fold(i), false)),
-        Expr::Nested(e) | Expr::Collate { expr: e, .. } => figure(e),
+        Expr::Nested(e) | Expr::Collate { expr: e, .. } | Expr::CompoundFieldAccess { root: e, .. } => figure(e),
         Expr::Cast { expr, data_type, .. } => match figure(expr) {
             Some((name, false)) => Some((name, false)),
             _ => type_name(data_type).map(|t| (t, true)),

@@ -62,8 +62,6 @@ pub(super) const ALL: &[SystemFunction] = &[
     f("has_table_privilege", is_true, &[Arg::Any, Arg::Any, TEXT], 1, SqlType::Bool),
     f("has_any_column_privilege", is_true, &[Arg::Any, Arg::Any, TEXT], 1, SqlType::Bool),
     f("pg_is_in_recovery", is_false, &[], 0, SqlType::Bool),
-    f("quote_ident", quote_ident, &[TEXT], 0, SqlType::Text),
-    f("quote_literal", quote_literal, &[TEXT], 0, SqlType::Text),
     f("array_to_string", array_to_string, &[TEXT, TEXT, TEXT], 1, SqlType::Text),
     f("array_length", array_length, &[TEXT, INT], 0, SqlType::Int4),
     f("array_upper", array_length, &[TEXT, INT], 0, SqlType::Int4),
@@ -279,17 +277,6 @@ fn ident(name: &str) -> String {
     let keyword =
         sqlparser::keywords::RESERVED_FOR_COLUMN_ALIAS.iter().any(|k| format!("{k:?}").eq_ignore_ascii_case(name));
     if plain && !name.is_empty() && !keyword { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-fn quote_ident(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
-    or_null(string(args, 0).map(ident))
-}
-
-fn quote_literal(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
-    or_null(string(args, 0).map(|s| {
-        let escape = if s.contains('\\') { "E" } else { "" };
-        format!("{escape}'{}'", s.replace('\'', "''").replace('\\', "\\\\"))
-    }))
 }
 
 fn array_to_string(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {

@@ -40,6 +40,7 @@ impl Typer<'_> {
             Func::Concat if first => Func::ArrayAppend,
             Func::Concat if second => Func::ArrayPrepend,
             Func::JsonContains if first || second => Func::ArrayContains,
+            Func::JsonContained if first || second => Func::ArrayContained,
             other => other,
         }))
     }

@@ -112,27 +112,6 @@ pub(super) fn float_literal(arg: &Expr, to: SqlType) -> Result<Option<Typed>, Sq
     }
 }
 
-/// A pattern of LIKE with another escape character, with backslash as the escape.
-pub(super) fn with_backslashes(pattern: &str, escape: char) -> Result<String, SqlError> {
-    let mut out = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        let plain = match c {
-            c if c == escape => chars.next().ok_or_else(|| {
-                SqlError::new(SqlState::new("22025"), "LIKE pattern must not end with escape character")
-            })?,
-            '\\' => '\\',
-            c => {
-                out.push(c);
-                continue;
-            }
-        };
-        out.push('\\');
-        out.push(plain);
-    }
-    Ok(out)
-}
-
 /// PostgreSQL's message for a value that a column does not take.
 pub(super) fn assignment_error(e: SqlError, name: &str, from: Option<SqlType>, to: SqlType) -> SqlError {
     match from {

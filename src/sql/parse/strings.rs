@@ -1,0 +1,147 @@
+//! Forms of string functions and literals that the parser does not know, put into ones that it knows:
+//! `substring(a SIMILAR b ESCAPE c)` is `substring(a, b, c)`, `trim(LEADING FROM a)` is `trim(LEADING a)`, and
+//! `U&'...' UESCAPE '!'` is a plain literal.
+
+use super::byte_offset;
+use hw_repr::{SqlError, SqlState};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// Rewrites the tokens of `text`.
+pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_word(tokens, at, "substring") {
+            similar(tokens, at);
+        } else if is_word(tokens, at, "trim") {
+            trim(tokens, at);
+        } else if matches!(tokens[at].token, Token::UnicodeStringLiteral(_)) {
+            unicode(text, tokens, at)?;
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+fn is_word(tokens: &[TokenWithSpan], at: usize, word: &str) -> bool {
+    let token = tokens.get(at).map(|t| &t.token);
+    matches!(token, Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
+/// The next token that is not blank.
+fn solid(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {
+    (from..tokens.len()).find(|at| !matches!(tokens[*at].token, Token::Whitespace(_)))
+}
+
+fn similar(tokens: &mut [TokenWithSpan], at: usize) {
+    let Some(open) = solid(tokens, at + 1).filter(|i| tokens[*i].token == Token::LParen) else { return };
+    let (mut depth, mut found) = (0, None);
+    for i in open..tokens.len() {
+        match tokens[i].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ if depth == 1 && found.is_none() && is_word(tokens, i, "similar") => {
+                if solid(tokens, i + 1).is_some_and(|next| is_word(tokens, next, "to")) {
+                    return;
+                }
+                found = Some(i);
+            }
+            _ if depth == 1 && is_word(tokens, i, "escape") => {
+                if let Some(similar) = found {
+                    tokens[similar].token = Token::Comma;
+                    tokens[i].token = Token::Comma;
+                }
+                return;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            return;
+        }
+    }
+}
+
+fn trim(tokens: &mut Vec<TokenWithSpan>, at: usize) {
+    let Some(open) = solid(tokens, at + 1).filter(|i| tokens[*i].token == Token::LParen) else { return };
+    let Some(mut next) = solid(tokens, open + 1) else { return };
+    if ["both", "leading", "trailing"].iter().any(|w| is_word(tokens, next, w)) {
+        let Some(behind) = solid(tokens, next + 1) else { return };
+        next = behind;
+    }
+    if is_word(tokens, next, "from") {
+        tokens.remove(next);
+    }
+}
+
+fn unicode(text: &str, tokens: &mut Vec<TokenWithSpan>, at: usize) -> Result<(), SqlError> {
+    let mut escape = '\\';
+    let mut last = at;
+    if let Some(word) = solid(tokens, at + 1).filter(|i| is_word(tokens, *i, "uescape")) {
+        let value = solid(tokens, word + 1);
+        let chosen = value.and_then(|i| match &tokens[i].token {
+            Token::SingleQuotedString(s) => s.chars().next().filter(|c| s.len() == c.len_utf8()),
+            _ => None,
+        });
+        let refused = |c: &char| c.is_ascii_hexdigit() || c.is_whitespace() || matches!(c, '+' | '\'' | '"');
+        let invalid = || SqlError::new(SqlState::SYNTAX, "invalid Unicode escape character");
+        escape = chosen.filter(|c| !refused(c)).ok_or_else(invalid)?;
+        last = value.unwrap_or(word);
+    }
+    let span = tokens[at].span;
+    let raw = &text[byte_offset(text, span.start)..byte_offset(text, span.end)];
+    let body = raw.get(3..).and_then(|r| r.trim_end().strip_suffix('\''));
+    let decoded = match body {
+        Some(body) => decode(&body.replace("''", "'"), escape)?,
+        None => return Ok(()),
+    };
+    tokens[at].token = Token::SingleQuotedString(decoded);
+    tokens.drain(at + 1..=last);
+    Ok(())
+}
+
+fn decode(body: &str, escape: char) -> Result<String, SqlError> {
+    let invalid = || {
+        SqlError::new(SqlState::SYNTAX, "invalid Unicode escape").hint("Unicode escapes must be \\XXXX or \\+XXXXXX.")
+    };
+    let mut out = String::new();
+    let mut units: Vec<u16> = vec![];
+    let mut rest = body;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        let code = match c {
+            c if c != escape => u32::from(c),
+            _ if rest.starts_with(escape) => {
+                rest = &rest[escape.len_utf8()..];
+                u32::from(escape)
+            }
+            _ => {
+                let (skip, digits) = if rest.starts_with('+') { (1, 6) } else { (0, 4) };
+                let hex = rest.get(skip..skip + digits).filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()));
+                let code = u32::from_str_radix(hex.ok_or_else(invalid)?, 16).map_err(|_| invalid())?;
+                rest = &rest[skip + digits..];
+                code
+            }
+        };
+        // Two surrogates are one character.
+        if (0xd800..0xe000).contains(&code) && units.len() < 2 {
+            units.push(code as u16);
+            if let [high, low] = units[..] {
+                let pair = char::decode_utf16([high, low]).next().and_then(Result::ok);
+                out.push(pair.ok_or_else(|| SqlError::new(SqlState::SYNTAX, "invalid Unicode surrogate pair"))?);
+                units.clear();
+            }
+            continue;
+        }
+        if !units.is_empty() {
+            return Err(SqlError::new(SqlState::SYNTAX, "invalid Unicode surrogate pair"));
+        }
+        out.push(
+            char::from_u32(code)
+                .filter(|c| *c != '\0')
+                .ok_or_else(|| SqlError::new(SqlState::SYNTAX, "invalid Unicode escape value"))?,
+        );
+    }
+    match units.is_empty() {
+        true => Ok(out),
+        false => Err(SqlError::new(SqlState::SYNTAX, "invalid Unicode surrogate pair")),
+    }
+}
