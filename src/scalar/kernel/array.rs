@@ -50,21 +50,23 @@ fn op(func: Func) -> Option<ops::Op> {
 
 /// Whether a NULL argument makes the result NULL.
 pub(crate) fn is_strict(func: Func) -> bool {
-    !matches!(
-        func,
-        Func::ArrayMake
-            | Func::ArrayStack
-            | Func::ArrayAppend
-            | Func::ArrayPrepend
-            | Func::ArrayCat
-            | Func::ArrayRemove
-            | Func::ArrayReplace
-            | Func::ArrayPosition
-            | Func::ArrayPositions
-            | Func::ArrayToString
-            | Func::StringToArray
-            | Func::ArrayFill
-    )
+    let none_of = func.quantified().is_none();
+    none_of
+        && !matches!(
+            func,
+            Func::ArrayMake
+                | Func::ArrayStack
+                | Func::ArrayAppend
+                | Func::ArrayPrepend
+                | Func::ArrayCat
+                | Func::ArrayRemove
+                | Func::ArrayReplace
+                | Func::ArrayPosition
+                | Func::ArrayPositions
+                | Func::ArrayToString
+                | Func::StringToArray
+                | Func::ArrayFill
+        )
 }
 
 /// Whether a call, its arguments aside, can fail.

@@ -145,25 +145,12 @@ fn user_by_id(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
 
 /// The type of an OID of `pg_type`, arrays included.
 fn type_text(oid: i64, typmod: Option<i32>) -> Option<String> {
-    if let Some((element, _)) = ARRAYS.iter().find(|(_, array)| *array == oid) {
-        return type_text(*element, typmod).map(|t| format!("{t}[]"));
+    if oid == 705 {
+        return Some("unknown".into());
     }
-    let known = |ty: SqlType| (i64::from(ty.oid()) == oid).then_some(ty);
-    let ty = TYPES.iter().find_map(|t| known(*t));
-    let typmod = typmod.filter(|m| *m >= 4);
-    Some(match (ty, typmod) {
-        (Some(SqlType::Numeric(_)), Some(m)) => format!("numeric({},{})", (m - 4) >> 16, (m - 4) & 0x7ff),
-        (Some(SqlType::Varchar(_)), Some(m)) => format!("character varying({})", m - 4),
-        (Some(ty), _) => ty.to_string(),
-        (None, _) => match oid {
-            18 => "\"char\"".into(),
-            19 => "name".into(),
-            26 => "oid".into(),
-            2205 => "regclass".into(),
-            705 => "unknown".into(),
-            _ => return None,
-        },
-    })
+    let ty = SqlType::from_oid(u32::try_from(oid).ok()?, typmod.unwrap_or(-1))?;
+    let bare_char = matches!(ty, SqlType::Char(None)) && typmod.is_none();
+    Some(if bare_char { "character".into() } else { ty.to_string() })
 }
 
 const TYPES: [SqlType; 17] = [

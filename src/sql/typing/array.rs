@@ -23,13 +23,20 @@ fn is_array(t: &Typed) -> bool {
 }
 
 impl Typer<'_> {
+    /// A printed array: what a function of the catalogs gives, or a column of text where an array is asked for, as the
+    /// catalogs have them.
+    fn is_printed(&self, value: &Typed) -> bool {
+        let column = matches!(value.expr, ScalarExpr::Column(_, SqlType::Text)) && !value.unknown;
+        value.kind == Kind::Array || column && !self.env.stored
+    }
+
     /// A call that has arrays among its arguments: done where one is printed, else the function it means.
     pub(super) fn on_printed_array(
         &mut self,
         func: Func,
         args: &mut Vec<Typed>,
     ) -> Result<Result<Typed, Func>, SqlError> {
-        let printed = args.iter().any(|a| a.kind == Kind::Array);
+        let printed = args.first().is_some_and(|a| self.is_printed(a));
         if let Some((_, name)) = PRINTED.iter().find(|(f, _)| *f == func && printed) {
             return self.system(name, std::mem::take(args)).map(Ok);
         }
@@ -122,7 +129,7 @@ impl Typer<'_> {
     /// `value op ANY (array)` and `value op ALL (array)`.
     pub(super) fn quantified(&mut self, sign: &str, all: bool, args: Vec<Typed>) -> Result<Typed, SqlError> {
         let [left, right] = <[Typed; 2]>::try_from(args).map_err(|_| SqlError::internal("ANY takes two operands"))?;
-        if right.kind == Kind::Array {
+        if self.is_printed(&right) {
             if sign == "=" && !all {
                 return self.printed_any(left, right);
             }

@@ -81,7 +81,8 @@ pub(crate) fn cast_known(expr: ScalarExpr, to: SqlType, context: CastContext) ->
 pub(super) fn parse_literal(text: &str, to: SqlType, explicit: bool) -> Result<ScalarExpr, SqlError> {
     let base = match to {
         SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Varchar(_) => SqlType::Text,
+        SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
+        SqlType::Array(_) => to.without_modifier(),
         other => other,
     };
     let value = ScalarExpr::Literal(hw_repr::text::parse(base, text)?, base);
