@@ -153,47 +153,6 @@ fn type_text(oid: i64, typmod: Option<i32>) -> Option<String> {
     Some(if bare_char { "character".into() } else { ty.to_string() })
 }
 
-const TYPES: [SqlType; 17] = [
-    SqlType::Bool,
-    SqlType::Int2,
-    SqlType::Int4,
-    SqlType::Int8,
-    SqlType::Float4,
-    SqlType::Float8,
-    SqlType::Numeric(None),
-    SqlType::Text,
-    SqlType::Varchar(None),
-    SqlType::Bytea,
-    SqlType::Date,
-    SqlType::Time,
-    SqlType::Timestamp,
-    SqlType::TimestampTz,
-    SqlType::Interval,
-    SqlType::Uuid,
-    SqlType::Jsonb,
-];
-
-/// OIDs of types and of arrays of them.
-const ARRAYS: &[(i64, i64)] = &[
-    (16, 1000),
-    (21, 1005),
-    (23, 1007),
-    (20, 1016),
-    (700, 1021),
-    (701, 1022),
-    (1700, 1231),
-    (25, 1009),
-    (1043, 1015),
-    (17, 1001),
-    (1082, 1182),
-    (1083, 1183),
-    (1114, 1115),
-    (1184, 1185),
-    (1186, 1187),
-    (2950, 2951),
-    (3802, 3807),
-];
-
 fn format_type(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
     let Some(oid) = oid(args) else { return Ok(Datum::Null) };
     let typmod = match args.get(1) {
