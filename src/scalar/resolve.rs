@@ -26,13 +26,17 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
                 return Err(missing(func, args));
             }
             let ty = common_type(&func.name().to_uppercase(), args)?;
+            if ty == SqlType::Json {
+                let message = "could not identify a comparison function for type json";
+                return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message));
+            }
             return Ok((vec![ty; args.len()], ty));
         }
         Func::NullIf => {
             let (mut coerced, _) = resolve_call_with_unknown(Func::Eq, args)?;
             // The result is the first argument as it is, compared as `=` compares it.
-            let ty = args.first().copied().flatten().or(coerced.first().copied());
-            let ty = ty.ok_or_else(|| missing(func, args))?;
+            let left = *coerced.first().ok_or_else(|| missing(func, args))?;
+            let ty = args.first().copied().flatten().filter(|t| has_own_equality(*t, left)).unwrap_or(left);
             coerced.insert(0, ty);
             return Ok((coerced, ty));
         }
@@ -126,6 +130,15 @@ fn json_of_anything(func: Func, args: &[Option<SqlType>]) -> Result<(Vec<SqlType
         }
     }
     Ok((args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect(), result))
+}
+
+/// Whether PostgreSQL compares values of type `t`, which are compared as `with` here, by an operator of their own.
+fn has_own_equality(t: SqlType, with: SqlType) -> bool {
+    use SqlType::*;
+    let whole = |t| matches!(t, Int2 | Int4 | Int8);
+    let float = |t| matches!(t, Float4 | Float8);
+    let moment = |t| matches!(t, Date | Timestamp | TimestampTz);
+    base(t) == base(with) || whole(t) && whole(with) || float(t) && float(with) || moment(t) && moment(with)
 }
 
 /// Comparisons that no list of signatures holds: of char, whose literals lose the spaces at their end, and of arrays.

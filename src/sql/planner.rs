@@ -308,6 +308,28 @@ const RESERVED: &[&str] = &[
     "nth_value",
 ];
 
+/// Types whose names are functions of one argument too.
+const CASTS: &[&str] = &[
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "numeric",
+    "text",
+    "varchar",
+    "bpchar",
+    "date",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "uuid",
+    "json",
+    "jsonb",
+];
+
 /// Functions of the catalogs over printed arrays: reached from an argument that is one, never by name.
 const HIDDEN: &[&str] =
     &["hw_any_equal", "array_to_string", "array_length", "array_upper", "array_remove", "cardinality"];
@@ -478,7 +500,12 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         "current_schema" => Lazy::Session("current_schema"),
         "pg_backend_pid" => Lazy::Session("pg_backend_pid"),
         "current_setting" => Lazy::Setting,
-        _ => Lazy::Call(hw_scalar::function_by_name(name)?),
+        _ => match hw_scalar::function_by_name(name) {
+            Some(func) => Lazy::Call(func),
+            // A type's name before one argument is a cast.
+            None if CASTS.contains(&name) => Lazy::Cast(crate::types::type_by_name(name)?),
+            None => return None,
+        },
     };
     named(kind)
 }

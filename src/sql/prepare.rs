@@ -161,6 +161,14 @@ impl VisitorMut for Preparer<'_, '_> {
         if let Some(e) = rows::without_columns(expr) {
             return ControlFlow::Break(e);
         }
+        if let Expr::BinaryOp { left, op, right } = expr
+            && [left, right].iter().any(|e| matches!(e.as_ref(), Expr::BinaryOp { op, .. } if is_comparison(op)))
+            && is_comparison(op)
+        {
+            // They do not associate: PostgreSQL wants parentheses.
+            let e = SqlError::new(SqlState::SYNTAX, format!("syntax error at or near \"{op}\""));
+            return ControlFlow::Break(e);
+        }
         self.note_column(expr);
         if self.env.locate {
             self.locate(expr);
@@ -176,6 +184,12 @@ impl VisitorMut for Preparer<'_, '_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Whether it is one of the six that do not associate.
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator as B;
+    matches!(op, B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq)
 }
 
 fn position_in(env: &Env, location: Location) -> Option<usize> {
@@ -392,8 +406,13 @@ impl Preparer<'_, '_> {
     fn rewrite(&self, expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
         Ok(Some(match expr {
             Expr::Value(v) => match &v.value {
+                Value::Number(digits, _) if digits.contains('_') => {
+                    let end = digits.find('_').map_or(digits.len(), |at| at + 1);
+                    let message = format!("trailing junk after numeric literal at or near \"{}\"", &digits[..end]);
+                    return Err(SqlError::new(SqlState::SYNTAX, message));
+                }
                 Value::Number(digits, _) if digits.parse::<i64>().is_err() => {
-                    call(format!("{NUMBER}{}", digits.replace('_', "")), vec![])
+                    call(format!("{NUMBER}{}", digits), vec![])
                 }
                 Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
                     return Err(SqlError::unsupported("bit string literals are not supported"));

@@ -17,7 +17,7 @@ use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, Placeholder, WindowFunction};
 use datafusion_expr::{Expr, Operator};
 use hw_plan::{Func, ScalarExpr};
-use hw_repr::{Datum, SqlError, SqlState, SqlType};
+use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
 use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
 use std::sync::Arc;
 pub(crate) use subquery::is_global_aggregate;
@@ -72,6 +72,18 @@ impl Reg {
             Reg::Role => "regrole",
             Reg::Proc => "regproc",
             Reg::Procedure => "regprocedure",
+        }
+    }
+
+    /// The type that a client sees.
+    pub fn alias(self) -> AliasType {
+        match self {
+            Reg::Class => AliasType::RegClass,
+            Reg::Type => AliasType::RegType,
+            Reg::Namespace => AliasType::RegNamespace,
+            Reg::Role => AliasType::RegRole,
+            Reg::Proc => AliasType::RegProc,
+            Reg::Procedure => AliasType::RegProcedure,
         }
     }
 
@@ -260,7 +272,7 @@ impl<'a> Typer<'a> {
                 }
                 self.cast(value, SqlType::Text, CastContext::Implicit)
             }
-            (false, Kind::Reg(_)) => Ok(self.shown(value)?.expr),
+            (false, Kind::Reg(reg)) => Ok(as_type(self.shown(value)?.expr, SqlType::Alias(reg.alias()))),
             (false, _) => Ok(value.expr),
         }
     }
@@ -273,6 +285,15 @@ impl<'a> Typer<'a> {
     fn call_typed(&mut self, func: Func, mut args: Vec<Typed>) -> Result<Typed, SqlError> {
         if func == Func::Concat && args.iter().any(|a| a.kind == Kind::Array) {
             return self.system("hw_array_concat", args);
+        }
+        if let (Func::NullIf, [first, _]) = (func, args.as_slice()) {
+            // The result, and what is compared.
+            args.insert(0, first.clone());
+            let types: Vec<Option<SqlType>> = args[1..].iter().map(Typed::ty).collect();
+            let (wanted, ty) = resolve_call_with_unknown(func, &types)?;
+            let cast = |(a, to)| self.cast(a, to, CastContext::Implicit);
+            let args = args.into_iter().zip(wanted).map(cast).collect::<Result<Vec<_>, _>>()?;
+            return Ok(Typed::known(fold(ScalarExpr::Call { func, args, ty })));
         }
         self.name_literals(&mut args)?;
         let func = match self.on_printed_array(func, &mut args)? {
@@ -423,7 +444,9 @@ impl<'a> Typer<'a> {
                 Ok(Typed::known(ScalarExpr::Not(Box::new(call.expr))))
             }
             Lazy::Cast(to) => {
-                let arg = args.first().ok_or_else(|| SqlError::internal("a cast of nothing"))?;
+                let [arg] = args.as_slice() else {
+                    return Err(self.no_function(without_length(to).to_string().as_str(), &args, place)?);
+                };
                 if let Some(float) = float_literal(arg, to)? {
                     return Ok(float);
                 }
@@ -451,7 +474,8 @@ impl<'a> Typer<'a> {
             }
             Lazy::Session(name) => {
                 let text = self.env.session_text(name)?;
-                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(text), SqlType::Text)))
+                let ty = if name == "version" { SqlType::Text } else { SqlType::Alias(AliasType::Name) };
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(text), ty)))
             }
             Lazy::Not => match args.as_slice() {
                 [one] => {

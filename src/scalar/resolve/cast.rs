@@ -96,10 +96,10 @@ pub fn common_type(context: &str, types: &[Option<SqlType>]) -> Result<SqlType, 
                 format!("{context} types {found} and {t} cannot be matched"),
             ));
         }
-        // Between types that are coercible to each other the first stays, unless the other is the preferred one.
+        // Between types that are coercible to each other the first stays.
         let (there, back) = (can_cast(found, t, CastContext::Implicit), can_cast(t, found, CastContext::Implicit));
         let preferred = is_preferred(found) && base(found) == found;
-        if !preferred && there && (!back || t == SqlType::Text) {
+        if !preferred && there && !back {
             best = t;
         }
     }

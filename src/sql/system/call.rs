@@ -3,11 +3,13 @@
 use super::{Arg, Facts, SystemFunction};
 use crate::collect::{read_elements, write_element};
 use crate::typing::{Kind, Reg};
-use hw_repr::{Datum, SqlError, SqlState, SqlType};
+use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
 
 /// Computes one row.
 pub(super) type Call = fn(&Facts, &[Datum]) -> Result<Datum, SqlError>;
 
+/// What a function gives that names something.
+const NAME: SqlType = SqlType::Alias(AliasType::Name);
 const OID: Arg = Arg::Of(SqlType::Int8);
 const INT: Arg = Arg::Of(SqlType::Int4);
 const TEXT: Arg = Arg::Of(SqlType::Text);
@@ -29,7 +31,7 @@ pub(super) const ALL: &[SystemFunction] = &[
     f("pg_operator_is_visible", is_true, &[OID], 0, SqlType::Bool),
     f("pg_collation_is_visible", is_true, &[OID], 0, SqlType::Bool),
     f("pg_opclass_is_visible", is_true, &[OID], 0, SqlType::Bool),
-    f("pg_get_userbyid", user_by_id, &[OID], 0, SqlType::Text),
+    f("pg_get_userbyid", user_by_id, &[OID], 0, NAME),
     f("format_type", format_type, &[OID, INT], 0, SqlType::Text),
     f("pg_get_expr", nothing, &[TEXT, OID, BOOL], 1, SqlType::Text),
     f("pg_get_viewdef", view_definition, &[Arg::Relation, BOOL], 1, SqlType::Text),
@@ -47,7 +49,7 @@ pub(super) const ALL: &[SystemFunction] = &[
     f("obj_description", nothing, &[OID, TEXT], 1, SqlType::Text),
     f("shobj_description", nothing, &[OID, TEXT], 0, SqlType::Text),
     f("col_description", nothing, &[OID, INT], 0, SqlType::Text),
-    f("pg_encoding_to_char", encoding_to_char, &[INT], 0, SqlType::Text),
+    f("pg_encoding_to_char", encoding_to_char, &[INT], 0, NAME),
     f("pg_tablespace_location", no_text, &[OID], 0, SqlType::Text),
     // The sizes of relations on disk are not what they are in PostgreSQL; see headwater.views for bytes.
     f("pg_table_size", no_size, &[Arg::Relation], 0, SqlType::Int8),
@@ -84,7 +86,7 @@ pub(super) const ALL: &[SystemFunction] = &[
     of_kind(f("hw_in:regrole", regrole_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Role)),
     of_kind(f("hw_in:regproc", regproc_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Proc)),
     of_kind(f("hw_in:regprocedure", regproc_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Procedure)),
-    f("to_regclass", to_regclass, &[TEXT], 0, SqlType::Text),
+    f("to_regclass", to_regclass, &[TEXT], 0, SqlType::Alias(AliasType::RegClass)),
 ];
 
 fn text(s: impl Into<String>) -> Result<Datum, SqlError> {

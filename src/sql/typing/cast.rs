@@ -64,7 +64,7 @@ pub(crate) fn cast_known(expr: ScalarExpr, to: SqlType, context: CastContext) ->
     let from = expr.ty();
     let bare = |t: SqlType| matches!(t, SqlType::Text | SqlType::Varchar(None));
     if from == to || matches!(from, SqlType::Text | SqlType::Varchar(_)) && bare(to) {
-        return Ok(expr);
+        return Ok(if context == CastContext::Explicit { super::as_type(expr, to) } else { expr });
     }
     if !can_cast(from, to, context) {
         let (code, message) = match context {
@@ -87,7 +87,7 @@ pub(super) fn parse_literal(text: &str, to: SqlType, explicit: bool) -> Result<S
     };
     let value = ScalarExpr::Literal(hw_repr::text::parse(base, text)?, base);
     if base == to || to == SqlType::Varchar(None) {
-        return Ok(value);
+        return Ok(super::as_type(value, to));
     }
     let cast = ScalarExpr::Cast { expr: Box::new(value), to, explicit };
     Ok(ScalarExpr::Literal(eval_const(&cast)?, to))
