@@ -260,6 +260,8 @@ funcs! {
     QuoteLiteral = "quote_literal";
     /// `quote_nullable(text)`: `NULL` for NULL
     QuoteNullable = "quote_nullable";
+    /// `parse_ident(text [, bool])`: text[]
+    ParseIdent = "parse_ident";
     /// `bit_length(text|bytea)`
     BitLength = "bit_length";
     /// `to_ascii(text)`: refused by every encoding but a few that are not here

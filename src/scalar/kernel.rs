@@ -71,7 +71,9 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         | Func::RegexpSplitToArray
         | Func::SimilarToEscape => pattern::kernel(func, types),
         Func::Substring if types.get(1) == Some(&SqlType::Text) => pattern::kernel(func, types),
-        Func::QuoteIdent | Func::QuoteLiteral | Func::QuoteNullable | Func::Format => quote::kernel(func, types),
+        Func::QuoteIdent | Func::QuoteLiteral | Func::QuoteNullable | Func::Format | Func::ParseIdent => {
+            quote::kernel(func, types)
+        }
         f if is_of_bytes(f, types) => bytes::kernel(func, types),
         f if text::FUNCTIONS.contains(&f) => text::kernel(func, types),
         _ => string::kernel(func, types),

@@ -103,6 +103,13 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
                 Ok(())
             })
         }),
+        _ => return coding(func, types),
+    })
+}
+
+/// The kernel of a function between bytes and their texts.
+fn coding(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
+    Ok(match func {
         Func::Encode => Box::new(|args, rows| {
             let (a, form) = (Bytes::of(&args[0])?, Str::of(&args[1])?);
             build_text(args, rows, |i, out| encode(a.get(i), form.get(i), out))

@@ -69,29 +69,6 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
             let steps = Step::of(&args[1], is_json)?;
             each_text(args, rows, |doc, i| Ok(steps.take(doc, i)))
         }),
-        Func::JsonGetPath => Box::new(|args, rows| {
-            let paths = Paths::of(&args[1])?;
-            each(args, rows, |doc, i| at_path(doc, &paths.get(i)?))
-        }),
-        Func::JsonGetPathText => Box::new(|args, rows| {
-            let paths = Paths::of(&args[1])?;
-            each_text(args, rows, |doc, i| at_path(doc, &paths.get(i)?))
-        }),
-        Func::JsonExtractPath
-        | Func::JsonExtractPathText
-        | Func::JsonTextExtractPath
-        | Func::JsonTextExtractPathText => Box::new(move |args, rows| {
-            let steps = args[1..].iter().map(Str::of).collect::<Result<Vec<_>, _>>()?;
-            let take =
-                |doc: Doc<'_>, i: usize| Ok(doc.at_path(steps.iter().map(|s| s.get(i))).map(|d| d.0.to_string()));
-            match func {
-                Func::JsonExtractPath | Func::JsonTextExtractPath => each_owned(args, rows, take),
-                _ => build_text_opt(strict_nulls(args), rows, |i, out| {
-                    let found = take(Docs::of(&args[0])?.get(i), i)?;
-                    push_text(found.as_deref().map(Doc), out)
-                }),
-            }
-        }),
         Func::JsonContains | Func::JsonContained => Box::new(move |args, rows| {
             let (a, b) = (Docs::of(&args[0])?, Docs::of(&args[1])?);
             let (a, b) = if func == Func::JsonContains { (a, b) } else { (b, a) };
@@ -144,7 +121,37 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
         | Func::JsonTextBuildArray
         | Func::JsonTextBuildObject => Box::new(move |args, rows| build_values(func, args, rows, &types)),
         f if path::FUNCTIONS.contains(&f) => path_kernel(func),
-        _ => return change_kernel(func, &types),
+        _ => return part_kernel(func, &types),
+    })
+}
+
+/// The kernel of a function that takes a part by its path.
+fn part_kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
+    Ok(match func {
+        Func::JsonGetPath => Box::new(|args, rows| {
+            let paths = Paths::of(&args[1])?;
+            each(args, rows, |doc, i| at_path(doc, &paths.get(i)?))
+        }),
+        Func::JsonGetPathText => Box::new(|args, rows| {
+            let paths = Paths::of(&args[1])?;
+            each_text(args, rows, |doc, i| at_path(doc, &paths.get(i)?))
+        }),
+        Func::JsonExtractPath
+        | Func::JsonExtractPathText
+        | Func::JsonTextExtractPath
+        | Func::JsonTextExtractPathText => Box::new(move |args, rows| {
+            let steps = args[1..].iter().map(Str::of).collect::<Result<Vec<_>, _>>()?;
+            let take =
+                |doc: Doc<'_>, i: usize| Ok(doc.at_path(steps.iter().map(|s| s.get(i))).map(|d| d.0.to_string()));
+            match func {
+                Func::JsonExtractPath | Func::JsonTextExtractPath => each_owned(args, rows, take),
+                _ => build_text_opt(strict_nulls(args), rows, |i, out| {
+                    let found = take(Docs::of(&args[0])?.get(i), i)?;
+                    push_text(found.as_deref().map(Doc), out)
+                }),
+            }
+        }),
+        _ => return change_kernel(func, types),
     })
 }
 

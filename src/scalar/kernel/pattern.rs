@@ -257,7 +257,7 @@ fn split(call: &Call, row: usize) -> Result<Vec<Option<String>>, SqlError> {
 }
 
 /// A column of type text[]; `f` gives `None` for NULL.
-fn build_arrays(
+pub(super) fn build_arrays(
     nulls: Option<NullBuffer>,
     rows: usize,
     mut f: impl FnMut(usize) -> Result<Option<Vec<Option<String>>>, SqlError>,

@@ -1,9 +1,11 @@
 //! Quoting for SQL, and `format`.
 
+use super::pattern::build_arrays;
 use super::string::{BYTES_MAX, Str, build_text, build_text_opt, too_long};
-use super::{Kernel, unsupported};
-use crate::value::Val;
-use arrow::array::{Array, ArrayRef};
+use super::{Kernel, downcast, unsupported};
+use crate::ctype;
+use crate::value::{Val, strict_nulls};
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use hw_plan::Func;
 use hw_repr::{SqlError, SqlState, SqlType, text};
 
@@ -78,12 +80,67 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
                 Ok(())
             })
         }),
+        Func::ParseIdent => Box::new(|args, rows| {
+            let names = Str::of(&args[0])?;
+            let strict =
+                args.get(1).map(|a| Ok::<_, SqlError>((downcast::<BooleanArray>(a)?, a.mask()))).transpose()?;
+            build_arrays(strict_nulls(args), rows, |i| {
+                let strict = strict.is_none_or(|(flags, mask)| flags.value(i & mask));
+                Ok(Some(parse_ident(names.get(i), strict)?.into_iter().map(Some).collect()))
+            })
+        }),
         Func::Format => {
             let types = types.to_vec();
             Box::new(move |args, rows| format(args, rows, &types))
         }
         _ => return Err(unsupported(func, types)),
     })
+}
+
+/// The parts of a qualified name, folded where they are not quoted. What follows the name is an error where `strict`.
+fn parse_ident(name: &str, strict: bool) -> Result<Vec<String>, SqlError> {
+    let invalid =
+        || SqlError::new(SqlState::INVALID_PARAMETER, format!("string is not a valid identifier: \"{name}\""));
+    let mut parts = vec![];
+    let mut rest = name.trim_start_matches(ctype::is_space);
+    loop {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut part = String::new();
+            rest = quoted;
+            loop {
+                let end = rest.find('"').ok_or_else(|| invalid().detail("String has unclosed double quotes."))?;
+                part.push_str(&rest[..end]);
+                rest = &rest[end + 1..];
+                match rest.strip_prefix('"') {
+                    Some(after) => {
+                        part.push('"');
+                        rest = after;
+                    }
+                    None => break,
+                }
+            }
+            if part.is_empty() {
+                return Err(invalid().detail("Quoted identifier must not be empty."));
+            }
+            parts.push(part);
+        } else if rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()) {
+            let end = rest.find(|c: char| c.is_ascii() && !ctype::is_word(c) && c != '$').unwrap_or(rest.len());
+            parts.push(rest[..end].to_ascii_lowercase());
+            rest = &rest[end..];
+        } else {
+            return Err(match (rest.starts_with('.'), parts.is_empty()) {
+                (true, _) => invalid().detail("No valid identifier before \".\"."),
+                (false, false) => invalid().detail("No valid identifier after \".\"."),
+                (false, true) => invalid(),
+            });
+        }
+        rest = rest.trim_start_matches(ctype::is_space);
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after.trim_start_matches(ctype::is_space),
+            None if rest.is_empty() || !strict => return Ok(parts),
+            None => return Err(invalid()),
+        }
+    }
 }
 
 fn format(args: &[Val], rows: usize, types: &[SqlType]) -> Result<ArrayRef, SqlError> {

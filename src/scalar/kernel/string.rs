@@ -276,6 +276,10 @@ fn split_part<'a>(s: &'a str, by: &str, n: i32) -> Result<&'a str, SqlError> {
 
 /// The first or last n characters; a negative n leaves |n| out at the other side.
 fn side(s: &str, n: i32, left: bool) -> &str {
+    if n == i32::MIN && !left {
+        // PostgreSQL negates the count in 32 bits, where the least one has no opposite: nothing is left out.
+        return s;
+    }
     let chars = if s.is_ascii() { s.len() } else { s.chars().count() };
     let size = n.unsigned_abs() as usize;
     let keep = if n >= 0 { size.min(chars) } else { chars.saturating_sub(size) };

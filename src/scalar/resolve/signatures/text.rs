@@ -46,6 +46,7 @@ pub(super) fn signatures(func: Func) -> Vec<Signature> {
         }
         Func::Normalize => optional(&[Text, Text], 1, Text),
         Func::IsNormalized => optional(&[Text, Text], 1, Bool),
+        Func::ParseIdent => optional(&[Text, Bool], 1, texts()),
         Func::LikeEscape => vec![sig(&[Text, Text], Text)],
         Func::SimilarToEscape => optional(&[Text, Text], 1, Text),
         _ => more(func),
