@@ -89,11 +89,13 @@ impl Typer<'_> {
                 return args.try_fold(base, |value, key| {
                     let key = match key.ty() {
                         Some(SqlType::Int2 | SqlType::Int4 | SqlType::Int8) => {
-                            Typed::known(self.cast(key, SqlType::Int4, CastContext::Assignment)?)
+                            let place = Typed::known(self.cast(key, SqlType::Int4, CastContext::Assignment)?);
+                            Typed::known(self.cast(place, SqlType::Text, CastContext::Explicit)?)
                         }
                         _ => Typed::known(self.cast(key, SqlType::Text, CastContext::Implicit)?),
                     };
-                    self.call_typed(Func::JsonGet, vec![value, key])
+                    // As a path: a number is a key of an object, and a scalar has nothing within it.
+                    self.call_typed(Func::JsonExtractPath, vec![value, key])
                 });
             }
             Some(SqlType::Jsonb) => {
