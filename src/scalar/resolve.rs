@@ -330,7 +330,7 @@ pub fn function_by_name(name: &str) -> Option<Func> {
         "mod" => Func::Mod,
         "trim" => Func::Btrim,
         "similar_escape" => Func::SimilarToEscape,
-        "textcat" | "jsonb_concat" => Func::Concat,
+        "textcat" => Func::Concat,
         "jsonb_exists" => Func::JsonExists,
         "jsonb_contains" => Func::JsonContains,
         "jsonb_contained" => Func::JsonContained,
