@@ -344,7 +344,7 @@ funcs! {
     Least = "least";
     /// `nullif(a, b)`
     NullIf = "nullif";
-    /// `date_trunc(text, timestamp|timestamptz|interval)`
+    /// `date_trunc(text, timestamp|timestamptz|interval)`, `date_trunc(text, timestamptz, text)`
     DateTrunc = "date_trunc";
     /// `date_bin(interval, timestamp[tz], timestamp[tz])`
     DateBin = "date_bin";
@@ -352,10 +352,58 @@ funcs! {
     Extract = "extract";
     /// `date_part(text, ...)`: float8
     DatePart = "date_part";
-    /// `to_char(timestamp[tz], text)`
+    /// `to_char(timestamp[tz]|interval, text)`
     ToChar = "to_char";
-    /// `to_timestamp(float8)`
+    /// `to_timestamp(float8)`, `to_timestamp(text, text)`
     ToTimestamp = "to_timestamp";
+    // Dates, times and intervals.
+    /// `to_date(text, text)`
+    ToDate = "to_date";
+    /// `timezone(text|interval, timestamp[tz])`, which `AT TIME ZONE` is
+    Timezone = "timezone";
+    /// `make_date(int4, int4, int4)`
+    MakeDate = "make_date";
+    /// `make_time(int4, int4, float8)`
+    MakeTime = "make_time";
+    /// `make_timestamp(int4, int4, int4, int4, int4, float8)`
+    MakeTimestamp = "make_timestamp";
+    /// `make_timestamptz(int4, int4, int4, int4, int4, float8 [, text])`
+    MakeTimestampTz = "make_timestamptz";
+    /// `make_interval(int4 x 6, float8)`, the last ones left out or not
+    MakeInterval = "make_interval";
+    /// `age(timestamp[tz], timestamp[tz])`
+    Age = "age";
+    /// `justify_hours(interval)`
+    JustifyHours = "justify_hours";
+    /// `justify_days(interval)`
+    JustifyDays = "justify_days";
+    /// `justify_interval(interval)`
+    JustifyInterval = "justify_interval";
+    /// `isfinite(date|timestamp[tz]|interval)`
+    IsFinite = "isfinite";
+    /// `overlaps(a, b, c, d)`, which `(a, b) OVERLAPS (c, d)` is: time or timestamp[tz], the second and the fourth
+    /// intervals or not
+    Overlaps = "overlaps";
+    /// `date_larger(date, date)`
+    DateLarger = "date_larger";
+    /// `date_smaller(date, date)`
+    DateSmaller = "date_smaller";
+    /// `time_larger(time, time)`
+    TimeLarger = "time_larger";
+    /// `time_smaller(time, time)`
+    TimeSmaller = "time_smaller";
+    /// `timestamp_larger(timestamp, timestamp)`
+    TimestampLarger = "timestamp_larger";
+    /// `timestamp_smaller(timestamp, timestamp)`
+    TimestampSmaller = "timestamp_smaller";
+    /// `timestamptz_larger(timestamptz, timestamptz)`
+    TimestampTzLarger = "timestamptz_larger";
+    /// `timestamptz_smaller(timestamptz, timestamptz)`
+    TimestampTzSmaller = "timestamptz_smaller";
+    /// `interval_larger(interval, interval)`
+    IntervalLarger = "interval_larger";
+    /// `interval_smaller(interval, interval)`
+    IntervalSmaller = "interval_smaller";
     /// `jsonb -> text|int4`
     JsonGet = "->";
     /// `jsonb ->> text|int4`

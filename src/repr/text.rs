@@ -3,7 +3,7 @@
 //! Owns the two directions between text and values: [`parse`] for input (literals, parameters, COPY, casts from text)
 //! and [`write_value`] and [`write_datum`] for output, with `DateStyle` ISO, `IntervalStyle` postgres, `bytea_output`
 //! hex and `extra_float_digits` 1. A `timestamptz` is shown in UTC, or at a given offset by
-//! [`datetime::write_timestamptz`]. Infinite dates and timestamps are refused.
+//! [`datetime::write_timestamptz`].
 
 use crate::array::{self, ArrayValue};
 use crate::datum::{Datum, Float, IntervalValue};

@@ -10,14 +10,16 @@ mod cast;
 mod compare;
 mod datetime;
 mod extract;
-mod format;
 mod json;
 mod like;
+mod moment;
 mod number;
 mod pattern;
 mod quote;
 mod string;
+mod template;
 mod text;
+mod zones;
 
 use crate::resolve::is_comparison;
 use crate::value::Val;
@@ -54,9 +56,11 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         | Func::Exp
         | Func::Ln
         | Func::Sign => number::kernel(func, types, ty),
-        Func::DateTrunc | Func::DateBin | Func::ToTimestamp => datetime::kernel(func, types),
+        Func::DateTrunc | Func::DateBin | Func::ToTimestamp | Func::ToDate => datetime::kernel(func, types),
         Func::Extract | Func::DatePart => extract::kernel(func, types),
-        Func::ToChar => format::kernel(types),
+        Func::ToChar => template::write::kernel(types),
+        Func::Timezone => zones::kernel(types),
+        f if is_moment(f) => moment::kernel(func, types),
         f if json::FUNCTIONS.contains(&f) => json::kernel(func, types),
         // Text, regular expressions and bytea.
         Func::Like | Func::ILike | Func::LikeEscape => like::kernel(func, types),
@@ -86,6 +90,34 @@ fn is_of_bytes(func: Func, types: &[SqlType]) -> bool {
     !other && types.first() == Some(&SqlType::Bytea) || matches!(func, Func::Decode | Func::ConvertTo)
 }
 
+/// Whether a function makes, compares or straightens moments and intervals.
+fn is_moment(func: Func) -> bool {
+    matches!(
+        func,
+        Func::MakeDate
+            | Func::MakeTime
+            | Func::MakeTimestamp
+            | Func::MakeTimestampTz
+            | Func::MakeInterval
+            | Func::Age
+            | Func::JustifyHours
+            | Func::JustifyDays
+            | Func::JustifyInterval
+            | Func::IsFinite
+            | Func::Overlaps
+            | Func::DateLarger
+            | Func::DateSmaller
+            | Func::TimeLarger
+            | Func::TimeSmaller
+            | Func::TimestampLarger
+            | Func::TimestampSmaller
+            | Func::TimestampTzLarger
+            | Func::TimestampTzSmaller
+            | Func::IntervalLarger
+            | Func::IntervalSmaller
+    )
+}
+
 /// The refusal of a call that PostgreSQL has and we do not.
 pub(crate) fn unsupported(func: Func, types: &[SqlType]) -> SqlError {
     let names: Vec<String> = types.iter().map(|t| t.to_string()).collect();
@@ -96,7 +128,7 @@ pub(crate) fn unsupported(func: Func, types: &[SqlType]) -> SqlError {
 /// Whether a NULL argument makes the result NULL.
 pub(crate) fn is_strict(func: Func) -> bool {
     array::is_strict(func)
-        && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
+        && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf | Func::Overlaps)
         // Text.
         && !matches!(
             func,
@@ -165,6 +197,7 @@ pub(crate) fn call_may_fail(func: Func, args: &[ScalarExpr]) -> bool {
         | Func::Least
         | Func::NullIf
         | Func::Sign
+        | Func::IsFinite
         | Func::JsonGet
         | Func::JsonContains
         | Func::JsonContained

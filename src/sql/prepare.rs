@@ -7,6 +7,7 @@
 //! [`AT`]), so that errors can name it; such a tree is planned only to find the position of an error.
 
 mod arrays;
+mod moments;
 mod names;
 mod rows;
 mod strings;
@@ -19,8 +20,8 @@ use crate::types::{reg_type, sql_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query,
-    Select, SetExpr, SetOperator, SetQuantifier, Spanned, Subscript, TableFactor, TrimWhereField, UnaryOperator, Value,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SetExpr, SetOperator, SetQuantifier, Spanned, Subscript, TableFactor, TrimWhereField, UnaryOperator, Value,
     ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
@@ -442,7 +443,7 @@ impl Preparer<'_, '_> {
             Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } if !is_integer(expr) => {
                 call(NEGATIVE, vec![take(expr)])
             }
-            Expr::Interval(i) => interval(i)?,
+            Expr::Interval(i) => moments::interval(i)?,
             Expr::Collate { expr, collation } => self.collate(expr, collation)?,
             Expr::IsNotDistinctFrom(a, b) => call(NOT_DISTINCT, vec![take(a), take(b)]),
             Expr::IsDistinctFrom(a, b) => call(NOT, vec![call(NOT_DISTINCT, vec![take(a), take(b)])]),
@@ -450,9 +451,8 @@ impl Preparer<'_, '_> {
                 Some(position) if self.env.locate => call(format!("{NOT}{AT}{position}"), vec![take(expr)]),
                 _ => call(NOT, vec![take(expr)]),
             },
-            Expr::AtTimeZone { .. } => {
-                return Err(SqlError::unsupported("AT TIME ZONE is not supported yet")
-                    .hint("Cast between timestamp and timestamptz; the session's zone is UTC."));
+            Expr::AtTimeZone { .. } | Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => {
+                return moments::operator(expr);
             }
             Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
                 call(format!("{OVER_ANY}{compare_op}"), vec![take(left), take(right)])
@@ -470,6 +470,7 @@ impl Preparer<'_, '_> {
             }
             Expr::Function(f) => {
                 count_star(f);
+                moments::arguments(f)?;
                 return Ok(strings::string_call(expr));
             }
             other => return Ok(strings::string_call(other).or_else(|| special_call(other))),
@@ -555,7 +556,8 @@ fn is_session_word(word: &str) -> bool {
 fn special_call(expr: &mut Expr) -> Option<Expr> {
     Some(match expr {
         Expr::Extract { field, expr, .. } => {
-            call("extract", vec![text(field.to_string().to_ascii_lowercase()), take(expr)])
+            let field = field.to_string().to_ascii_lowercase();
+            call("extract", vec![text(field.trim_matches('\'')), take(expr)])
         }
         Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
             call("ceil", vec![take(expr)])
@@ -592,21 +594,4 @@ fn quoted(expr: &Expr) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn interval(i: &Interval) -> Result<Expr, SqlError> {
-    if i.leading_precision.is_some() || i.last_field.is_some() || i.fractional_seconds_precision.is_some() {
-        return Err(SqlError::unsupported("this form of interval literal is not supported")
-            .hint("Write INTERVAL '1 day 2 hours'."));
-    }
-    let Some(s) = quoted(&i.value) else {
-        return Err(SqlError::new(SqlState::SYNTAX, "an interval literal needs a string")
-            .hint("Write INTERVAL '1 day', or multiply: n * INTERVAL '1 day'."));
-    };
-    let value = match &i.leading_field {
-        Some(field) if s.trim().parse::<f64>().is_ok() => format!("{s} {}", field.to_string().to_ascii_lowercase()),
-        Some(_) => return Err(SqlError::unsupported("an interval literal with a field needs a plain number")),
-        None => s.clone(),
-    };
-    Ok(cast(text(value), "INTERVAL"))
 }

@@ -1,14 +1,15 @@
 //! date, time, timestamp and timestamptz: ISO output, and the input forms that `DateStyle` "ISO, MDY" takes.
 //!
-//! The calendar is the proleptic Gregorian one, year 0 is 1 BC. What depends on the clock (`now`, `today`), infinity and
-//! zones by a place's name are refused.
+//! The calendar is the proleptic Gregorian one, year 0 is 1 BC. The greatest and the least value of a date or a timestamp are
+//! `infinity` and `-infinity`. What depends on the clock (`now`, `today`) is refused.
 
 use crate::error::{SqlError, SqlState};
 use std::fmt::Write;
 
-mod input;
+pub(super) mod input;
+pub mod zone;
 
-pub use input::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
+pub use input::{parse_date, parse_time, parse_timestamp, parse_timestamptz, unknown_zone, zone_or_offset};
 
 /// µs of a second.
 pub const SECOND_US: i64 = 1_000_000;
@@ -101,8 +102,16 @@ pub(super) fn write_fraction(micros: i64, out: &mut String) {
     }
 }
 
+/// The word for a value that is infinite.
+fn write_infinite(greatest: bool, out: &mut String) {
+    out.push_str(if greatest { "infinity" } else { "-infinity" });
+}
+
 /// Appends a date.
 pub fn write_date(days: i32, out: &mut String) {
+    if matches!(days, i32::MAX | i32::MIN) {
+        return write_infinite(days == i32::MAX, out);
+    }
     if write_day(days.into(), out) {
         out.push_str(" BC");
     }
@@ -121,6 +130,9 @@ pub fn write_time(micros: i64, out: &mut String) {
 
 /// Appends a timestamp.
 pub fn write_timestamp(micros: i64, out: &mut String) {
+    if matches!(micros, i64::MAX | i64::MIN) {
+        return write_infinite(micros == i64::MAX, out);
+    }
     let bc = write_day(micros.div_euclid(DAY_US), out);
     out.push(' ');
     write_time(micros.rem_euclid(DAY_US), out);
@@ -131,6 +143,9 @@ pub fn write_timestamp(micros: i64, out: &mut String) {
 
 /// Appends an instant as the clock shows it `offset_s` seconds east of UTC, and the offset.
 pub fn write_timestamptz(micros: i64, offset_s: i32, out: &mut String) {
+    if matches!(micros, i64::MAX | i64::MIN) {
+        return write_infinite(micros == i64::MAX, out);
+    }
     let local = micros.saturating_add(i64::from(offset_s) * SECOND_US);
     let bc = write_day(local.div_euclid(DAY_US), out);
     out.push(' ');

@@ -1,8 +1,8 @@
-//! Arithmetic of dates, times and intervals; `date_trunc`, `date_bin`, `to_timestamp`.
+//! Arithmetic of dates, times and intervals; `date_trunc`, `date_bin`, `to_timestamp` of seconds.
 
 use super::cast::{date_to_timestamp, stamp};
 use super::string::Str;
-use super::{Kernel, Prim, build, out_of_range, unsupported};
+use super::{Kernel, Prim, build, out_of_range, template, unsupported, zones};
 use crate::civil::{self, DAY, HOUR, MINUTE, SECOND};
 use crate::value::{Val, strict_nulls};
 use arrow::array::ArrayRef;
@@ -20,11 +20,11 @@ type Times<'a> = Prim<'a, Time64MicrosecondType>;
 type Stamps<'a> = Prim<'a, TimestampMicrosecondType>;
 type Spans<'a> = Prim<'a, IntervalMonthDayNanoType>;
 
-fn interval(v: IntervalMonthDayNano) -> IntervalValue {
+pub(super) fn interval(v: IntervalMonthDayNano) -> IntervalValue {
     IntervalValue { months: v.months, days: v.days, micros: v.nanoseconds / 1_000 }
 }
 
-fn interval_out(months: i64, days: i64, micros: i128) -> Result<IntervalMonthDayNano, SqlError> {
+pub(super) fn interval_out(months: i64, days: i64, micros: i128) -> Result<IntervalMonthDayNano, SqlError> {
     let all = (i32::try_from(months), i32::try_from(days), i64::try_from(micros * 1_000));
     match all {
         (Ok(m), Ok(d), Ok(ns)) => Ok(IntervalMonthDayNano::new(m, d, ns)),
@@ -205,7 +205,7 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
     Ok(match (func, types) {
         (Func::DateTrunc, [Text | Varchar(_), Timestamp | TimestampTz]) => Box::new(move |args, rows| {
             let (unit, a) = (Str::of(&args[0])?, Stamps::of(&args[1])?);
-            let f = |i| truncate(unit.get(i), a.get(i), ty);
+            let f = |i| Ok(truncate(unit.get(i), a.get(i), ty)?.0);
             Ok(stamp(build::<TimestampMicrosecondType>(rows, strict_nulls(args), f)?, ty))
         }),
         (Func::DateTrunc, [Text | Varchar(_), Interval]) => Box::new(|args, rows| {
@@ -218,6 +218,8 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
             let f = |i| bin(interval(stride.get(i)), a.get(i), origin.get(i));
             Ok(stamp(build::<TimestampMicrosecondType>(rows, strict_nulls(args), f)?, ty))
         }),
+        (Func::DateTrunc, [Text | Varchar(_), TimestampTz, Text | Varchar(_)]) => zones::truncate_kernel(),
+        (Func::ToTimestamp | Func::ToDate, [Text | Varchar(_), Text | Varchar(_)]) => template::read::kernel(func),
         (Func::ToTimestamp, [Float8]) => Box::new(|args, rows| {
             let a = Prim::<Float64Type>::of(&args[0])?;
             let f = |i| from_epoch(a.get(i));
@@ -295,20 +297,30 @@ pub(super) fn unit_name(unit: &str) -> Option<&'static str> {
     })
 }
 
+fn unknown_unit(unit: &str, ty: SqlType) -> SqlError {
+    let shown = unit.to_ascii_lowercase();
+    SqlError::new(SqlState::INVALID_PARAMETER, format!("unit \"{shown}\" not recognized for type {ty}"))
+}
+
 /// PostgreSQL's two refusals of a unit.
 pub(super) fn bad_unit(unit: &str, ty: SqlType) -> SqlError {
     match unit_name(unit) {
-        None => {
-            let shown = unit.to_ascii_lowercase();
-            SqlError::new(SqlState::INVALID_PARAMETER, format!("unit \"{shown}\" not recognized for type {ty}"))
-        }
+        None => unknown_unit(unit, ty),
         Some(_) => SqlError::unsupported(format!("unit \"{}\" not supported for type {ty}", unit.to_ascii_lowercase())),
     }
 }
 
-fn truncate(unit: &str, ts: i64, ty: SqlType) -> Result<i64, SqlError> {
-    let name = unit_name(unit).ok_or_else(|| bad_unit(unit, ty))?;
-    let floor = |size: i64| ts - ts.rem_euclid(size);
+/// A unit that `date_trunc` knows; it takes fewer words than `extract`.
+fn trunc_unit(unit: &str, ty: SqlType) -> Result<&'static str, SqlError> {
+    match unit_name(unit) {
+        Some("dow" | "isodow" | "doy" | "epoch" | "julian" | "isoyear") | None => Err(unknown_unit(unit, ty)),
+        Some(name) => Ok(name),
+    }
+}
+
+/// The start of a timestamp's unit, and whether that is of whole days.
+pub(super) fn truncate(unit: &str, ts: i64, ty: SqlType) -> Result<(i64, bool), SqlError> {
+    let name = trunc_unit(unit, ty)?;
     let size = match name {
         "microseconds" => Some(1),
         "milliseconds" => Some(1_000),
@@ -320,10 +332,10 @@ fn truncate(unit: &str, ts: i64, ty: SqlType) -> Result<i64, SqlError> {
         _ => return Err(bad_unit(unit, ty)),
     };
     if civil::is_infinite(ts) {
-        return Ok(ts);
+        return Ok((ts, false));
     }
     if let Some(size) = size {
-        return Ok(floor(size));
+        return Ok((ts - ts.rem_euclid(size), size == DAY));
     }
     let days = ts.div_euclid(DAY);
     let (year, month, _) = civil::civil_from_days(days);
@@ -336,12 +348,13 @@ fn truncate(unit: &str, ts: i64, ty: SqlType) -> Result<i64, SqlError> {
         "century" => civil::days_from_civil((year - 1).div_euclid(100) * 100 + 1, 1, 1),
         _ => civil::days_from_civil((year - 1).div_euclid(1_000) * 1_000 + 1, 1, 1),
     };
-    civil::checked_timestamp(i128::from(start) * i128::from(DAY)).ok_or_else(|| out_of_range(SqlType::Timestamp))
+    let micros = i128::from(start) * i128::from(DAY);
+    Ok((civil::checked_timestamp(micros).ok_or_else(|| out_of_range(SqlType::Timestamp))?, true))
 }
 
 fn truncate_interval(unit: &str, v: IntervalValue) -> Result<IntervalMonthDayNano, SqlError> {
     let ty = SqlType::Interval;
-    let name = unit_name(unit).ok_or_else(|| bad_unit(unit, ty))?;
+    let name = trunc_unit(unit, ty)?;
     let months = |size: i32| interval_out((v.months / size * size).into(), 0, 0);
     let time = |size: i64| interval_out(v.months.into(), v.days.into(), (v.micros / size * size).into());
     match name {

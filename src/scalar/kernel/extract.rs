@@ -3,14 +3,16 @@
 use super::arithmetic::build_numeric;
 use super::datetime::{bad_unit, unit_name};
 use super::string::Str;
-use super::{Kernel, Prim, build, unsupported};
+use super::{Kernel, Prim, build_opt, unsupported};
 use crate::civil::{self, DAY, HOUR, MINUTE, SECOND};
 use crate::value::{Val, strict_nulls};
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, BooleanBufferBuilder};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     Date32Type, Float64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use hw_plan::Func;
+use hw_repr::datum::IntervalValue;
 use hw_repr::numeric::Numeric;
 use hw_repr::{SqlError, SqlType};
 use std::sync::Arc;
@@ -24,13 +26,56 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
     Ok(Box::new(move |args, rows| {
         let unit = Str::of(&args[0])?;
         let source = Source::of(&args[1], ty)?;
-        let part = |i| source.part(i, unit.get(i), ty, func == Func::DatePart);
-        if func == Func::DatePart {
-            let f = |i| part(i).map(|v| v.to_f64());
-            return Ok(Arc::new(build::<Float64Type>(rows, strict_nulls(args), f)?) as ArrayRef);
+        let float = func == Func::DatePart;
+        let part = |i| source.part(i, unit.get(i), ty, float);
+        if float {
+            let f = |i| {
+                Ok(match part(i)? {
+                    Part::Number(v) => Some(v.to_f64()),
+                    Part::Float(v) => Some(v),
+                    Part::Unbounded(greatest) => Some(if greatest { f64::INFINITY } else { f64::NEG_INFINITY }),
+                    Part::None => None,
+                })
+            };
+            return Ok(Arc::new(build_opt::<Float64Type>(rows, strict_nulls(args), f)?) as ArrayRef);
         }
-        build_numeric(rows, strict_nulls(args), part)
+        numbers(args, rows, part)
     }))
+}
+
+/// A field of a moment.
+enum Part {
+    Number(Numeric),
+    /// Computed in binary, as `date_part` has it.
+    Float(f64),
+    /// Of an infinite moment, a field that grows with it; true for `infinity`.
+    Unbounded(bool),
+    /// Of an infinite moment, any other field: NULL.
+    None,
+}
+
+/// The results of `extract`.
+fn numbers(args: &[Val], rows: usize, part: impl Fn(usize) -> Result<Part, SqlError>) -> Result<ArrayRef, SqlError> {
+    let nulls = strict_nulls(args);
+    let mut valid = BooleanBufferBuilder::new(rows);
+    let mut values = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let found = match nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
+            true => part(row)?,
+            false => Part::None,
+        };
+        valid.append(!matches!(found, Part::None));
+        values.push(match found {
+            Part::Number(v) => v,
+            Part::Float(v) => Numeric::from_f64(v)?,
+            Part::Unbounded(_) => {
+                return Err(SqlError::unsupported("infinite numbers of type numeric are not supported")
+                    .hint("Use date_part, which gives double precision."));
+            }
+            Part::None => Numeric::from_i64(0),
+        });
+    }
+    build_numeric(rows, Some(NullBuffer::new(valid.finish())), |i| Ok(values[i]))
 }
 
 enum Source<'a> {
@@ -59,49 +104,69 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn part(&self, row: usize, unit: &str, ty: SqlType, of_date_part: bool) -> Result<Numeric, SqlError> {
+    fn part(&self, row: usize, unit: &str, ty: SqlType, of_date_part: bool) -> Result<Part, SqlError> {
         let name = unit_name(unit).ok_or_else(|| bad_unit(unit, ty))?;
         let found = match self {
+            Source::Date(a) if matches!(a.get(row), i32::MAX | i32::MIN) => {
+                let of = if of_date_part { SqlType::Timestamp } else { SqlType::Date };
+                return infinite(name, a.get(row) > 0, of).ok_or_else(|| bad_unit(unit, ty));
+            }
             // `date_part` of a date is that of its midnight; `extract` knows that a date has no time.
             Source::Date(a) if of_date_part => {
                 stamp_part(name, super::cast::date_to_timestamp(a.get(row))?, SqlType::Timestamp)?
             }
-            Source::Date(a) => match a.get(row) {
-                i32::MAX | i32::MIN => return Err(infinite()),
-                d => day_part(name, d.into())
-                    .or_else(|| (name == "epoch").then(|| Numeric::from_i64(i64::from(d) * 86_400))),
-            },
+            Source::Date(a) => {
+                let d = i64::from(a.get(row));
+                day_part(name, d).or_else(|| (name == "epoch").then(|| Numeric::from_i64(d * 86_400)))
+            }
             Source::Time(a) => {
                 time_part(name, a.get(row)).or_else(|| (name == "epoch").then(|| seconds(a.get(row).into()))?)
             }
+            Source::Stamp(a) if civil::is_infinite(a.get(row)) => {
+                return infinite(name, a.get(row) > 0, ty).ok_or_else(|| bad_unit(unit, ty));
+            }
             Source::Stamp(a) => stamp_part(name, a.get(row), ty)?,
             Source::Span(a) => {
-                let v = a.get(row);
-                span_part(name, v.months.into(), v.days.into(), v.nanoseconds / 1_000)
+                let v = super::datetime::interval(a.get(row));
+                if of_date_part && name == "epoch" {
+                    return Ok(Part::Float(epoch_of_interval(v)));
+                }
+                span_part(name, v.months.into(), v.days.into(), v.micros)
             }
         };
-        found.ok_or_else(|| bad_unit(unit, ty))
+        found.map(Part::Number).ok_or_else(|| bad_unit(unit, ty))
     }
 }
 
-fn infinite() -> SqlError {
-    SqlError::unsupported("extract from an infinite date or timestamp is not supported")
+/// Seconds, summed up in the order in which PostgreSQL does it, for its last digit.
+fn epoch_of_interval(v: IntervalValue) -> f64 {
+    const DAY_S: f64 = 86_400.0;
+    v.micros as f64 / 1e6
+        + 365.25 * DAY_S * f64::from(v.months / 12)
+        + 30.0 * DAY_S * f64::from(v.months % 12)
+        + DAY_S * f64::from(v.days)
+}
+
+/// A field of an infinite moment, if its type has it.
+fn infinite(name: &str, greatest: bool, ty: SqlType) -> Option<Part> {
+    let timed = matches!(ty, SqlType::Timestamp | SqlType::TimestampTz);
+    Some(match name {
+        "year" | "decade" | "century" | "millennium" | "julian" | "isoyear" | "epoch" => Part::Unbounded(greatest),
+        "day" | "month" | "quarter" | "week" | "dow" | "isodow" | "doy" => Part::None,
+        "hour" | "minute" | "second" | "milliseconds" | "microseconds" if timed => Part::None,
+        "timezone" | "timezone_hour" | "timezone_minute" if ty == SqlType::TimestampTz => Part::None,
+        _ => return None,
+    })
 }
 
 fn stamp_part(name: &str, ts: i64, ty: SqlType) -> Result<Option<Numeric>, SqlError> {
-    if civil::is_infinite(ts) {
-        return Err(infinite());
-    }
     let (days, time) = (ts.div_euclid(DAY), ts.rem_euclid(DAY));
     Ok(match name {
         "epoch" => seconds(ts.into()),
         "timezone" | "timezone_hour" | "timezone_minute" if ty == SqlType::TimestampTz => int(0),
         "julian" => {
-            let whole = Numeric::from_i64(days + 2_440_588);
-            match time {
-                0 => Some(whole),
-                _ => Some(whole.add(&Numeric::from_i64(time).div(&Numeric { value: i128::from(DAY), scale: 0 })?)?),
-            }
+            let fraction = Numeric::from_i64(time).div(&Numeric::from_i64(DAY))?;
+            Some(Numeric::from_i64(days + 2_440_588).add(&fraction)?)
         }
         _ => time_part(name, time).or_else(|| day_part(name, days)),
     })

@@ -1,5 +1,6 @@
 //! The candidates of each function and operator, as `pg_proc` and `pg_operator` have them.
 
+mod datetime;
 mod json;
 mod text;
 
@@ -66,11 +67,8 @@ pub(crate) fn signatures(func: Func) -> Vec<Signature> {
         | Func::Exp
         | Func::Ln
         | Func::Sign => mathematics(func),
-        Func::DateTrunc | Func::DateBin | Func::Extract | Func::DatePart | Func::ToChar | Func::ToTimestamp => {
-            datetime(func)
-        }
         Func::Greatest | Func::Least | Func::NullIf | Func::ConcatFn => vec![],
-        _ => text::signatures(func),
+        _ => datetime::signatures(func).unwrap_or_else(|| text::signatures(func)),
     }
 }
 
@@ -135,28 +133,4 @@ fn mathematics(func: Func) -> Vec<Signature> {
         all.push(sig(&[NUM, Int4], NUM));
     }
     all
-}
-
-fn datetime(func: Func) -> Vec<Signature> {
-    let parts =
-        |result| [Date, Time, Timestamp, TimestampTz, Interval].iter().map(|t| sig(&[Text, *t], result)).collect();
-    match func {
-        Func::DateTrunc => vec![
-            sig(&[Text, Timestamp], Timestamp),
-            sig(&[Text, TimestampTz], TimestampTz),
-            sig(&[Text, Interval], Interval),
-            sig(&[Text, TimestampTz, Text], TimestampTz),
-        ],
-        Func::DateBin => vec![
-            sig(&[Interval, Timestamp, Timestamp], Timestamp),
-            sig(&[Interval, TimestampTz, TimestampTz], TimestampTz),
-        ],
-        Func::Extract => parts(NUM),
-        Func::DatePart => parts(Float8),
-        Func::ToChar => [Timestamp, TimestampTz, Interval, Int4, Int8, NUM, Float4, Float8]
-            .iter()
-            .map(|t| sig(&[*t, Text], Text))
-            .collect(),
-        _ => vec![sig(&[Float8], TimestampTz)],
-    }
 }

@@ -117,6 +117,9 @@ fn array(element: SqlType, raw: &[u8], index: usize) -> Result<ArrayValue, SqlEr
 }
 
 fn date(days: i32) -> Result<i32, SqlError> {
+    if matches!(days, i32::MAX | i32::MIN) {
+        return Ok(days);
+    }
     datetime::check_date(i64::from(days) + i64::from(EPOCH_DAYS))
 }
 
@@ -128,6 +131,9 @@ fn time(micros: i64) -> Result<i64, SqlError> {
 }
 
 fn timestamp(micros: i64) -> Result<i64, SqlError> {
+    if matches!(micros, i64::MAX | i64::MIN) {
+        return Ok(micros);
+    }
     datetime::check_timestamp(i128::from(micros) + i128::from(EPOCH_MICROS))
 }
 

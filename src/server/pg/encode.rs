@@ -14,6 +14,16 @@ pub const EPOCH_DAYS: i32 = 10_957;
 /// Microseconds from 1970-01-01 to 2000-01-01.
 pub const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
+/// Days since 2000; the infinite dates are the same there.
+fn wire_days(days: i32) -> i32 {
+    if matches!(days, i32::MAX | i32::MIN) { days } else { days.saturating_sub(EPOCH_DAYS) }
+}
+
+/// Microseconds since 2000; the infinite timestamps are the same there.
+fn wire_micros(micros: i64) -> i64 {
+    if matches!(micros, i64::MAX | i64::MIN) { micros } else { micros.saturating_sub(EPOCH_MICROS) }
+}
+
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -160,9 +170,9 @@ impl<'a> Column<'a> {
             }
             Column::Str(a) => out.put_slice(a.value(row).as_bytes()),
             Column::Bytea(a) => out.put_slice(a.value(row)),
-            Column::Date(a) => out.put_i32(a.value(row).saturating_sub(EPOCH_DAYS)),
+            Column::Date(a) => out.put_i32(wire_days(a.value(row))),
             Column::Time(a) => out.put_i64(a.value(row)),
-            Column::Timestamp(a) => out.put_i64(a.value(row).saturating_sub(EPOCH_MICROS)),
+            Column::Timestamp(a) => out.put_i64(wire_micros(a.value(row))),
             Column::Interval(a) => {
                 let v = a.value(row);
                 out.put_i64(v.nanoseconds / 1000);

@@ -68,6 +68,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::BinaryOp { op: sqlparser::ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Trim { trim_where, .. } => strong(trim_function(trim_where)),
         Expr::Exists { .. } => strong("exists"),
         Expr::Subquery(q) => match q.body.as_ref() {

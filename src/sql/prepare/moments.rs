@@ -1,0 +1,155 @@
+//! The syntax of dates and times as calls: `AT TIME ZONE`, `OVERLAPS`, intervals with fields, arguments by name, and `age`
+//! of one moment.
+
+use super::{call, cast, is_default, quoted, split_position, take, text};
+use hw_repr::text::interval::{Field, Fields, parse_interval_fields, write_interval};
+use hw_repr::{SqlError, SqlState};
+use sqlparser::ast::{
+    BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, Value,
+    ValueWithSpan,
+};
+
+/// `AT TIME ZONE` and `OVERLAPS`; the operands are rewritten already.
+pub(super) fn operator(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
+    Ok(Some(match expr {
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            let moment = take(timestamp);
+            call("timezone", vec![take(time_zone), moment])
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
+            let mut args = period(left, "left")?;
+            args.extend(period(right, "right")?);
+            call("overlaps", args)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// The two ends of one side of OVERLAPS.
+fn period(expr: &mut Expr, side: &str) -> Result<Vec<Expr>, SqlError> {
+    match expr {
+        Expr::Tuple(ends) if ends.len() == 2 => Ok(std::mem::take(ends)),
+        _ => Err(SqlError::new(
+            SqlState::SYNTAX,
+            format!("wrong number of parameters on {side} side of OVERLAPS expression"),
+        )),
+    }
+}
+
+/// Arguments by name become arguments by position, and `age(x)` is that of today.
+pub(super) fn arguments(f: &mut Function) -> Result<(), SqlError> {
+    const INTERVAL_PARTS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let Some(name) =
+        f.name.0.last().and_then(|p| p.as_ident()).map(|i| split_position(&i.value).0.to_ascii_lowercase())
+    else {
+        return Ok(());
+    };
+    let FunctionArguments::List(list) = &mut f.args else { return Ok(()) };
+    match name.strip_prefix("pg_catalog.").unwrap_or(&name) {
+        "age" if list.args.len() == 1 => {
+            let today = FunctionArg::Unnamed(FunctionArgExpr::Expr(call("current_date", vec![])));
+            list.args.insert(0, today);
+            Ok(())
+        }
+        "make_interval" if list.args.iter().any(|a| named(a).is_some()) => {
+            list.args = by_position(std::mem::take(&mut list.args), &INTERVAL_PARTS)?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn named(arg: &FunctionArg) -> Option<String> {
+    match arg {
+        FunctionArg::Named { name, .. } => Some(crate::parse::ast_fold(name)),
+        FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => Some(crate::parse::ast_fold(name)),
+        _ => None,
+    }
+}
+
+/// Each argument at the place of its name; what is not given is 0.
+fn by_position(args: Vec<FunctionArg>, names: &[&str]) -> Result<Vec<FunctionArg>, SqlError> {
+    let zero = || {
+        let zero = Expr::Value(ValueWithSpan::from(Value::Number("0".into(), false)));
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(zero))
+    };
+    let mut places: Vec<Option<FunctionArg>> = names.iter().map(|_| None).collect();
+    let mut any_named = false;
+    for (position, arg) in args.into_iter().enumerate() {
+        let at = match named(&arg) {
+            Some(name) => {
+                any_named = true;
+                names
+                    .iter()
+                    .position(|n| *n == name)
+                    .ok_or_else(|| crate::error::undefined_function(&format!("make_interval({name} => unknown)")))?
+            }
+            None if any_named => {
+                return Err(SqlError::new(SqlState::SYNTAX, "positional argument cannot follow named argument"));
+            }
+            None => position,
+        };
+        let value = match arg {
+            FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } => FunctionArg::Unnamed(arg),
+            unnamed => unnamed,
+        };
+        match places.get_mut(at) {
+            Some(place @ None) => *place = Some(value),
+            Some(Some(_)) => {
+                let message = format!("argument name \"{}\" used more than once", names[at]);
+                return Err(SqlError::new(SqlState::SYNTAX, message));
+            }
+            None => return Err(crate::error::undefined_function("make_interval")),
+        }
+    }
+    Ok(places.into_iter().map(|p| p.unwrap_or_else(zero)).collect())
+}
+
+fn field(of: &DateTimeField) -> Result<Field, SqlError> {
+    Ok(match of.to_string().to_ascii_uppercase().as_str() {
+        "YEAR" => Field::Year,
+        "MONTH" => Field::Month,
+        "DAY" => Field::Day,
+        "HOUR" => Field::Hour,
+        "MINUTE" => Field::Minute,
+        "SECOND" => Field::Second,
+        other => return Err(SqlError::new(SqlState::SYNTAX, format!("syntax error at or near \"{other}\""))),
+    })
+}
+
+/// Digits of a second.
+fn precision(digits: Option<u64>) -> Option<u8> {
+    // More than six are a warning in PostgreSQL, and six.
+    digits.map(|d| d.min(6) as u8)
+}
+
+/// An interval literal, with the fields that limit it.
+pub(super) fn interval(i: &Interval) -> Result<Expr, SqlError> {
+    let Some(s) = quoted(&i.value).filter(|_| !is_default(&i.value)) else {
+        return Err(SqlError::new(SqlState::SYNTAX, "an interval literal needs a string")
+            .hint("Write INTERVAL '1 day', or multiply: n * INTERVAL '1 day'."));
+    };
+    let digits = precision(i.fractional_seconds_precision.or(i.leading_precision));
+    let Some(first) = &i.leading_field else {
+        if digits.is_none() {
+            return Ok(cast(text(s), "INTERVAL"));
+        }
+        return literal(&s, Fields { range: None, precision: digits });
+    };
+    let first = field(first)?;
+    let last = i.last_field.as_ref().map_or(Ok(first), field)?;
+    let ordered = first == last || first < last && (last == Field::Month) == (first == Field::Year);
+    if !ordered {
+        return Err(SqlError::new(SqlState::SYNTAX, "syntax error in the fields of an interval literal"));
+    }
+    if last != Field::Second && digits.is_some() {
+        return Err(SqlError::new(SqlState::SYNTAX, "only SECOND has a precision"));
+    }
+    literal(&s, Fields { range: Some((first, last)), precision: digits })
+}
+
+fn literal(s: &str, limits: Fields) -> Result<Expr, SqlError> {
+    let mut value = String::new();
+    write_interval(parse_interval_fields(s, &limits)?, &mut value);
+    Ok(cast(text(value), "INTERVAL"))
+}
