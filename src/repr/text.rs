@@ -9,7 +9,7 @@ use crate::array::{self, ArrayValue};
 use crate::datum::{Datum, Float, IntervalValue};
 use crate::error::{SqlError, SqlState};
 use crate::numeric::Numeric;
-use crate::types::SqlType;
+use crate::types::{AliasType, SqlType};
 use arrow::array::*;
 use std::fmt::Write;
 
@@ -58,6 +58,10 @@ pub fn parse(ty: SqlType, s: &str) -> Result<Datum, SqlError> {
         SqlType::Json => Datum::Text(jsonb::checked(s)?),
         SqlType::Char(length) => Datum::Text(scalar::parse_char(s, length)?),
         SqlType::Array(element) => Datum::Array(Box::new(array::parse(element.ty(), s)?)),
+        SqlType::Alias(alias @ AliasType::Interval(_)) => {
+            let value = interval::parse_interval_fields(s, &modifier::interval_fields(alias))?;
+            modifier::apply(alias, Datum::Interval(value))?
+        }
         SqlType::Alias(alias) => modifier::apply(alias, parse(alias.carrier(), s)?)?,
     })
 }

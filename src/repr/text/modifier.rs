@@ -2,6 +2,7 @@
 
 use crate::datum::{Datum, IntervalValue};
 use crate::error::{SqlError, SqlState};
+use crate::text::interval::{Field, Fields};
 use crate::types::AliasType;
 
 /// µs from 1970-01-01 to 2000-01-01, from which PostgreSQL counts, and so rounds.
@@ -23,6 +24,13 @@ pub fn apply(alias: AliasType, value: Datum) -> Result<Datum, SqlError> {
         (AliasType::Interval(_), Datum::Interval(v)) => Datum::Interval(limit_interval(v, alias)?),
         (_, other) => other,
     })
+}
+
+/// What the fields of an interval's type say of numbers without a unit.
+pub(super) fn interval_fields(alias: AliasType) -> Fields {
+    const ALL: [Field; 6] = [Field::Year, Field::Month, Field::Day, Field::Hour, Field::Minute, Field::Second];
+    let field = |at: Option<usize>| at.and_then(|at| ALL.get(at).copied());
+    Fields(field(alias.first_field()).zip(field(alias.last_field())))
 }
 
 /// The longest start of at most so many bytes that ends between characters.

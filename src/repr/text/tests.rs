@@ -63,20 +63,19 @@ fn text_is_that_of_postgres() {
     assert!(wrong.is_empty(), "PostgreSQL says otherwise:\n{wrong}");
 }
 
-/// Catches a literal with fields that keeps what they leave out, or counts in the wrong unit.
+/// Catches an interval with fields that keeps what they leave out, or counts in the wrong unit.
 #[test]
 fn intervals_with_fields() {
-    use super::interval::{Field, Fields, parse_interval_fields, write_interval};
-    let shown = |s: &str, range, precision| {
-        let mut out = String::new();
-        write_interval(parse_interval_fields(s, &Fields { range, precision }).expect(s), &mut out);
-        out
+    let shown = |s: &str, fields, precision| {
+        let alias = crate::types::AliasType::interval(fields, precision).expect("fields");
+        parse(SqlType::Alias(alias), s).expect(s).to_text().unwrap_or_default()
     };
-    assert_eq!(shown("1-2", Some((Field::Second, Field::Second)), None), "1 year 2 mons");
-    assert_eq!(shown("1:30", Some((Field::Year, Field::Year)), None), "00:00:00");
-    assert_eq!(shown("1:30", Some((Field::Minute, Field::Second)), None), "00:01:30");
-    assert_eq!(shown("1 2:03", Some((Field::Day, Field::Minute)), None), "1 day 02:03:00");
-    assert_eq!(shown("1 2", Some((Field::Day, Field::Hour)), None), "1 day 02:00:00");
-    assert_eq!(shown("1.2345678", Some((Field::Second, Field::Second)), Some(2)), "00:00:01.23");
+    assert_eq!(shown("1-2", Some(("second", "second")), None), "1 year 2 mons");
+    assert_eq!(shown("1:30", Some(("year", "year")), None), "00:00:00");
+    assert_eq!(shown("1:30", Some(("minute", "second")), None), "00:01:30");
+    assert_eq!(shown("1 2:03", Some(("day", "minute")), None), "1 day 02:03:00");
+    assert_eq!(shown("1 2", Some(("day", "hour")), None), "1 day 02:00:00");
+    assert_eq!(shown("5", Some(("year", "year")), None), "5 years");
+    assert_eq!(shown("1.2345678", Some(("second", "second")), Some(2)), "00:00:01.23");
     assert_eq!(shown("-1.2355678", None, Some(3)), "-00:00:01.236");
 }

@@ -99,6 +99,13 @@ impl AliasType {
         (range != ALL_FIELDS).then(|| FIELDS.iter().rposition(|(bit, _)| range & bit != 0)).flatten()
     }
 
+    /// The first field of an interval with fields, counted as [`AliasType::last_field`] counts.
+    pub fn first_field(self) -> Option<usize> {
+        let AliasType::Interval(m) = self else { return None };
+        let range = m >> 16 & ALL_FIELDS;
+        (range != ALL_FIELDS).then(|| FIELDS.iter().position(|(bit, _)| range & bit != 0)).flatten()
+    }
+
     pub(super) fn of_time(oid: u32, typmod: i32) -> Option<AliasType> {
         let precision = u8::try_from(typmod).ok();
         Some(match oid {

@@ -101,6 +101,8 @@ fn extended(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<Option<
             let text = if from.carrier() == Text { None } else { Some(to_text(from, Text, explicit)) };
             Some(then(text, Box::new(move |args, rows| limit_char(args, rows, length, explicit))))
         }
+        // The fields say what a number without a unit counts.
+        (Text | Varchar(_), Alias(AliasType::Interval(_))) => Some(parse_text(to)),
         (_, Alias(alias)) => {
             let carried = if from.carrier() == alias.carrier() { None } else { cast(from, alias.carrier(), explicit)? };
             let from_big = matches!(from, Int8 | Numeric(_));

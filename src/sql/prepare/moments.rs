@@ -1,12 +1,10 @@
 //! The syntax of dates and times as calls: `AT TIME ZONE`, `OVERLAPS`, intervals with fields, arguments by name, and `age`
 //! of one moment.
 
-use super::{call, cast, is_default, quoted, split_position, take, text};
-use hw_repr::text::interval::{Field, Fields, parse_interval_fields, write_interval};
+use super::{call, cast, quoted, split_position, take, text};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, Value,
-    ValueWithSpan,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, Value, ValueWithSpan,
 };
 
 /// `AT TIME ZONE` and `OVERLAPS`; the operands are rewritten already.
@@ -105,51 +103,25 @@ fn by_position(args: Vec<FunctionArg>, names: &[&str]) -> Result<Vec<FunctionArg
     Ok(places.into_iter().map(|p| p.unwrap_or_else(zero)).collect())
 }
 
-fn field(of: &DateTimeField) -> Result<Field, SqlError> {
-    Ok(match of.to_string().to_ascii_uppercase().as_str() {
-        "YEAR" => Field::Year,
-        "MONTH" => Field::Month,
-        "DAY" => Field::Day,
-        "HOUR" => Field::Hour,
-        "MINUTE" => Field::Minute,
-        "SECOND" => Field::Second,
-        other => return Err(SqlError::new(SqlState::SYNTAX, format!("syntax error at or near \"{other}\""))),
-    })
-}
-
-/// Digits of a second.
-fn precision(digits: Option<u64>) -> Option<u8> {
-    // More than six are a warning in PostgreSQL, and six.
-    digits.map(|d| d.min(6) as u8)
-}
-
-/// An interval literal, with the fields that limit it.
+/// An interval literal is a cast to the type that its fields and precision make.
 pub(super) fn interval(i: &Interval) -> Result<Expr, SqlError> {
-    let Some(s) = quoted(&i.value).filter(|_| !is_default(&i.value)) else {
+    let Some(s) = quoted(&i.value) else {
         return Err(SqlError::new(SqlState::SYNTAX, "an interval literal needs a string")
             .hint("Write INTERVAL '1 day', or multiply: n * INTERVAL '1 day'."));
     };
-    let digits = precision(i.fractional_seconds_precision.or(i.leading_precision));
-    let Some(first) = &i.leading_field else {
-        if digits.is_none() {
-            return Ok(cast(text(s), "INTERVAL"));
+    let mut ty = "INTERVAL".to_string();
+    for (lead, field) in [(" ", &i.leading_field), (" TO ", &i.last_field)] {
+        if let Some(field) = field {
+            ty.push_str(lead);
+            ty.push_str(&field.to_string().to_ascii_uppercase());
         }
-        return literal(&s, Fields { range: None, precision: digits });
-    };
-    let first = field(first)?;
-    let last = i.last_field.as_ref().map_or(Ok(first), field)?;
-    let ordered = first == last || first < last && (last == Field::Month) == (first == Field::Year);
-    if !ordered {
-        return Err(SqlError::new(SqlState::SYNTAX, "syntax error in the fields of an interval literal"));
     }
-    if last != Field::Second && digits.is_some() {
-        return Err(SqlError::new(SqlState::SYNTAX, "only SECOND has a precision"));
+    if let Some(digits) = i.fractional_seconds_precision.or(i.leading_precision) {
+        // More than six are six, with a warning in PostgreSQL.
+        ty.push_str(&format!("({})", digits.min(6)));
     }
-    literal(&s, Fields { range: Some((first, last)), precision: digits })
-}
-
-fn literal(s: &str, limits: Fields) -> Result<Expr, SqlError> {
-    let mut value = String::new();
-    write_interval(parse_interval_fields(s, &limits)?, &mut value);
-    Ok(cast(text(value), "INTERVAL"))
+    if crate::types::type_by_name(&ty).is_none() {
+        return Err(SqlError::new(SqlState::SYNTAX, format!("there is no type {}", ty.to_ascii_lowercase())));
+    }
+    Ok(cast(text(s), &ty))
 }

@@ -28,38 +28,14 @@ pub enum Field {
     Second,
 }
 
-/// What an interval is limited to: `DAY TO SECOND(3)`, `YEAR`, `(2)`.
+/// The first and the last field of an interval's type: `DAY TO SECOND`. They say what a number without a unit counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Fields {
-    /// The first and the last field; all where none is named.
-    pub range: Option<(Field, Field)>,
-    /// Digits of a second that stay, 0 to 6.
-    pub precision: Option<u8>,
-}
+pub struct Fields(pub Option<(Field, Field)>);
 
 impl Fields {
-    /// The value as a column or literal of these fields holds it: what is finer than the last field is cut off, a fraction
-    /// of a second is rounded. Fields before the first one stay, as in PostgreSQL.
-    pub fn limit(&self, mut v: IntervalValue) -> IntervalValue {
-        let cut = |micros: i64, size: i64| micros / size * size;
-        match self.range.map(|(_, last)| last) {
-            Some(Field::Year) => (v.months, v.days, v.micros) = (v.months / 12 * 12, 0, 0),
-            Some(Field::Month) => (v.days, v.micros) = (0, 0),
-            Some(Field::Day) => v.micros = 0,
-            Some(Field::Hour) => v.micros = cut(v.micros, HOUR_US),
-            Some(Field::Minute) => v.micros = cut(v.micros, MINUTE_US),
-            Some(Field::Second) | None => {}
-        }
-        if let Some(precision @ 0..6) = self.precision {
-            let size = 10i64.pow(6 - u32::from(precision));
-            v.micros = cut(v.micros.saturating_add(v.micros.signum() * size / 2), size);
-        }
-        v
-    }
-
     /// What a number without a unit at the end counts.
     fn last_unit(&self) -> Unit {
-        match self.range.map(|(_, last)| last) {
+        match self.0.map(|(_, last)| last) {
             Some(Field::Year) => Unit::Years(1),
             Some(Field::Month) => Unit::Months,
             Some(Field::Day) => Unit::Days(1),
@@ -247,7 +223,7 @@ fn clock(field: &str, limits: &Fields) -> Read<i64> {
         None => (field, None),
     };
     let parts: Vec<&str> = whole.split(':').collect();
-    let minute_to_second = limits.range == Some((Field::Minute, Field::Second));
+    let minute_to_second = limits.0 == Some((Field::Minute, Field::Second));
     let (h, m, s) = match parts[..] {
         [m, s] if part.is_some() || minute_to_second => (0, integer(m)?, integer(s)?),
         [h, m] => (integer(h)?, integer(m)?, 0),
@@ -482,8 +458,8 @@ pub fn parse_interval(s: &str) -> Result<IntervalValue, SqlError> {
     parse_interval_fields(s, &Fields::default())
 }
 
-/// The interval input of a literal or type with fields, as in `INTERVAL '1-2' YEAR TO MONTH`: they say what a number without a
-/// unit counts, and what is cut off.
+/// The interval input of a type with fields, as in `INTERVAL '1' HOUR`. What is shorter than the last field stays: see
+/// [`crate::text::modifier`].
 pub fn parse_interval_fields(s: &str, limits: &Fields) -> Result<IntervalValue, SqlError> {
     let read = verbose(s, limits).or_else(|fault| match fault {
         Fault::Syntax => iso(trim(s)),
@@ -495,5 +471,5 @@ pub fn parse_interval_fields(s: &str, limits: &Fields) -> Result<IntervalValue, 
     })?;
     let months = i32::try_from(i64::from(sum.years) * 12 + i64::from(sum.months))
         .map_err(|_| SqlError::new(SqlState::DATETIME_OVERFLOW, "interval out of range"))?;
-    Ok(limits.limit(IntervalValue { months, days: sum.days, micros: sum.micros }))
+    Ok(IntervalValue { months, days: sum.days, micros: sum.micros })
 }
