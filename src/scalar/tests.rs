@@ -315,3 +315,27 @@ proptest! {
         }
     }
 }
+
+/// Catches any difference of a template from what PostgreSQL made of it.
+#[test]
+fn templates_answer_as_postgresql_does() {
+    let mut wrong = String::new();
+    for line in include_str!("golden/templates.tsv").lines().filter(|l| !l.starts_with('#')) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [func, ty, value, format, expected] = fields[..] else { panic!("five fields in {line:?}") };
+        let func = Func::ALL.iter().copied().find(|f| f.name() == func).expect("a function");
+        let ty = match ty {
+            "timestamp" => SqlType::Timestamp,
+            "interval" => SqlType::Interval,
+            _ => SqlType::Text,
+        };
+        let answer = match try_call(func, vec![lit(ty, value), txt(format)]).and_then(|e| eval_const(&e)) {
+            Ok(d) => d.to_text().unwrap_or("\\N".into()),
+            Err(e) => format!("!{}", e.code.as_str()),
+        };
+        if answer != expected {
+            wrong.push_str(&format!("{line:?}, not {answer:?}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "PostgreSQL says otherwise:\n{wrong}");
+}
