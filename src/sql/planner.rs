@@ -491,12 +491,6 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => {
             Lazy::Now(SqlType::TimestampTz)
         }
-        // A type's name as a function is a cast.
-        "date" => Lazy::Cast(SqlType::Date),
-        "time" => Lazy::Cast(SqlType::Time),
-        "timestamp" => Lazy::Cast(SqlType::Timestamp),
-        "timestamptz" => Lazy::Cast(SqlType::TimestampTz),
-        "interval" => Lazy::Cast(SqlType::Interval),
         "localtimestamp" => Lazy::Now(SqlType::Timestamp),
         "current_date" => Lazy::Now(SqlType::Date),
         "localtime" => Lazy::Now(SqlType::Time),

@@ -494,10 +494,7 @@ impl<'a> Typer<'a> {
                 Ok(Typed { position: crate::lazy::position_of(&f.func), ..literal })
             }
             Lazy::RegCast(reg) => {
-                let [arg] = args.as_slice() else {
-                    let name = crate::prepare::split_position(f.name()).0;
-                    return self.no_function(name, &args, place).and_then(Err);
-                };
+                let arg = args.first().ok_or_else(|| SqlError::internal("a cast of nothing"))?;
                 let value = self.typed(arg, place)?;
                 let position = value.position;
                 self.reg_cast(reg, value).map_err(|e| located(e, position))
