@@ -127,6 +127,14 @@ impl Reader<'_> {
         self.at += self.rest().chars().next().map_or(0, char::len_utf8);
     }
 
+    /// The two letters that `TH` stands for, whatever they are.
+    fn skip_ordinal(&mut self, p: &Pattern) {
+        if p.ordinal.is_some() {
+            self.skip_char();
+            self.skip_char();
+        }
+    }
+
     fn skip_spaces(&mut self) {
         while self.rest().starts_with(is_space) {
             self.skip_char();
@@ -380,8 +388,14 @@ impl Found {
                 self.zone_sign = if self.zone_sign == 0 { 1 } else { self.zone_sign };
                 set(&mut self.zone_minutes, reader.number(p, 2, open)?.0, p)?;
             }
-            Key::YearComma => self.year_with_comma(p, reader)?,
-            _ => self.read_number(p, open, reader)?,
+            Key::YearComma => {
+                self.year_with_comma(p, reader)?;
+                reader.skip_ordinal(p);
+            }
+            _ => {
+                self.read_number(p, open, reader)?;
+                reader.skip_ordinal(p);
+            }
         }
         Ok(())
     }
