@@ -344,6 +344,9 @@ funcs! {
     Least = "least";
     /// `nullif(a, b)`
     NullIf = "nullif";
+    // Of subqueries: no function of SQL.
+    /// `(rows, value)`: the value of a scalar subquery that gave this many rows; 21000 where there are several
+    SingleRow = "single row";
     /// `date_trunc(text, timestamp|timestamptz|interval)`, `date_trunc(text, timestamptz, text)`
     DateTrunc = "date_trunc";
     /// `date_bin(interval, timestamp[tz], timestamp[tz])`

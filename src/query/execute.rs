@@ -10,6 +10,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
 use datafusion::physical_plan::execute_stream;
@@ -77,9 +78,15 @@ fn plain_session(opts: &QueryOptions) -> Result<SessionState, SqlError> {
 }
 
 /// DataFusion's, less one that computes what a projection above a filter or a join asks for below it, where the rows that
-/// are filtered out may fail. Columns are pruned in the logical plan.
+/// are filtered out may fail, and those that merge filters or move them down: which condition is tried on which rows is
+/// decided in the logical plan, and so is which columns are read.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let is_kept = |rule: &Arc<dyn PhysicalOptimizerRule + Send + Sync>| rule.name() != ProjectionPushdown::new().name();
+    let moving = [
+        ProjectionPushdown::new().name().to_string(),
+        FilterPushdown::new().name().to_string(),
+        FilterPushdown::new_post_optimization().name().to_string(),
+    ];
+    let is_kept = |rule: &Arc<dyn PhysicalOptimizerRule + Send + Sync>| !moving.iter().any(|m| m == rule.name());
     PhysicalOptimizer::new().rules.into_iter().filter(is_kept).collect()
 }
 

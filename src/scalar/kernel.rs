@@ -17,6 +17,7 @@ mod number;
 mod pattern;
 mod quote;
 mod string;
+mod subquery;
 mod template;
 mod text;
 mod zones;
@@ -47,6 +48,7 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         }
         f if is_comparison(f) => compare::kernel(func, types),
         Func::Greatest | Func::Least | Func::NullIf => compare::choice_kernel(func, types),
+        Func::SingleRow => subquery::kernel(types),
         Func::Floor
         | Func::Ceil
         | Func::Round
@@ -128,7 +130,8 @@ pub(crate) fn unsupported(func: Func, types: &[SqlType]) -> SqlError {
 /// Whether a NULL argument makes the result NULL.
 pub(crate) fn is_strict(func: Func) -> bool {
     array::is_strict(func)
-        && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf | Func::Overlaps)
+        && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
+        && !matches!(func, Func::Overlaps | Func::SingleRow)
         // Text.
         && !matches!(
             func,

@@ -3,14 +3,11 @@
 //! There are no array types here: an array is its printed form.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{Result as DfResult, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
-};
-use hw_repr::{SqlError, SqlState, SqlType};
+use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use hw_repr::{SqlError, SqlState};
 use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -328,6 +325,12 @@ impl AggregateUDFImpl for AnyValue {
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         Ok(types.first().cloned().unwrap_or(DataType::Null))
     }
+    fn return_field(&self, args: &[FieldRef]) -> DfResult<FieldRef> {
+        // What the value's type does not tell, its metadata does.
+        let value = args.first().map(|f| f.as_ref().clone());
+        let value = value.unwrap_or_else(|| Field::new("value", DataType::Null, true));
+        Ok(Arc::new(value.with_name(self.name()).with_nullable(true)))
+    }
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
         Ok(Box::new(First { value: ScalarValue::try_from(args.return_type())?, seen: false }))
     }
@@ -361,76 +364,13 @@ impl Accumulator for First {
         Ok(vec![self.value.clone()])
     }
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
-        self.update_batch(states)
-    }
-}
-
-/// The value itself, which may be NULL even where the column it comes from is not: a subquery may have no row.
-pub(crate) fn nullable(ty: SqlType) -> Arc<ScalarUDF> {
-    let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(Nullable { ty, signature }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Nullable {
-    ty: SqlType,
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Nullable {
-    fn name(&self) -> &str {
-        "nullable"
-    }
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(self.ty.arrow())
-    }
-    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DfResult<FieldRef> {
-        Ok(Arc::new(self.ty.field(self.name(), true)))
-    }
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let value = args.args.into_iter().next();
-        value.ok_or_else(|| crate::error::external(SqlError::internal("nullable takes an argument")))
-    }
-}
-
-/// `(rows, value)`: the value, or `21000` where there are several rows.
-pub(crate) fn single_row(ty: SqlType) -> Arc<ScalarUDF> {
-    let signature = Signature::any(2, Volatility::Volatile);
-    Arc::new(ScalarUDF::new_from_impl(SingleRow { ty, signature }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct SingleRow {
-    ty: SqlType,
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for SingleRow {
-    fn name(&self) -> &str {
-        "single_row"
-    }
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(self.ty.arrow())
-    }
-    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DfResult<FieldRef> {
-        Ok(Arc::new(self.ty.field(self.name(), true)))
-    }
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let [rows, value] = args.args.as_slice() else {
-            return Err(crate::error::external(SqlError::internal("single_row takes two arguments")));
-        };
-        let rows = rows.to_array(args.number_rows)?;
-        let several = rows.as_primitive::<Int64Type>().iter().flatten().any(|n| n > 1);
-        if several {
-            return Err(crate::error::external(crate::decorrelate::more_than_one_row()));
+        // A part of the group of which no row counts has no value.
+        let Some(array) = states.first().filter(|_| self.value.is_null()) else { return Ok(()) };
+        if let Some(at) = (0..array.len()).find(|at| array.is_valid(*at)) {
+            self.value = ScalarValue::try_from_array(array, at)?;
+            self.seen = true;
         }
-        Ok(value.clone())
+        Ok(())
     }
 }
 

@@ -1,232 +1,609 @@
-//! Correlated scalar subqueries that are no aggregates, as left joins.
+//! Subqueries of expressions as joins, by one method for all of them.
 //!
-//! `(SELECT e FROM r WHERE r.k = outer.k AND p)` becomes an aggregate of `r` by `k` that is left-joined to the outer
-//! rows; more than one row for an outer row is `21000`, none is NULL. The correlation must be by equality in a WHERE
-//! right below the select list. What is left of the correlation may use outer columns where an equality says what
-//! they are, or nothing but outer columns.
+//! Every subquery is first made one that gives exactly one row: a scalar one becomes the count of its rows and one of its
+//! values, EXISTS a count, ANY and ALL counts of what compares true and of what is NULL. Then it is computed once for
+//! every different value of the outer columns that it reads (its *domain*, see [`push`]), and joined to the outer rows by
+//! these, NULL being NULL. Nothing but inner joins, unions and groups comes of it, so that views can maintain it.
+//!
+//! Promises: a subquery whose expressions may fail is computed only for rows that ask for it, that is, where the conditions
+//! before it in AND, OR, CASE and COALESCE let its value be looked at (see [`lift`]). Conditions of one WHERE are tried in
+//! their order. Several rows of a scalar subquery are 21000 where its value is looked at.
+//!
+//! Ad hoc, EXISTS and IN that are conditions of their own, cannot fail and correlate by nothing but equality are left for
+//! DataFusion to join.
 
+mod lift;
+mod native;
+mod push;
+mod scope;
+
+use crate::emit::emit;
 use crate::error::{external, from_planner};
 use crate::planner::Env;
-use crate::typing::is_global_aggregate;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion_common::{Column, JoinType, NullEquality};
-use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
-use datafusion_expr::logical_plan::{Aggregate, Filter, Join, SubqueryAlias};
-use datafusion_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion_expr::{Expr, JoinConstraint, LogicalPlan, Operator, Subquery, lit};
-use hw_repr::SqlError;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Column, DFSchema, JoinType, NullEquality};
+use datafusion_expr::expr::{AggregateFunction, Alias, Exists, ScalarFunction, SetComparison, SetQuantifier};
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::logical_plan::{Aggregate, Filter, Join, Projection, Sort};
+use datafusion_expr::utils::{merge_schema, split_conjunction_owned};
+use datafusion_expr::{Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator, lit};
+use hw_plan::{Func, ScalarExpr};
+use hw_repr::{Datum, SqlError, SqlState, SqlType};
+use hw_scalar::ScalarExprUdf;
+use lift::{Lift, demand};
+use push::{Domain, push, push_global};
 use std::sync::Arc;
 
-fn unsupported(what: &str) -> SqlError {
-    SqlError::unsupported(format!("{what} in a correlated scalar subquery is not supported yet")).hint("Use a join.")
-}
+/// Begins the names of joined subqueries.
+const SUBQUERY: &str = "hw_subquery";
+/// Begins the names of computed left operands of ANY.
+const OPERAND: &str = "hw_operand";
 
-fn has_outer(expr: &Expr) -> bool {
-    expr.exists(|e| Ok(matches!(e, Expr::OuterReferenceColumn(..)))).unwrap_or(true)
-}
-
-/// `SELECT count(*)` over the rows of a subquery.
-pub(crate) fn count_rows(subquery: Subquery) -> Result<Subquery, SqlError> {
-    let count = crate::aggregate::aggregate_by_name("count").ok_or_else(|| SqlError::internal("no count"))?;
-    let count = AggregateFunction::new_udf(count, vec![lit(true)], false, None, vec![], None);
-    let plan = Aggregate::try_new(subquery.subquery, vec![], vec![Expr::AggregateFunction(count)]);
-    let plan = LogicalPlan::Aggregate(plan.map_err(from_planner)?);
-    Ok(Subquery { subquery: Arc::new(plan), ..subquery })
-}
-
-/// Joins the correlated scalar subqueries of `exprs` to `input`; gives the joined plan and the expressions over it.
-/// Other subqueries stay.
-pub(crate) fn join_scalar_subqueries(
-    env: &Env,
-    input: LogicalPlan,
-    exprs: Vec<Expr>,
-) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
-    let mut plan = input;
-    let mut out = Vec::with_capacity(exprs.len());
-    for expr in exprs {
-        let found = expr.exists(|e| Ok(needs_join(e))).map_err(from_planner)?;
-        if !found {
-            out.push(expr);
-            continue;
-        }
-        let mut joined = Some(plan);
-        let new = expr
-            .transform_down(|e| match e {
-                Expr::ScalarSubquery(q) if needs_join(&Expr::ScalarSubquery(q.clone())) => {
-                    let outer = joined.take().ok_or_else(|| external(SqlError::internal("a plan was lost")))?;
-                    let (plan, value) = join_one(env, outer, &q).map_err(external)?;
-                    joined = Some(plan);
-                    Ok(Transformed::new(value, true, TreeNodeRecursion::Jump))
-                }
-                other => Ok(Transformed::no(other)),
-            })
-            .data()
-            .map_err(from_planner)?;
-        plan = joined.ok_or_else(|| SqlError::internal("a plan was lost"))?;
-        out.push(new);
-    }
-    Ok((plan, out))
-}
-
-fn needs_join(expr: &Expr) -> bool {
-    match expr {
-        Expr::ScalarSubquery(q) => !q.outer_ref_columns.is_empty() && !is_global_aggregate(&q.subquery),
+/// True where computing the expression for a row may fail; subqueries in it aside.
+pub(crate) fn fallible(expr: &Expr) -> bool {
+    let may_fail = |e: &Expr| match e {
+        Expr::ScalarFunction(f) => ScalarExprUdf::expr(&f.func).is_some_and(hw_scalar::may_fail),
         _ => false,
-    }
+    };
+    expr.exists(|e| Ok(may_fail(e))).unwrap_or(true)
 }
 
-/// The parts of `SELECT item FROM source WHERE conjuncts`.
-struct Parts {
-    item: Expr,
-    source: LogicalPlan,
-    conjuncts: Vec<Expr>,
+/// True where an expression holds a subquery.
+pub(crate) fn has_subquery(expr: &Expr) -> bool {
+    expr.exists(|e| Ok(is_subquery(e))).unwrap_or(true)
 }
 
-fn take_apart(plan: &LogicalPlan) -> Result<Parts, SqlError> {
-    match plan {
-        LogicalPlan::Projection(p) => {
-            let [item] = p.expr.as_slice() else { return Err(unsupported("more than one column")) };
-            let (source, conjuncts) = match p.input.as_ref() {
-                LogicalPlan::Filter(f) => (f.input.as_ref().clone(), split_conjunction_owned(f.predicate.clone())),
-                other => (other.clone(), vec![]),
-            };
-            if !source.all_out_ref_exprs().is_empty() {
-                return Err(unsupported("a reference to the outer query other than in WHERE"));
-            }
-            Ok(Parts { item: item.clone().unalias(), source, conjuncts })
-        }
-        LogicalPlan::Sort(s) if s.fetch.is_none() => take_apart(&s.input),
-        LogicalPlan::Limit(_) => Err(unsupported("LIMIT")),
-        LogicalPlan::Aggregate(_) => Err(unsupported("GROUP BY")),
-        LogicalPlan::Distinct(_) => Err(unsupported("DISTINCT")),
-        other => Err(unsupported(&format!("{}", other.display()))),
-    }
+fn is_subquery(e: &Expr) -> bool {
+    matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
 }
 
-/// `inner = outer` as (inner, outer).
-fn equality(conjunct: &Expr) -> Option<(Expr, Expr)> {
-    let Expr::BinaryExpr(b) = conjunct else { return None };
-    if b.op != Operator::Eq {
-        return None;
-    }
-    let pure_outer = |e: &Expr| has_outer(e) && outer_only(e).is_some();
-    match (b.left.as_ref(), b.right.as_ref()) {
-        (l, r) if pure_outer(r) && !has_outer(l) => Some((l.clone(), r.clone())),
-        (l, r) if pure_outer(l) && !has_outer(r) => Some((r.clone(), l.clone())),
+fn subplan(e: &Expr) -> Option<&LogicalPlan> {
+    match e {
+        Expr::ScalarSubquery(q) => Some(&q.subquery),
+        Expr::Exists(e) => Some(&e.subquery.subquery),
+        Expr::InSubquery(i) => Some(&i.subquery.subquery),
+        Expr::SetComparison(c) => Some(&c.subquery.subquery),
         _ => None,
     }
 }
 
-/// An expression without columns of the subquery, its outer references as plain columns.
-fn outer_only(expr: &Expr) -> Option<Expr> {
-    let inner = expr.exists(|e| Ok(matches!(e, Expr::Column(_) | Expr::ScalarSubquery(_)))).unwrap_or(true);
-    if inner {
-        return None;
-    }
-    expr.clone()
-        .transform_up(|e| match e {
-            Expr::OuterReferenceColumn(_, c) => Ok(Transformed::yes(Expr::Column(c))),
-            other => Ok(Transformed::no(other)),
-        })
-        .data()
-        .ok()
+/// True where some expression of the plan, those of subqueries included, may fail.
+fn plan_fallible(plan: &LogicalPlan) -> bool {
+    let several = |e: &Expr| matches!(e, Expr::ScalarSubquery(q) if !is_global_aggregate(&q.subquery));
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found |= node.expressions().iter().any(|e| fallible(e) || e.exists(|e| Ok(several(e))).unwrap_or(true));
+        Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
+    });
+    found || walked.is_err()
 }
 
-fn join_one(env: &Env, outer: LogicalPlan, q: &Subquery) -> Result<(LogicalPlan, Expr), SqlError> {
-    let Parts { item, source, conjuncts } = take_apart(&q.subquery)?;
-    let mut keys: Vec<(Expr, Expr)> = vec![];
-    let mut rest = vec![];
-    for c in conjuncts {
-        match equality(&c) {
-            Some(found) => keys.push(found),
-            None => rest.push(c),
-        }
+/// True for an aggregate without GROUP BY under projections: always exactly one row.
+fn is_global_aggregate(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => is_global_aggregate(&p.input),
+        LogicalPlan::SubqueryAlias(s) => is_global_aggregate(&s.input),
+        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        _ => false,
     }
-    if keys.is_empty() {
-        return Err(unsupported("a correlation other than by equality"));
+}
+
+/// The plan with the subqueries of its expressions joined.
+pub(crate) fn decorrelate(env: &Env, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    // The right side of a LATERAL join is come to with its left.
+    if matches!(plan, LogicalPlan::Subquery(_)) {
+        return Ok(plan);
     }
-    // Where an equality holds, the outer column is the inner expression.
-    let known = |expr: Expr| {
-        expr.transform_up(|e| match keys.iter().find(|(_, o)| *o == e) {
-            Some((inner, _)) => Ok(Transformed::yes(inner.clone())),
-            None => Ok(Transformed::no(e)),
-        })
+    let plan = plan
+        .map_children(|c| decorrelate(env, c).map(Transformed::yes).map_err(external))
         .data()
-        .map_err(from_planner)
-    };
-    let (mut inner_filter, mut on_filter) = (vec![], vec![]);
-    for c in rest {
-        if let Some(condition) = outer_only(&c).filter(|_| has_outer(&c)) {
-            on_filter.push(condition);
+        .map_err(from_planner)?;
+    if let LogicalPlan::Join(j) = plan {
+        return join(env, j);
+    }
+    if !plan.expressions().iter().any(has_subquery) {
+        return Ok(plan);
+    }
+    match plan {
+        LogicalPlan::Filter(f) => filter(env, f),
+        LogicalPlan::Projection(p) => {
+            let (input, exprs) = expressions(env, Arc::unwrap_or_clone(p.input), p.expr)?;
+            project(exprs, input)
+        }
+        LogicalPlan::Aggregate(a) => {
+            let (input, group) = expressions(env, Arc::unwrap_or_clone(a.input), a.group_expr)?;
+            let (input, aggregates) = expressions(env, input, a.aggr_expr)?;
+            let plan = Aggregate::try_new(Arc::new(input), group, aggregates).map_err(from_planner)?;
+            Ok(LogicalPlan::Aggregate(plan))
+        }
+        LogicalPlan::Sort(s) => {
+            let columns = s.input.schema().columns();
+            let mut input = Arc::unwrap_or_clone(s.input);
+            let mut keys = vec![];
+            for mut key in s.expr {
+                (input, key.expr) = expression(env, input, key.expr)?;
+                keys.push(key);
+            }
+            let sort = LogicalPlan::Sort(Sort { expr: keys, input: Arc::new(input), fetch: s.fetch });
+            only(columns, sort)
+        }
+        LogicalPlan::Values(v) => {
+            let rows = push::rows_of(&v)?;
+            decorrelate(env, rows)
+        }
+        other => Err(SqlError::unsupported(format!("a subquery in {} is not supported yet", other.display()))
+            .hint("Write it in a WHERE or in a select list.")),
+    }
+}
+
+pub(crate) fn project(exprs: Vec<Expr>, input: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input)).map_err(from_planner)?))
+}
+
+fn filtered(predicate: Expr, input: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input)).map_err(from_planner)?))
+}
+
+/// Only these columns, where there are more.
+fn only(columns: Vec<Column>, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    if plan.schema().fields().len() == columns.len() {
+        return Ok(plan);
+    }
+    project(columns.into_iter().map(Expr::Column).collect(), plan)
+}
+
+fn filter(env: &Env, f: Filter) -> Result<LogicalPlan, SqlError> {
+    let columns = f.input.schema().columns();
+    let mut input = Arc::unwrap_or_clone(f.input);
+    for conjunct in split_conjunction_owned(f.predicate) {
+        if !has_subquery(&conjunct) {
+            input = filtered(conjunct, input)?;
             continue;
         }
-        let c = known(c)?;
-        if has_outer(&c) {
-            return Err(unsupported("a correlation other than by equality"));
+        if let Some(native) = native::condition(env, &conjunct)? {
+            input = filtered(native, input)?;
+            continue;
         }
-        inner_filter.push(c);
+        // Whether a comparison is false or NULL does not count here.
+        let conjunct = match conjunct {
+            Expr::SetComparison(c) if c.quantifier == SetQuantifier::Any => {
+                let (joined, hit) = any_true(env, input, c, None)?;
+                input = joined;
+                hit
+            }
+            other => {
+                let (joined, predicate) = expression(env, input, other)?;
+                input = joined;
+                predicate
+            }
+        };
+        input = filtered(conjunct, input)?;
     }
-    let item = known(item)?;
-    if has_outer(&item) {
-        return Err(unsupported("a reference to the outer query other than in WHERE"));
-    }
-    let filtered = match conjunction(inner_filter) {
-        Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(source)).map_err(from_planner)?),
-        None => source,
-    };
-    attach(env, outer, filtered, item, keys, conjunction(on_filter))
+    only(columns, input)
 }
 
-/// Aggregates the subquery by its keys and left-joins it.
+fn join(env: &Env, mut j: Join) -> Result<LogicalPlan, SqlError> {
+    if let LogicalPlan::Subquery(q) = j.right.as_ref() {
+        let lateral = q.subquery.as_ref().clone();
+        return push::lateral(env, j, lateral);
+    }
+    if let LogicalPlan::SubqueryAlias(s) = j.right.as_ref()
+        && let LogicalPlan::Subquery(q) = s.input.as_ref()
+    {
+        let lateral = push::aliased(q.subquery.as_ref().clone(), &s.alias)?;
+        return push::lateral(env, j, lateral);
+    }
+    let Some(condition) = j.filter.take_if(|f| has_subquery(f)) else { return Ok(LogicalPlan::Join(j)) };
+    let remake = |left, right, filter, j: Join| {
+        Join::try_new(left, right, j.on, filter, j.join_type, j.join_constraint, j.null_equality, j.null_aware)
+            .map(LogicalPlan::Join)
+            .map_err(from_planner)
+    };
+    if j.join_type == JoinType::Inner {
+        let joined = remake(Arc::clone(&j.left), Arc::clone(&j.right), None, j)?;
+        return filter(env, Filter::try_new(condition, Arc::new(joined)).map_err(from_planner)?);
+    }
+    // Of an outer join: beside the side without whose columns it can be computed.
+    let columns: Vec<Column> = j.left.schema().columns().into_iter().chain(j.right.schema().columns()).collect();
+    let (left, right) = (Arc::clone(&j.left), Arc::clone(&j.right));
+    let reads = |side: &LogicalPlan| scope::reads(&condition, side.schema());
+    let (left, right, condition) = if j.join_type == JoinType::Left && !reads(&left) {
+        let (right, condition) = expression(env, Arc::unwrap_or_clone(right), condition)?;
+        (left, Arc::new(right), condition)
+    } else if j.join_type == JoinType::Right && !reads(&right) {
+        let (left, condition) = expression(env, Arc::unwrap_or_clone(left), condition)?;
+        (Arc::new(left), right, condition)
+    } else {
+        return Err(SqlError::unsupported(
+            "a subquery of both sides in the condition of an outer join is not supported yet",
+        ));
+    };
+    only(columns, remake(left, right, Some(condition), j)?)
+}
+
+/// Expressions over `input` without subqueries, under the same names, and what they are over.
+fn expressions(env: &Env, input: LogicalPlan, exprs: Vec<Expr>) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
+    let names = NamePreserver::new_for_projection();
+    let mut plan = input;
+    let mut out = vec![];
+    for expr in exprs {
+        let name = names.save(&expr);
+        let (joined, new) = expression(env, plan, expr)?;
+        plan = joined;
+        out.push(name.restore(new));
+    }
+    Ok((plan, out))
+}
+
+fn expression(env: &Env, mut plan: LogicalPlan, expr: Expr) -> Result<(LogicalPlan, Expr), SqlError> {
+    if !has_subquery(&expr) {
+        return Ok((plan, expr));
+    }
+    let several = |env: &Env, mut plan: LogicalPlan, exprs: Vec<Expr>| {
+        let mut out = vec![];
+        for e in exprs {
+            let (joined, new) = expression(env, plan, e)?;
+            plan = joined;
+            out.push(new);
+        }
+        Ok::<_, SqlError>((plan, out))
+    };
+    match expr {
+        Expr::Alias(a) => {
+            let (plan, inner) = expression(env, plan, *a.expr)?;
+            Ok((plan, Expr::Alias(Alias::new(inner, a.relation, a.name).with_metadata(a.metadata))))
+        }
+        Expr::AggregateFunction(mut a) => {
+            (plan, a.params.args) = several(env, plan, a.params.args)?;
+            if let Some(condition) = a.params.filter {
+                let (joined, condition) = expression(env, plan, *condition)?;
+                plan = joined;
+                a.params.filter = Some(Box::new(condition));
+            }
+            for key in &mut a.params.order_by {
+                (plan, key.expr) = expression(env, plan, key.expr.clone())?;
+            }
+            Ok((plan, Expr::AggregateFunction(a)))
+        }
+        Expr::ScalarFunction(f) if ScalarExprUdf::expr(&f.func).is_none() => {
+            let (plan, args) = several(env, plan, f.args)?;
+            Ok((plan, Expr::ScalarFunction(ScalarFunction { func: f.func, args })))
+        }
+        other => lifted(env, plan, &other),
+    }
+}
+
+/// Joins the subqueries of one expression, each for the rows that ask for it.
+fn lifted(env: &Env, mut plan: LogicalPlan, expr: &Expr) -> Result<(LogicalPlan, Expr), SqlError> {
+    let mut lift = Lift::new(plan.schema().as_ref().clone());
+    let mut value = lift.lift(expr)?;
+    loop {
+        let open: Vec<usize> = lift.in_order(&value, is_subquery);
+        let Some(slot) = open.first().copied() else { break };
+        let asked = match demand(&value, slot, &open) {
+            Some(condition) => Some(emit(&condition, &lift.slots)?),
+            None => None,
+        };
+        let (joined, found) = match lift.slots[slot].clone() {
+            Expr::ScalarSubquery(q) => scalar(env, plan, q.subquery.as_ref().clone(), asked, &mut lift)?,
+            Expr::Exists(e) => exists(env, plan, e, asked, &mut lift)?,
+            Expr::SetComparison(c) => set_comparison(env, plan, c, asked, &mut lift)?,
+            other => return Err(SqlError::internal(format!("{other} as a subquery"))),
+        };
+        plan = joined;
+        value = lift::replaced(&value, slot, &found);
+    }
+    Ok((plan, emit(&value, &lift.slots)?))
+}
+
+fn count(arg: Expr) -> Result<Expr, SqlError> {
+    let count = crate::aggregate::aggregate_by_name("count").ok_or_else(|| SqlError::internal("no count"))?;
+    Ok(Expr::AggregateFunction(AggregateFunction::new_udf(count, vec![arg], false, None, vec![], None)))
+}
+
+/// One of the values of a group, of which the caller knows that there is one at most wherever it is looked at.
+fn one_value(env: &Env, arg: Expr, schema: &DFSchema) -> Result<Expr, SqlError> {
+    let func = if env.stored {
+        let (_, field) = arg.to_field(schema).map_err(from_planner)?;
+        let ty = crate::typing::field_type(&field)?;
+        let name = if ty == SqlType::Bool { "bool_and" } else { "min" };
+        if matches!(ty, SqlType::Jsonb | SqlType::Uuid) {
+            return Err(SqlError::unsupported(format!(
+                "a scalar subquery of type {ty} is not supported in a view yet"
+            ))
+            .hint("Cast it to text."));
+        }
+        crate::aggregate::aggregate_by_name(name).ok_or_else(|| SqlError::internal("no min"))?
+    } else {
+        crate::collect::any_value()
+    };
+    Ok(Expr::AggregateFunction(AggregateFunction::new_udf(func, vec![arg], false, None, vec![], None)))
+}
+
+fn aggregated(aggregates: Vec<Expr>, input: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    let plan = Aggregate::try_new(Arc::new(input), vec![], aggregates).map_err(from_planner)?;
+    Ok(LogicalPlan::Aggregate(plan))
+}
+
+fn first_column(plan: &LogicalPlan) -> Result<Expr, SqlError> {
+    match plan.schema().columns().as_slice() {
+        [one] => Ok(Expr::Column(one.clone())),
+        _ => Err(SqlError::new(SqlState::SYNTAX, "subquery must return only one column")),
+    }
+}
+
+/// `(SELECT ...)`
+fn scalar(
+    env: &Env,
+    plan: LogicalPlan,
+    query: LogicalPlan,
+    asked: Option<Expr>,
+    lift: &mut Lift,
+) -> Result<(LogicalPlan, ScalarExpr), SqlError> {
+    let value = first_column(&query)?;
+    if is_global_aggregate(&query) {
+        let (plan, columns) = attach(env, plan, query, asked)?;
+        let value = lift.column(&plan, columns.first())?;
+        return Ok((plan, value));
+    }
+    let aggregates = vec![count(lit(true))?.alias("n"), one_value(env, value, query.schema())?.alias("v")];
+    let query = aggregated(aggregates, query)?;
+    let (plan, columns) = attach(env, plan, query, asked)?;
+    let rows = lift.column(&plan, columns.first())?;
+    let value = lift.column(&plan, columns.get(1))?;
+    let ty = value.ty();
+    Ok((plan, ScalarExpr::Call { func: Func::SingleRow, args: vec![rows, value], ty }))
+}
+
+fn zero() -> ScalarExpr {
+    ScalarExpr::Literal(Datum::Int8(0), SqlType::Int8)
+}
+
+fn compare(func: Func, left: ScalarExpr, right: ScalarExpr) -> ScalarExpr {
+    ScalarExpr::Call { func, args: vec![left, right], ty: SqlType::Bool }
+}
+
+/// What decides whether a query has rows: its select list, order and DISTINCT are never computed.
+fn bare(query: LogicalPlan) -> LogicalPlan {
+    match query {
+        LogicalPlan::Projection(p) => bare(Arc::unwrap_or_clone(p.input)),
+        LogicalPlan::Distinct(d) => bare(d.input().as_ref().clone()),
+        LogicalPlan::Sort(s) => bare(Arc::unwrap_or_clone(s.input)),
+        LogicalPlan::SubqueryAlias(s) => bare(Arc::unwrap_or_clone(s.input)),
+        LogicalPlan::Limit(l) => match (&l.skip, l.fetch.as_deref()) {
+            (None, Some(Expr::Literal(datafusion_common::ScalarValue::Int64(Some(n)), _))) if *n > 0 => {
+                bare(Arc::unwrap_or_clone(l.input))
+            }
+            _ => LogicalPlan::Limit(l),
+        },
+        other => other,
+    }
+}
+
+/// `EXISTS (SELECT ...)`
+fn exists(
+    env: &Env,
+    plan: LogicalPlan,
+    e: Exists,
+    asked: Option<Expr>,
+    lift: &mut Lift,
+) -> Result<(LogicalPlan, ScalarExpr), SqlError> {
+    let query = aggregated(vec![count(lit(true))?.alias("n")], bare(e.subquery.subquery.as_ref().clone()))?;
+    let (plan, columns) = attach(env, plan, query, asked)?;
+    let rows = lift.column(&plan, columns.first())?;
+    Ok((plan, compare(if e.negated { Func::Eq } else { Func::Gt }, rows, zero())))
+}
+
+/// `x op ALL (q)` is `NOT (x negated-op ANY (q))`.
+fn as_any(c: SetComparison) -> Result<(SetComparison, bool), SqlError> {
+    if c.quantifier == SetQuantifier::Any {
+        return Ok((c, false));
+    }
+    let op =
+        c.op.negate().ok_or_else(|| SqlError::unsupported(format!("{} ALL (SELECT ...) is not supported", c.op)))?;
+    Ok((SetComparison { op, quantifier: SetQuantifier::Any, ..c }, true))
+}
+
+/// `x op ANY (SELECT ...)` and `x op ALL (SELECT ...)`, with NULL where it is not known.
+fn set_comparison(
+    env: &Env,
+    plan: LogicalPlan,
+    c: SetComparison,
+    asked: Option<Expr>,
+    lift: &mut Lift,
+) -> Result<(LogicalPlan, ScalarExpr), SqlError> {
+    let (c, negated) = as_any(c)?;
+    let query = c.subquery.subquery.as_ref().clone();
+    let item = first_column(&query)?;
+    let nullable = |e: &Expr, schema: &DFSchema| e.nullable(schema).unwrap_or(true);
+    let (plan, needle) = expression(env, plan, c.expr.as_ref().clone())?;
+    let known = !nullable(&needle, plan.schema()) && !nullable(&item, query.schema());
+    let c = SetComparison { expr: Box::new(needle), ..c };
+    let bool = |b| ScalarExpr::Literal(Datum::Bool(b), SqlType::Bool);
+    let hits = |env: &Env, plan: LogicalPlan, asked: Option<Expr>, lift: &mut Lift| {
+        let (plan, hit, needle) = hit_count(env, plan, c.clone(), asked)?;
+        let rows = lift.column(&plan, Some(&hit))?;
+        let needle = lift.slot(&plan, needle)?;
+        Ok::<_, SqlError>((plan, compare(Func::Gt, rows, zero()), needle))
+    };
+    let (plan, value) = if known {
+        let (plan, hit, _) = hits(env, plan, asked, lift)?;
+        (plan, hit)
+    } else {
+        let counts = vec![count(lit(true))?.alias("n"), count(item)?.alias("c")];
+        let (plan, columns) = attach(env, plan, aggregated(counts, query)?, asked.clone())?;
+        let rows = lift.column(&plan, columns.first())?;
+        let present = lift.column(&plan, columns.get(1))?;
+        // The left operand is not computed where there is nothing to compare it with.
+        let some = compare(Func::Gt, rows.clone(), zero());
+        let asked = match asked {
+            Some(asked) => {
+                let asked = lift.again(&plan, &asked)?;
+                ScalarExpr::And(vec![asked, some])
+            }
+            None => some,
+        };
+        let asked = emit(&asked, &lift.slots)?;
+        let (plan, hit, needle) = hits(env, plan, Some(asked), lift)?;
+        let unknown =
+            ScalarExpr::Or(vec![ScalarExpr::IsNull(Box::new(needle)), compare(Func::Ne, rows.clone(), present)]);
+        let null = ScalarExpr::Literal(Datum::Null, SqlType::Bool);
+        let branches = vec![(compare(Func::Eq, rows, zero()), bool(false)), (hit, bool(true)), (unknown, null)];
+        (plan, ScalarExpr::Case { branches, otherwise: Box::new(bool(false)) })
+    };
+    Ok((plan, if negated { ScalarExpr::Not(Box::new(value)) } else { value }))
+}
+
+/// Whether `x op ANY (SELECT ...)` is true, as a condition over the plan.
+fn any_true(
+    env: &Env,
+    plan: LogicalPlan,
+    c: SetComparison,
+    asked: Option<Expr>,
+) -> Result<(LogicalPlan, Expr), SqlError> {
+    let (plan, needle) = expression(env, plan, *c.expr)?;
+    let (plan, hit, _) = hit_count(env, plan, SetComparison { expr: Box::new(needle), ..c }, asked)?;
+    Ok((plan, Expr::Column(hit).gt(lit(0i64))))
+}
+
+/// How many rows of the subquery compare true: the column of that, and the left operand as a column.
+fn hit_count(
+    env: &Env,
+    plan: LogicalPlan,
+    c: SetComparison,
+    asked: Option<Expr>,
+) -> Result<(LogicalPlan, Column, Expr), SqlError> {
+    let query = c.subquery.subquery.as_ref().clone();
+    let item = first_column(&query)?;
+    let (plan, needle) = computed(env, plan, *c.expr, asked.as_ref())?;
+    let outer = match &needle {
+        Expr::Column(column) => {
+            let field = plan.schema().qualified_field_from_column(column).map_err(from_planner)?.1;
+            Expr::OuterReferenceColumn(Arc::clone(field), column.clone())
+        }
+        literal => literal.clone(),
+    };
+    let func = crate::typing::comparison(c.op)
+        .ok_or_else(|| SqlError::unsupported(format!("{} ANY (SELECT ...) is not supported", c.op)))?;
+    let mut lift = Lift::new(query.schema().as_ref().clone());
+    let (left, right) = (lift.lift(&outer)?, lift.lift(&item)?);
+    let condition = emit(&compare(func, left, right), &lift.slots)?;
+    let query = aggregated(vec![count(lit(true))?.alias("n")], filtered(condition, query)?)?;
+    let (plan, columns) = attach(env, plan, query, asked)?;
+    let hit = columns.into_iter().next().ok_or_else(|| SqlError::internal("a count was lost"))?;
+    Ok((plan, hit, needle))
+}
+
+/// An expression as a column of the plan, computed only for rows that ask for it; a column or a literal as it is.
+fn computed(env: &Env, plan: LogicalPlan, expr: Expr, asked: Option<&Expr>) -> Result<(LogicalPlan, Expr), SqlError> {
+    if matches!(expr, Expr::Column(_) | Expr::Literal(..)) {
+        return Ok((plan, expr));
+    }
+    let mut lift = Lift::new(plan.schema().as_ref().clone());
+    let mut value = lift.lift(&expr)?;
+    if let Some(asked) = asked.filter(|_| fallible(&expr)) {
+        let null = ScalarExpr::Literal(Datum::Null, value.ty());
+        value = ScalarExpr::Case { branches: vec![(lift.lift(asked)?, value)], otherwise: Box::new(null) };
+    }
+    let name = env.fresh_name(OPERAND);
+    let mut exprs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    exprs.push(emit(&value, &lift.slots)?.alias(&name));
+    Ok((project(exprs, plan)?, Expr::Column(Column::from_name(name))))
+}
+
+/// Joins a query that gives one row for every outer row; its columns under new names. Where `asked` is not true, they
+/// are NULL or what the query gives of no rows.
 fn attach(
     env: &Env,
-    outer: LogicalPlan,
-    inner: LogicalPlan,
-    item: Expr,
-    keys: Vec<(Expr, Expr)>,
-    on_filter: Option<Expr>,
-) -> Result<(LogicalPlan, Expr), SqlError> {
-    let alias = env.fresh_name("hw_subquery");
-    let count = crate::aggregate::aggregate_by_name("count").ok_or_else(|| SqlError::internal("no count"))?;
-    let one = crate::collect::any_value();
-    let call = |f, arg| Expr::AggregateFunction(AggregateFunction::new_udf(f, vec![arg], false, None, vec![], None));
-    let (_, field) = datafusion_expr::ExprSchemable::to_field(&item, inner.schema()).map_err(from_planner)?;
-    let ty = crate::typing::field_type(&field)?;
-    let group: Vec<Expr> = keys.iter().enumerate().map(|(i, (k, _))| k.clone().alias(format!("k{i}"))).collect();
-    let aggregates = vec![call(count, lit(true)).alias("n"), call(one, item).alias("v")];
-    let plan = Aggregate::try_new(Arc::new(inner), group, aggregates).map_err(from_planner)?;
-    let plan = SubqueryAlias::try_new(Arc::new(LogicalPlan::Aggregate(plan)), alias.clone()).map_err(from_planner)?;
-    let column = |name: &str| Expr::Column(Column::new(Some(alias.clone()), name));
-    let on = keys
-        .iter()
-        .enumerate()
-        .map(|(i, (_, o))| {
-            let outer = outer_only(o).ok_or_else(|| SqlError::internal("an outer key that is not outer"))?;
-            Ok((outer, column(&format!("k{i}"))))
-        })
-        .collect::<Result<Vec<_>, SqlError>>()?;
-    let known = on.iter().all(|(o, _)| o.column_refs().iter().all(|c| outer.schema().has_column(c)));
-    let known = known && on_filter.iter().all(|f| f.column_refs().iter().all(|c| outer.schema().has_column(c)));
-    if !known {
-        return Err(unsupported("a reference further out than the enclosing query"));
+    plan: LogicalPlan,
+    query: LogicalPlan,
+    asked: Option<Expr>,
+) -> Result<(LogicalPlan, Vec<Column>), SqlError> {
+    let refs = scope::outer_references(&query);
+    for (column, _) in &refs {
+        if !plan.schema().has_column(column) {
+            let what = format!("a subquery that reads column {column} where it is not in the select list");
+            return Err(SqlError::unsupported(format!("{what} is not supported yet")).hint("Select the column, too."));
+        }
     }
-    let join = Join::try_new(
-        Arc::new(outer),
-        Arc::new(LogicalPlan::SubqueryAlias(plan)),
-        on,
-        on_filter,
-        JoinType::Left,
-        JoinConstraint::On,
-        NullEquality::NullEqualsNothing,
-        false,
-    );
-    let join = LogicalPlan::Join(join.map_err(from_planner)?);
-    let udf = crate::collect::single_row(ty);
-    let value = Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![column("n"), column("v")]));
-    Ok((join, value))
+    scope::check_aggregates(&query)?;
+    let alias = env.fresh_name(SUBQUERY);
+    let asked = asked.filter(|_| plan_fallible(&query));
+    let column = |name: String| Column::new(Some(alias.clone()), name);
+    let width = query.schema().fields().len();
+    let columns: Vec<Column> = (0..width).map(|i| column(format!("c{i}"))).collect();
+    let give = |from: Column, to: &Column| Expr::Column(from).alias_qualified(to.relation.clone(), &to.name);
+    if refs.is_empty() && asked.is_none() {
+        let query = decorrelate(env, query)?;
+        let exprs = query.schema().columns().into_iter().zip(&columns).map(|(f, t)| give(f, t)).collect();
+        return Ok((joined(plan, project(exprs, query)?, vec![])?, columns));
+    }
+    let domain = Domain::new(env, refs);
+    let all = domain.plan(env, base(&plan, &domain.outer), None)?;
+    let some = match &asked {
+        Some(condition) => {
+            let read = condition.column_refs().into_iter().chain(&domain.outer).cloned().collect::<Vec<_>>();
+            domain.plan(env, base(&plan, &read), Some(condition.clone()))?
+        }
+        None => all.clone(),
+    };
+    let query = match query {
+        LogicalPlan::Aggregate(a) => LogicalPlan::Aggregate(a),
+        other if asked.is_none() => other,
+        other => {
+            let values = other.schema().columns().into_iter().enumerate();
+            let values = values
+                .map(|(i, c)| Ok(one_value(env, Expr::Column(c), other.schema())?.alias(format!("v{i}"))))
+                .collect::<Result<Vec<_>, SqlError>>()?;
+            aggregated(values, other)?
+        }
+    };
+    let values = query.schema().columns();
+    let pushed = match query {
+        LogicalPlan::Aggregate(a) => push_global(env, a, &domain, &all, &some)?,
+        other => push(env, other, &domain, &some)?,
+    };
+    let pushed = decorrelate(env, pushed)?;
+    let keys: Vec<Column> = (0..domain.columns.len()).map(|i| column(format!("d{i}"))).collect();
+    let mut exprs: Vec<Expr> = domain.columns.iter().cloned().zip(&keys).map(|(f, t)| give(f, t)).collect();
+    exprs.extend(values.into_iter().zip(&columns).map(|(f, t)| give(f, t)));
+    let on = domain.outer.iter().cloned().zip(keys).map(|(o, k)| (Expr::Column(o), Expr::Column(k))).collect();
+    Ok((joined(plan, project(exprs, pushed)?, on)?, columns))
 }
 
-/// The error of a scalar subquery with several rows.
-pub(crate) fn more_than_one_row() -> SqlError {
-    SqlError::new(hw_repr::SqlState::CARDINALITY, "more than one row returned by a subquery used as an expression")
+/// The plan before the subqueries were joined whose columns are not among these: it has the same rows.
+fn base<'a>(plan: &'a LogicalPlan, columns: &[Column]) -> &'a LogicalPlan {
+    let has = |input: &LogicalPlan| columns.iter().all(|c| input.schema().has_column(c));
+    let is_ours = |right: &LogicalPlan| {
+        let first = right.schema().iter().next().and_then(|(q, _)| q.map(|q| q.table().to_string()));
+        first.is_some_and(|q| q.starts_with(SUBQUERY))
+    };
+    match plan {
+        LogicalPlan::Join(j) if is_ours(&j.right) && has(&j.left) => base(&j.left, columns),
+        LogicalPlan::Projection(p)
+            if has(&p.input) && p.schema.fields().last().is_some_and(|f| f.name().starts_with(OPERAND)) =>
+        {
+            base(&p.input, columns)
+        }
+        other => other,
+    }
+}
+
+/// An inner join by keys of which NULL is like NULL.
+fn joined(left: LogicalPlan, right: LogicalPlan, on: Vec<(Expr, Expr)>) -> Result<LogicalPlan, SqlError> {
+    let null_equality = if on.is_empty() { NullEquality::NullEqualsNothing } else { NullEquality::NullEqualsNull };
+    let (left, right) = (Arc::new(left), Arc::new(right));
+    Join::try_new(left, right, on, None, JoinType::Inner, JoinConstraint::On, null_equality, false)
+        .map(LogicalPlan::Join)
+        .map_err(from_planner)
+}
+
+/// The schema that a node's expressions are over.
+fn input_schema(plan: &LogicalPlan) -> DFSchema {
+    merge_schema(&plan.inputs())
+}
+
+/// An equality whose sides are as `=` has them.
+fn is_equality(op: Operator) -> bool {
+    op == Operator::Eq
 }

@@ -21,12 +21,14 @@ mod optimize;
 mod parse;
 mod planner;
 mod prepare;
+mod ranked;
 mod retype;
 mod statement;
 mod system;
 mod types;
 mod typing;
 mod value;
+mod window;
 
 pub use lower::lower;
 pub use parse::{ParsedStatement, ast, parse};

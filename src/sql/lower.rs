@@ -146,9 +146,6 @@ impl Lowering<'_> {
             return Err(refuse(&what, "Use inner joins; read the rest in an ad-hoc SELECT."));
         }
         let (left, right) = (self.plan(&j.left)?, self.plan(&j.right)?);
-        if j.on.is_empty() {
-            return Err(refuse("a join without an equality between columns of both sides", "Join on equal columns."));
-        }
         let mut sides = [Side::new(left, j.left.schema()), Side::new(right, j.right.schema())];
         let mut on = vec![];
         for (l, r) in &j.on {
@@ -158,6 +155,12 @@ impl Lowering<'_> {
             }
             let [left, right] = &mut sides;
             on.push((left.key(l), right.key(r)));
+        }
+        if on.is_empty() {
+            // Every row meets every row: by a key that all have.
+            let [left, right] = &mut sides;
+            let one = || ScalarExpr::Literal(Datum::Bool(true), SqlType::Bool);
+            on.push((left.key(one()), right.key(one())));
         }
         let null_safe = vec![j.null_equality == datafusion_common::NullEquality::NullEqualsNull; on.len()];
         let [left, right] = sides;

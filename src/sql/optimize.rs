@@ -1,5 +1,8 @@
-//! The chosen optimizer rules. Expressions that may fail are made volatile meanwhile, so that no rule moves them
-//! below a join or another filter, where they would meet rows that PostgreSQL never shows them.
+//! The chosen optimizer rules. Expressions that may fail are made volatile meanwhile, so that no rule computes them twice or
+//! elsewhere, and conditions that may fail are hidden from the rules (see [`barrier`]): moved, they would meet rows that
+//! PostgreSQL never shows them.
+
+mod barrier;
 
 use crate::error::from_planner;
 use arrow::datatypes::{DataType, FieldRef};
@@ -64,7 +67,6 @@ pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError>
         // The physical planner takes no DISTINCT.
         Arc::new(o::replace_distinct_aggregate::ReplaceDistinctWithAggregate::new()),
         Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
-        Arc::new(o::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
         Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
         Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
         Arc::new(o::eliminate_filter::EliminateFilter::new()),
@@ -79,9 +81,9 @@ pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError>
 
 fn run(plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan, SqlError> {
     let context = OptimizerContext::new().without_query_execution_start_time().with_max_passes(4);
-    let plan = guard(plan).map_err(from_planner)?;
+    let plan = barrier::raise(plan).and_then(guard).map_err(from_planner)?;
     let plan = Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {}).map_err(from_planner)?;
-    unguard(plan).map_err(from_planner)
+    unguard(plan).and_then(barrier::lower).map_err(from_planner)
 }
 
 fn guard(plan: LogicalPlan) -> DfResult<LogicalPlan> {

@@ -364,8 +364,9 @@ impl ContextProvider for Context<'_, '_> {
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
         None
     }
-    fn get_window_meta(&self, _: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        let name = split_position(name).0;
+        crate::window::window_by_name(name.strip_prefix("pg_catalog.").unwrap_or(name))
     }
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
         None
@@ -521,7 +522,7 @@ pub(crate) fn plan_query(env: &Env, mut query: Query) -> Result<LogicalPlan, Sql
     if env.star_of_using.take() {
         crate::prepare::check_using(&plan)?;
     }
-    retype_plan(env, plan, &[])
+    crate::decorrelate::decorrelate(env, retype_plan(env, plan, &[])?)
 }
 
 /// The order of a subquery is kept: `ARRAY(SELECT ... ORDER BY ...)` needs it.

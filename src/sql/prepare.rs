@@ -20,8 +20,8 @@ use crate::types::{reg_type, sql_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, Spanned, Subscript, TableFactor, TrimWhereField, UnaryOperator, Value,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query,
+    Select, SetExpr, SetOperator, SetQuantifier, Spanned, Subscript, TableFactor, TrimWhereField, UnaryOperator, Value,
     ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
@@ -114,15 +114,13 @@ impl VisitorMut for Preparer<'_, '_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
-        if query.fetch.is_some() || !query.locks.is_empty() || !query.pipe_operators.is_empty() {
-            return ControlFlow::Break(
-                SqlError::unsupported("FETCH FIRST, FOR UPDATE and |> are not supported").hint("Use LIMIT."),
-            );
+        if !query.locks.is_empty() || !query.pipe_operators.is_empty() {
+            return ControlFlow::Break(SqlError::unsupported("FOR UPDATE and |> are not supported"));
         }
-        let found = match set_operation_all(&query.body) {
-            Some(e) => Err(e),
-            None => wrap_cells(self.env, &mut query.body),
-        };
+        if let Err(e) = fetch_first(query) {
+            return ControlFlow::Break(e);
+        }
+        let found = wrap_cells(self.env, &mut query.body).and_then(|()| mark_all(&mut query.body));
         match found {
             Err(e) => ControlFlow::Break(e),
             Ok(()) => ControlFlow::Continue(()),
@@ -158,7 +156,9 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
         }
-        rows::rewrite_rows(expr);
+        if let Err(e) = rows::rewrite_rows(expr) {
+            return ControlFlow::Break(e);
+        }
         if let Some(e) = rows::without_columns(expr) {
             return ControlFlow::Break(e);
         }
@@ -309,16 +309,41 @@ impl Preparer<'_, '_> {
     }
 }
 
-/// EXCEPT ALL and INTERSECT ALL count multiplicities, which DataFusion does not.
-fn set_operation_all(body: &SetExpr) -> Option<SqlError> {
-    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return None };
-    if *op != SetOperator::Union && matches!(set_quantifier, SetQuantifier::All) {
-        return Some(SqlError::unsupported(format!("{op} ALL is not supported yet")).hint(format!("Use {op}.")));
+/// `FETCH FIRST n ROWS ONLY` as LIMIT.
+fn fetch_first(query: &mut Query) -> Result<(), SqlError> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.with_ties || fetch.percent {
+        return Err(SqlError::unsupported("FETCH FIRST ... WITH TIES is not supported yet").hint("Use ONLY."));
     }
+    let one = || Expr::Value(ValueWithSpan::from(Value::Number("1".into(), false)));
+    let limit = Some(fetch.quantity.unwrap_or_else(one));
+    let offset = match query.limit_clause.take() {
+        None => None,
+        Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,
+        Some(_) => return Err(SqlError::new(SqlState::SYNTAX, "multiple LIMIT clauses not allowed")),
+    };
+    query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: vec![] });
+    Ok(())
+}
+
+/// The left side of EXCEPT ALL and INTERSECT ALL becomes a subquery: that of EXCEPT and INTERSECT is known by its being distinct.
+fn mark_all(body: &mut SetExpr) -> Result<(), SqlError> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
     if set_quantifier.to_string().contains("NAME") {
-        return Some(SqlError::unsupported("BY NAME is not supported"));
+        return Err(SqlError::unsupported("BY NAME is not supported"));
     }
-    set_operation_all(left).or_else(|| set_operation_all(right))
+    mark_all(left)?;
+    mark_all(right)?;
+    if *op != SetOperator::Union && matches!(set_quantifier, SetQuantifier::All) {
+        let mut whole = crate::parse::parse_query("SELECT * FROM (SELECT 1) AS hw_all")?;
+        if let SetExpr::Select(select) = whole.body.as_mut()
+            && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|f| &mut f.relation)
+        {
+            std::mem::swap(&mut subquery.body, left);
+        }
+        **left = *whole.body;
+    }
+    Ok(())
 }
 
 /// Cells of VALUES become calls that any type fits; [`crate::retype`] finds the columns' types.

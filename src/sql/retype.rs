@@ -1,16 +1,16 @@
 //! Walks a plan from the leaves up and gives every expression its final types; column names stay.
 
-use crate::decorrelate::join_scalar_subqueries;
+use crate::decorrelate::{fallible, has_subquery};
 use crate::error::from_planner;
 use crate::planner::{Env, RelationSource};
 use crate::typing::{Place, Typer, cast_columns, field_type};
-use datafusion_common::{DFSchema, DFSchemaRef, TableReference};
+use datafusion_common::{DFSchema, DFSchemaRef, JoinType, TableReference};
 use datafusion_expr::expr::Alias;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::logical_plan::{
-    Aggregate, Distinct, Filter, Join, Limit, Projection, Sort, SubqueryAlias, TableScan, Union, Values,
+    Aggregate, Distinct, Filter, Join, Limit, Projection, Sort, SubqueryAlias, TableScan, Union, Values, Window,
 };
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
 use hw_plan::ScalarExpr;
 use hw_repr::{GlobalId, SqlError, SqlState, SqlType};
 use hw_scalar::common_type;
@@ -32,13 +32,12 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         LogicalPlan::Projection(p) => {
             let input = retype_plan(env, Arc::unwrap_or_clone(p.input), outer)?;
             let expr = values(env, input.schema(), outer, p.expr)?;
-            let (input, expr) = join_named(env, input, expr)?;
             Ok(LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input)).map_err(from_planner)?))
         }
         LogicalPlan::Filter(f) => {
             let input = retype_plan(env, Arc::unwrap_or_clone(f.input), outer)?;
-            let predicate = Typer::new(env, input.schema(), outer).condition(&f.predicate)?;
-            filter(env, input, predicate)
+            let conditions = Typer::new(env, input.schema(), outer).conditions(&f.predicate)?;
+            filter(input, conditions)
         }
         LogicalPlan::Join(j) => join(env, j, outer),
         LogicalPlan::Aggregate(a) => aggregate(env, a, outer),
@@ -49,38 +48,59 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
             let keyed = crate::keys::distinct(&input, env.stored)?;
             Ok(keyed.unwrap_or_else(|| LogicalPlan::Distinct(Distinct::All(Arc::new(input)))))
         }
-        LogicalPlan::Distinct(Distinct::On(_)) => Err(SqlError::unsupported("DISTINCT ON is not supported yet")),
+        LogicalPlan::Distinct(Distinct::On(d)) => {
+            let input = retype_plan(env, d.input.as_ref().clone(), outer)?;
+            let select = |input: &LogicalPlan, items| values(env, input.schema(), outer, items);
+            crate::ranked::distinct_on(env, d, input, outer, select)
+        }
         LogicalPlan::Union(u) => union(env, u, outer),
         LogicalPlan::Values(v) => values_rows(env, v, outer),
         LogicalPlan::EmptyRelation(e) => Ok(LogicalPlan::EmptyRelation(e)),
         LogicalPlan::Subquery(_) => Err(SqlError::unsupported("LATERAL is not supported yet").hint("Use a join.")),
-        LogicalPlan::Window(_) => Err(SqlError::unsupported("window functions are not supported yet")
-            .hint("Aggregate in a subquery and join it.")),
+        LogicalPlan::Window(w) => {
+            let input = retype_plan(env, Arc::unwrap_or_clone(w.input), outer)?;
+            let calls = values(env, input.schema(), outer, w.window_expr)?;
+            Ok(LogicalPlan::Window(Window::try_new(calls, Arc::new(input)).map_err(from_planner)?))
+        }
         LogicalPlan::RecursiveQuery(_) => Err(SqlError::unsupported("WITH RECURSIVE is not supported yet")),
         LogicalPlan::Unnest(_) => Err(SqlError::unsupported("unnest is not supported yet")),
         other => Err(SqlError::unsupported(format!("{} is not supported", other.display()))),
     }
 }
 
-/// Joins correlated scalar subqueries; the expressions keep their names.
-fn join_named(env: &Env, input: LogicalPlan, exprs: Vec<Expr>) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
-    let names = NamePreserver::new_for_projection();
-    let saved: Vec<_> = exprs.iter().map(|e| names.save(e)).collect();
-    let (input, exprs) = join_scalar_subqueries(env, input, exprs)?;
-    Ok((input, exprs.into_iter().zip(saved).map(|(e, name)| name.restore(e)).collect()))
+/// Conditions in their order: none is tried on a row that one before it leaves out. What cannot fail and follows each
+/// other is one filter, and equalities of both sides of a join that may fail are keys of it.
+fn filter(mut input: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan, SqlError> {
+    let mut first = true;
+    let is_plain = |c: &Expr| !fallible(c) && !has_subquery(c);
+    // Fewer rows ask for the others then; PostgreSQL, too, tries first what costs less.
+    let (plain, rest): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(is_plain);
+    let conditions = plain.into_iter().chain(rest);
+    for condition in conditions {
+        if let LogicalPlan::Join(j) = &mut input
+            && j.join_type == JoinType::Inner
+            && first
+            && fallible(&condition)
+            && is_key(&condition, j)
+        {
+            j.filter = j.filter.take().map_or(Some(condition.clone()), |f| Some(f.and(condition)));
+            continue;
+        }
+        first &= !fallible(&condition) && !has_subquery(&condition);
+        input = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(input)).map_err(from_planner)?);
+    }
+    Ok(input)
 }
 
-fn filter(env: &Env, input: LogicalPlan, predicate: Expr) -> Result<LogicalPlan, SqlError> {
-    let columns = input.schema().columns();
-    let (joined, mut predicate) = join_scalar_subqueries(env, input, vec![predicate])?;
-    let predicate = predicate.pop().ok_or_else(|| SqlError::internal("a condition was lost"))?;
-    let wider = joined.schema().fields().len() > columns.len();
-    let plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(joined)).map_err(from_planner)?);
-    if !wider {
-        return Ok(plan);
-    }
-    let exprs = columns.into_iter().map(Expr::Column).collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(from_planner)?))
+/// `l = r` with columns of one side each.
+fn is_key(condition: &Expr, j: &Join) -> bool {
+    let Expr::BinaryExpr(b) = condition else { return false };
+    let of = |e: &Expr, schema: &DFSchema| {
+        let columns = e.column_refs();
+        !columns.is_empty() && columns.iter().all(|c| schema.has_column(c)) && !has_subquery(e)
+    };
+    let (l, r) = (j.left.schema(), j.right.schema());
+    b.op == Operator::Eq && (of(&b.left, l) && of(&b.right, r) || of(&b.left, r) && of(&b.right, l))
 }
 
 fn table_scan(env: &Env, scan: TableScan) -> Result<LogicalPlan, SqlError> {
@@ -128,9 +148,41 @@ fn values(env: &Env, schema: &DFSchema, outer: &[DFSchemaRef], exprs: Vec<Expr>)
         .collect()
 }
 
+/// The right side of a LATERAL join, typed with the columns of its left.
+fn lateral(
+    env: &Env,
+    right: &LogicalPlan,
+    left: &DFSchemaRef,
+    outer: &[DFSchemaRef],
+) -> Result<Option<LogicalPlan>, SqlError> {
+    Ok(match right {
+        LogicalPlan::Subquery(q) => {
+            let mut outer = outer.to_vec();
+            outer.push(Arc::clone(left));
+            let plan = Arc::new(retype_plan(env, q.subquery.as_ref().clone(), &outer)?);
+            let outer_ref_columns = plan.all_out_ref_exprs();
+            Some(LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns, spans: q.spans.clone() }))
+        }
+        LogicalPlan::SubqueryAlias(s) => match lateral(env, &s.input, left, outer)? {
+            Some(plan) => {
+                let alias = SubqueryAlias::try_new(Arc::new(plan), s.alias.clone()).map_err(from_planner)?;
+                Some(LogicalPlan::SubqueryAlias(alias))
+            }
+            None => None,
+        },
+        _ => None,
+    })
+}
+
 fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
+    if matches!(j.join_type, JoinType::LeftAnti | JoinType::LeftSemi) {
+        return set_operation(env, j, outer);
+    }
     let left = retype_plan(env, Arc::unwrap_or_clone(j.left), outer)?;
-    let right = retype_plan(env, Arc::unwrap_or_clone(j.right), outer)?;
+    let right = match lateral(env, &j.right, left.schema(), outer)? {
+        Some(lateral) => lateral,
+        None => retype_plan(env, Arc::unwrap_or_clone(j.right), outer)?,
+    };
     let both = left.schema().join(right.schema()).map_err(from_planner)?;
     let mut on = vec![];
     for (l, r) in j.on {
@@ -151,22 +203,29 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         let (l, r) = (crate::emit::emit(&l, &lt.slots)?, crate::emit::emit(&r, &rt.slots)?);
         on.push(if keyed { (crate::keys::key_of(l, *lw), crate::keys::key_of(r, *rw)) } else { (l, r) });
     }
-    let filter = match &j.filter {
-        Some(f) => Some(Typer::new(env, &both, outer).condition(f)?),
-        None => None,
+    let mut conditions = match &j.filter {
+        Some(f) if j.join_type == JoinType::Inner => Typer::new(env, &both, outer).conditions(f)?,
+        Some(f) => vec![Typer::new(env, &both, outer).condition(f)?],
+        None => vec![],
     };
+    // What an inner join has from the first condition on that may fail are conditions of a WHERE above it.
+    let plain = |c: &Expr| !fallible(c) && !has_subquery(c);
+    let inner = j.join_type == JoinType::Inner;
+    let kept = if inner { conditions.iter().take_while(|c| plain(c)).count() } else { conditions.len() };
+    let above = conditions.split_off(kept);
+    let condition = conditions.into_iter().reduce(Expr::and);
     let join = Join::try_new(
         Arc::new(left),
         Arc::new(right),
         on,
-        filter,
+        condition,
         j.join_type,
         j.join_constraint,
         j.null_equality,
         j.null_aware,
     )
     .map_err(from_planner)?;
-    Ok(LogicalPlan::Join(join))
+    filter(LogicalPlan::Join(join), above)
 }
 
 fn aggregate(env: &Env, a: Aggregate, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
@@ -227,6 +286,12 @@ fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
     for input in u.inputs {
         inputs.push(retype_plan(env, Arc::unwrap_or_clone(input), outer)?);
     }
+    let inputs = unified(env, "UNION", inputs, &names)?.into_iter().map(Arc::new).collect();
+    Ok(LogicalPlan::Union(Union::try_new(inputs).map_err(from_planner)?))
+}
+
+/// The inputs of a set operation, of the types that all of them fit, under these names.
+fn unified(env: &Env, what: &str, inputs: Vec<LogicalPlan>, names: &[String]) -> Result<Vec<LogicalPlan>, SqlError> {
     let mut wanted = vec![];
     for column in 0..names.len() {
         let mut types = vec![];
@@ -234,13 +299,29 @@ fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
             let field = input.schema().field(column);
             types.push(if untyped_literal(env, input, column).is_some() { None } else { Some(field_type(field)?) });
         }
-        wanted.push(common_type("UNION", &types)?);
+        wanted.push(common_type(what, &types)?);
     }
-    let inputs = inputs
-        .into_iter()
-        .map(|i| Ok(Arc::new(name_columns(cast_columns(env, i, &wanted)?, &names)?)))
-        .collect::<Result<Vec<_>, SqlError>>()?;
-    Ok(LogicalPlan::Union(Union::try_new(inputs).map_err(from_planner)?))
+    inputs.into_iter().map(|i| name_columns(cast_columns(env, i, &wanted)?, names)).collect()
+}
+
+/// EXCEPT and INTERSECT, which `SqlToRel` gives as joins; without ALL their left side is distinct.
+fn set_operation(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
+    let what = if j.join_type == JoinType::LeftAnti { "EXCEPT" } else { "INTERSECT" };
+    let (all, left) = match Arc::unwrap_or_clone(j.left) {
+        LogicalPlan::Distinct(Distinct::All(left)) => (false, Arc::unwrap_or_clone(left)),
+        left => (true, left),
+    };
+    let shape = j.schema;
+    let names: Vec<String> = (0..shape.fields().len()).map(|i| format!("s{i}")).collect();
+    let sides = vec![retype_plan(env, left, outer)?, retype_plan(env, Arc::unwrap_or_clone(j.right), outer)?];
+    let mut sides = unified(env, what, sides, &names)?.into_iter();
+    let (Some(left), Some(right)) = (sides.next(), sides.next()) else {
+        return Err(SqlError::internal("a set operation of other than two"));
+    };
+    let plan = crate::ranked::set_operation(env, left, right, j.join_type, all)?;
+    let columns = names.iter().map(datafusion_common::Column::from_name);
+    let exprs = columns.zip(shape.iter()).map(|(c, (q, f))| Expr::Column(c).alias_qualified(q.cloned(), f.name()));
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs.collect(), Arc::new(plan)).map_err(from_planner)?))
 }
 
 /// The NULL or the quoted literal that a column of a plan is, where nothing gave it a type but its being shown.

@@ -297,11 +297,10 @@ fn views_are_inlined_and_fuse() {
 fn refuses_what_a_view_cannot_hold() {
     for query in [
         "SELECT t.a FROM t LEFT JOIN u ON t.b = u.a",
-        "SELECT t.a FROM t CROSS JOIN u",
         "SELECT a FROM t ORDER BY a LIMIT 3",
-        "SELECT a FROM t WHERE b IN (SELECT a FROM u)",
         "SELECT now() FROM t",
-        "SELECT a FROM t WHERE b > (SELECT max(a) FROM u)",
+        "SELECT a, row_number() OVER (ORDER BY a) FROM t",
+        "SELECT a FROM t EXCEPT ALL SELECT a FROM u",
     ] {
         let e = error(&format!("CREATE MATERIALIZED VIEW m AS {query}"));
         assert_eq!(e.code.as_str(), "0A000", "{query}: {e}");
@@ -325,12 +324,15 @@ fn ad_hoc_subqueries() {
         "SELECT a, (SELECT max(x) FROM u) FROM t ORDER BY a LIMIT 2 OFFSET 1",
         "WITH w AS (SELECT a FROM t) SELECT * FROM w LEFT JOIN u ON w.a = u.a",
         "SELECT t.a FROM t JOIN u USING (a)",
+        "SELECT a FROM t WHERE a = 1 OR b NOT IN (SELECT a FROM u)",
+        "SELECT a FROM t EXCEPT ALL SELECT a FROM t",
+        "SELECT a, CASE WHEN b > 1 THEN (SELECT x FROM u WHERE u.a = t.b) END, b > ALL (SELECT a FROM u) FROM t",
+        "SELECT DISTINCT ON (a) a, rank() OVER (PARTITION BY a ORDER BY b) FROM t ORDER BY a, b",
+        "SELECT * FROM t, LATERAL (SELECT max(x) FROM u WHERE u.a = t.a) l",
         "SELECT c FROM t WHERE c LIKE 'x%' AND a BETWEEN 1 AND 3 AND b IN (1, 2, 3, 4, 5)",
     ] {
         planned(sql);
     }
-    assert_eq!(error("SELECT a FROM t WHERE a = 1 OR b NOT IN (SELECT a FROM u)").code.as_str(), "0A000");
-    assert_eq!(error("SELECT a FROM t EXCEPT ALL SELECT a FROM t").code.as_str(), "0A000");
 }
 
 #[test]

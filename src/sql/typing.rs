@@ -5,6 +5,7 @@ mod array;
 mod cast;
 mod catalog;
 mod subquery;
+mod window;
 
 use crate::collect::Collect;
 use crate::lazy::{Lazy, lazy_of};
@@ -14,13 +15,12 @@ use cast::{assignment_error, float_literal, fold, parse_literal, without_length}
 pub(crate) use cast::{cast_columns, cast_columns_in, cast_known};
 use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
-use datafusion_expr::expr::{AggregateFunction, Placeholder, WindowFunction};
+use datafusion_expr::expr::{AggregateFunction, Placeholder};
 use datafusion_expr::{Expr, Operator};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
 use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
 use std::sync::Arc;
-pub(crate) use subquery::is_global_aggregate;
 
 /// A typed expression, or a literal or parameter that has no type yet (`unknown`, carried as text).
 #[derive(Clone, Debug)]
@@ -197,19 +197,10 @@ impl<'a> Typer<'a> {
             Expr::Placeholder(p) => self.placeholder(p),
             Expr::AggregateFunction(a) => self.aggregate(a),
             Expr::WindowFunction(w) => self.window(w),
-            Expr::Exists(e) => {
-                if place == Place::Value {
-                    return self.exists_value(e);
-                }
-                let mut e = e.clone();
-                e.subquery = self.subquery(&e.subquery)?;
-                Ok(self.slot(Expr::Exists(e), SqlType::Bool))
-            }
-            Expr::InSubquery(i) => self.in_subquery(i, place),
+            Expr::Exists(e) => self.exists(e),
+            Expr::InSubquery(i) => self.in_subquery(i),
             Expr::ScalarSubquery(q) => self.scalar_subquery(q),
-            Expr::SetComparison(_) => {
-                Err(unsupported("ANY or ALL over a subquery").hint("Use IN, EXISTS or an aggregate."))
-            }
+            Expr::SetComparison(c) => self.set_comparison(c),
             Expr::GroupingSet(_) => Err(unsupported("a grouping set within an expression")),
             other => Err(unsupported(&format!("expression {other}"))),
         }
@@ -518,10 +509,20 @@ impl<'a> Typer<'a> {
 
     /// The argument of an aggregate or window function as a plan expression, and its type.
     fn plan_expr(&mut self, expr: &Expr) -> Result<(Expr, SqlType), SqlError> {
+        self.filtered_expr(expr, None)
+    }
+
+    /// The same, computed only where the condition of FILTER is true.
+    fn filtered_expr(&mut self, expr: &Expr, filter: Option<&Expr>) -> Result<(Expr, SqlType), SqlError> {
         let mut inner = Typer::new(self.env, self.schema, self.outer);
         let value = inner.typed(expr, Place::Value)?;
-        let value = inner.settle(value)?;
+        let mut value = inner.settle(value)?;
         let ty = value.ty();
+        if let Some(filter) = filter.filter(|_| hw_scalar::may_fail(&value)) {
+            let null = Box::new(ScalarExpr::Literal(Datum::Null, ty));
+            value =
+                ScalarExpr::Case { branches: vec![(inner.boolean(filter, Place::Nested)?, value)], otherwise: null };
+        }
         Ok((crate::emit::emit(&value, &inner.slots)?, ty))
     }
 
@@ -530,6 +531,42 @@ impl<'a> Typer<'a> {
         let mut inner = Typer::new(self.env, self.schema, self.outer);
         let value = inner.boolean(expr, Place::Conjunct)?;
         crate::emit::emit(&value, &inner.slots)
+    }
+
+    /// The conjuncts of a condition, in their order: those that cannot fail and follow each other as one, the same with
+    /// those that may fail, and each that has a subquery by itself.
+    pub fn conditions(&mut self, expr: &Expr) -> Result<Vec<Expr>, SqlError> {
+        let mut inner = Typer::new(self.env, self.schema, self.outer);
+        let all = match inner.boolean(expr, Place::Conjunct)? {
+            ScalarExpr::And(all) => all,
+            one => vec![one],
+        };
+        let class = |e: &ScalarExpr| {
+            let subquery =
+                e.columns().iter().any(|c| inner.slots.get(*c).is_some_and(crate::decorrelate::has_subquery));
+            (subquery, hw_scalar::may_fail(e))
+        };
+        let mut out = vec![];
+        let mut rest = all.as_slice();
+        while let Some(first) = rest.first() {
+            let kind = class(first);
+            let alike = if kind.0 { 1 } else { rest.iter().take_while(|e| class(e) == kind).count() };
+            let (run, later) = rest.split_at(alike);
+            // Equalities stay apart: one may be the key of a join.
+            let apart =
+                kind.1 && run.len() > 1 && run.iter().all(|e| matches!(e, ScalarExpr::Call { func: Func::Eq, .. }));
+            match run {
+                [one] => out.push(crate::emit::emit(one, &inner.slots)?),
+                many if apart => {
+                    for one in many {
+                        out.push(crate::emit::emit(one, &inner.slots)?);
+                    }
+                }
+                many => out.push(crate::emit::emit(&ScalarExpr::And(many.to_vec()), &inner.slots)?),
+            }
+            rest = later;
+        }
+        Ok(out)
     }
 
     fn aggregate(&mut self, a: &AggregateFunction) -> Result<Typed, SqlError> {
@@ -543,7 +580,7 @@ impl<'a> Typer<'a> {
         let mut args = vec![];
         let mut ty = None;
         for arg in &a.params.args {
-            let (expr, arg_ty) = self.plan_expr(arg)?;
+            let (expr, arg_ty) = self.filtered_expr(arg, a.params.filter.as_deref())?;
             args.push(expr);
             ty.get_or_insert(arg_ty);
         }
@@ -599,11 +636,6 @@ impl<'a> Typer<'a> {
             None => None,
         };
         Ok(self.slot(Expr::AggregateFunction(a), SqlType::Text))
-    }
-
-    fn window(&mut self, w: &WindowFunction) -> Result<Typed, SqlError> {
-        let _ = w;
-        Err(unsupported("a window function").hint("Aggregate in a subquery and join it."))
     }
 }
 

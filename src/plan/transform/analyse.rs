@@ -190,7 +190,7 @@ pub fn not_null(expr: &ScalarExpr, nullable: &[bool]) -> bool {
             Func::NotDistinct => true,
             Func::Greatest | Func::Least => args.iter().any(|e| not_null(e, nullable)),
             // These give NULL for some arguments that are not.
-            Func::NullIf | Func::JsonGet | Func::JsonGetText | Func::JsonArrayLength => false,
+            Func::NullIf | Func::SingleRow | Func::JsonGet | Func::JsonGetText | Func::JsonArrayLength => false,
             Func::ConcatFn => true,
             _ => all(args),
         },

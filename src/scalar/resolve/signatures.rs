@@ -67,7 +67,7 @@ pub(crate) fn signatures(func: Func) -> Vec<Signature> {
         | Func::Exp
         | Func::Ln
         | Func::Sign => mathematics(func),
-        Func::Greatest | Func::Least | Func::NullIf | Func::ConcatFn => vec![],
+        Func::Greatest | Func::Least | Func::NullIf | Func::ConcatFn | Func::SingleRow => vec![],
         _ => datetime::signatures(func).unwrap_or_else(|| text::signatures(func)),
     }
 }

@@ -182,6 +182,13 @@ fn is_empty(env: &Env, ctes: &HashSet<String>, from: &TableWithJoins) -> bool {
         && (relation(&from.relation) || from.joins.iter().any(|j| inner(&j.join_operator) && relation(&j.relation)))
 }
 
+/// True where an expression calls an aggregate outside of its subqueries.
+pub(super) fn has_aggregate(expr: &Expr) -> bool {
+    let mut finder = Finder::default();
+    let _ = expr.visit(&mut finder);
+    finder.aggregates
+}
+
 /// Finds aggregates outside subqueries, and what cannot be planned.
 #[derive(Default)]
 struct Finder {

@@ -2,11 +2,15 @@
 //! is `a IN (SELECT ...)`; and `a IS DISTINCT FROM b AND c` with the precedence that PostgreSQL gives it.
 
 use hw_repr::{SqlError, SqlState};
-use sqlparser::ast::{BinaryOperator, Expr, SetExpr};
+use sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor};
 
 /// Rewrites one expression; its operands are visited later.
-pub(super) fn rewrite_rows(expr: &mut Expr) {
+pub(super) fn rewrite_rows(expr: &mut Expr) -> Result<(), SqlError> {
     let new = match expr {
+        Expr::InSubquery { expr: needle, subquery, negated } => match tuple(needle) {
+            Some(needle) => Some(row_in_subquery(needle, subquery, *negated)?),
+            None => None,
+        },
         Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => bind_tighter(expr),
         Expr::BinaryOp { left, op, right } => match (tuple(left), tuple(right)) {
             (Some(l), Some(r)) if l.len() == r.len() => compare(op, l, r),
@@ -23,6 +27,52 @@ pub(super) fn rewrite_rows(expr: &mut Expr) {
     if let Some(new) = new {
         *expr = new;
     }
+    Ok(())
+}
+
+/// `(a, b) IN (SELECT x, y ...)`: true where a row is equal, else NULL where one may be, else false.
+fn row_in_subquery(needle: &[Expr], subquery: &Query, negated: bool) -> Result<Expr, SqlError> {
+    if needle.iter().any(super::arrays::has_aggregate) {
+        return Err(SqlError::unsupported("a row with an aggregate IN (SELECT ...) is not supported yet")
+            .hint("Compute the aggregate in a subquery."));
+    }
+    let columns: Vec<String> = (0..needle.len()).map(|i| format!("hw_row_{i}")).collect();
+    let equal = columns.iter().zip(needle).map(|(c, n)| {
+        let column = Expr::Identifier(sqlparser::ast::Ident::new(c));
+        binary(column, BinaryOperator::Eq, nested(n.clone()))
+    });
+    let equal = equal.reduce(|a, b| binary(a, BinaryOperator::And, b)).map(nested);
+    let equal = equal.ok_or_else(|| SqlError::internal("an empty row"))?;
+    let exists = |condition: Expr| {
+        let columns = columns.join(", ");
+        let mut query = crate::parse::parse_query(&format!("SELECT 1 FROM (SELECT 1) AS hw_row ({columns})"))?;
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            select.selection = Some(condition);
+            if let Some(TableFactor::Derived { subquery: inner, .. }) = select.from.first_mut().map(|f| &mut f.relation)
+            {
+                **inner = subquery.clone();
+            }
+        }
+        Ok::<_, SqlError>(Expr::Exists { subquery: query, negated: false })
+    };
+    let shape = crate::parse::parse_query("SELECT CASE WHEN true THEN true WHEN true THEN NULL ELSE false END")?;
+    let item = match shape.body.as_ref() {
+        SetExpr::Select(s) => s.projection.first().cloned(),
+        _ => None,
+    };
+    let Some(SelectItem::UnnamedExpr(mut case)) = item else {
+        return Err(SqlError::internal("CASE was not parsed"));
+    };
+    if let Expr::Case { conditions, .. } = &mut case {
+        let tests = [exists(equal.clone())?, exists(Expr::IsNull(Box::new(equal)))?];
+        for (branch, test) in conditions.iter_mut().zip(tests) {
+            branch.condition = test;
+        }
+    }
+    Ok(match negated {
+        true => Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr: Box::new(nested(case)) },
+        false => nested(case),
+    })
 }
 
 /// A scalar subquery or IN whose SELECT has no columns.

@@ -1,0 +1,148 @@
+//! Conditions that may fail, and joins by keys of which NULL is like NULL, hidden from the optimizer's rules while these run.
+//!
+//! The rules give such a join further keys, of which NULL is then like NULL, too; and they take joins of both kinds for one.
+//!
+//! The rules move a condition below joins and groups and merge it with others in an order of their own; one that may fail
+//! has to stay behind those that were written before it or stand further inside. So it becomes a node that no rule looks
+//! into. What cannot fail may pass it downwards: it leaves out rows that PostgreSQL, which tries first what costs less,
+//! leaves out first, too.
+
+use crate::decorrelate::fallible;
+use datafusion_common::tree_node::{Transformed, TransformedResult};
+use datafusion_common::{DFSchemaRef, JoinType, NullEquality, Result as DfResult};
+use datafusion_expr::logical_plan::{Extension, Filter, Join};
+use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use hw_repr::SqlError;
+use std::any::Any;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd)]
+struct Barrier {
+    predicate: Expr,
+    input: Arc<LogicalPlan>,
+}
+
+impl UserDefinedLogicalNodeCore for Barrier {
+    fn name(&self) -> &str {
+        "Barrier"
+    }
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+    fn expressions(&self) -> Vec<Expr> {
+        vec![self.predicate.clone()]
+    }
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        HashSet::new()
+    }
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Barrier: {}", self.predicate)
+    }
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
+        match (exprs.into_iter().next(), inputs.into_iter().next()) {
+            (Some(predicate), Some(input)) => Ok(Barrier { predicate, input: Arc::new(input) }),
+            _ => Err(crate::error::external(SqlError::internal("a condition was lost"))),
+        }
+    }
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(vec![output_columns.to_vec()])
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd)]
+struct NullSafe {
+    join: Join,
+}
+
+impl UserDefinedLogicalNodeCore for NullSafe {
+    fn name(&self) -> &str {
+        "NullSafe"
+    }
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.join.left, &self.join.right]
+    }
+    fn schema(&self) -> &DFSchemaRef {
+        &self.join.schema
+    }
+    fn expressions(&self) -> Vec<Expr> {
+        let on = self.join.on.iter().flat_map(|(l, r)| [l.clone(), r.clone()]);
+        on.chain(self.join.filter.clone()).collect()
+    }
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "NullSafe")
+    }
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
+        let lost = || crate::error::external(SqlError::internal("a join has lost its keys"));
+        let mut exprs = exprs.into_iter();
+        let mut on = vec![];
+        for _ in &self.join.on {
+            on.push((exprs.next().ok_or_else(lost)?, exprs.next().ok_or_else(lost)?));
+        }
+        let [left, right] = inputs.try_into().map_err(|_| lost())?;
+        let j = &self.join;
+        let join = Join::try_new(
+            Arc::new(left),
+            Arc::new(right),
+            on,
+            exprs.next(),
+            j.join_type,
+            j.join_constraint,
+            j.null_equality,
+            j.null_aware,
+        )?;
+        Ok(NullSafe { join })
+    }
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let width = self.join.left.schema().fields().len();
+        let (left, right): (Vec<usize>, Vec<usize>) = output_columns.iter().partition(|c| **c < width);
+        Some(vec![left, right.into_iter().map(|c| c - width).collect()])
+    }
+}
+
+/// The rules would change what the join means.
+fn is_endangered(j: &Join) -> bool {
+    let pairs = matches!(j.join_type, JoinType::Inner | JoinType::Left);
+    pairs && j.null_equality == NullEquality::NullEqualsNull
+}
+
+/// Hides the conditions that may fail.
+pub(super) fn raise(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Filter(f) if fallible(&f.predicate) => {
+            let node = Arc::new(Barrier { predicate: f.predicate, input: f.input });
+            Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
+        }
+        LogicalPlan::Join(join) if is_endangered(&join) => {
+            let node = Arc::new(NullSafe { join });
+            Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
+        }
+        other => Ok(Transformed::no(other)),
+    })
+    .data()
+}
+
+/// Shows them again.
+pub(super) fn lower(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Extension(e) => {
+            let any: &dyn Any = e.node.as_any();
+            match any.downcast_ref::<Barrier>() {
+                Some(b) => {
+                    let filter = Filter::try_new(b.predicate.clone(), Arc::clone(&b.input))?;
+                    Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+                }
+                None => match any.downcast_ref::<NullSafe>() {
+                    Some(n) => Ok(Transformed::yes(LogicalPlan::Join(n.join.clone()))),
+                    None => Ok(Transformed::no(LogicalPlan::Extension(e))),
+                },
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    })
+    .data()
+}

@@ -1,0 +1,162 @@
+//! What rows' numbers within their group give: DISTINCT ON, EXCEPT ALL and INTERSECT ALL, LIMIT for each of many (ad hoc
+//! only); and the other set operations.
+
+use crate::error::from_planner;
+use crate::keys::{key_of, needs_key};
+use crate::planner::Env;
+use crate::typing::{Typer, field_type};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Column, DFSchemaRef, JoinType, NullEquality, TableReference};
+use datafusion_expr::expr::{AggregateFunction, Sort as SortKey, WindowFunction, WindowFunctionDefinition};
+use datafusion_expr::logical_plan::{Distinct, DistinctOn, Filter, Join, Sort, SubqueryAlias, Union, Window};
+use datafusion_expr::{Expr, JoinConstraint, LogicalPlan, WindowFrame, lit};
+use hw_repr::SqlError;
+use std::sync::Arc;
+
+fn only_ad_hoc(env: &Env, what: &str) -> Result<(), SqlError> {
+    match env.stored {
+        true => Err(SqlError::unsupported(format!("{what} is not supported in a materialized view yet"))
+            .hint("Read it in an ad-hoc SELECT.")),
+        false => Ok(()),
+    }
+}
+
+/// `input` with one more column: the number of each row among those with equal `by`, in this order, from 1.
+pub(crate) fn numbered(
+    env: &Env,
+    input: LogicalPlan,
+    by: Vec<Expr>,
+    order: Vec<SortKey>,
+) -> Result<(LogicalPlan, Column), SqlError> {
+    let func = crate::window::window_by_name("row_number").ok_or_else(|| SqlError::internal("no row_number"))?;
+    let mut call = WindowFunction::new(WindowFunctionDefinition::WindowUDF(func), vec![]);
+    call.params.partition_by = by;
+    call.params.window_frame = WindowFrame::new((!order.is_empty()).then_some(false));
+    call.params.order_by = order;
+    let name = env.fresh_name("hw_number");
+    let call = Expr::WindowFunction(Box::new(call)).alias(&name);
+    let plan = LogicalPlan::Window(Window::try_new(vec![call], Arc::new(input)).map_err(from_planner)?);
+    Ok((plan, Column::from_name(name)))
+}
+
+/// All columns, as keys of SQL equality.
+pub(crate) fn columns_as_keys(plan: &LogicalPlan) -> Result<Vec<Expr>, SqlError> {
+    let columns = plan.schema().columns().into_iter().zip(plan.schema().fields());
+    columns
+        .map(|(c, f)| {
+            let ty = field_type(f)?;
+            let column = Expr::Column(c);
+            Ok(if needs_key(ty) { key_of(column, ty) } else { column })
+        })
+        .collect()
+}
+
+/// `SELECT DISTINCT ON (...)`; `input` is typed already.
+pub(crate) fn distinct_on(
+    env: &Env,
+    d: DistinctOn,
+    input: LogicalPlan,
+    outer: &[DFSchemaRef],
+    select: impl Fn(&LogicalPlan, Vec<Expr>) -> Result<Vec<Expr>, SqlError>,
+) -> Result<LogicalPlan, SqlError> {
+    only_ad_hoc(env, "DISTINCT ON")?;
+    let items = select(&input, d.select_expr)?;
+    let schema = Arc::clone(input.schema());
+    let mut typer = Typer::new(env, &schema, outer);
+    let by = d.on_expr.iter().map(|e| typer.key(e)).collect::<Result<Vec<_>, _>>()?;
+    let mut order = vec![];
+    for mut key in d.sort_expr.unwrap_or_default() {
+        key.expr = typer.key(&key.expr)?;
+        order.push(key);
+    }
+    let (plan, number) = numbered(env, input, by, order.clone())?;
+    let first = Expr::Column(number).eq(lit(1i64));
+    let mut plan = LogicalPlan::Filter(Filter::try_new(first, Arc::new(plan)).map_err(from_planner)?);
+    if !order.is_empty() {
+        plan = LogicalPlan::Sort(Sort { expr: order, input: Arc::new(plan), fetch: None });
+    }
+    crate::decorrelate::project(items, plan)
+}
+
+/// EXCEPT (`LeftAnti`) and INTERSECT (`LeftSemi`) of sides with the same columns; of equal rows, as many as there are
+/// with `all`, else one.
+pub(crate) fn set_operation(
+    env: &Env,
+    left: LogicalPlan,
+    right: LogicalPlan,
+    kind: JoinType,
+    all: bool,
+) -> Result<LogicalPlan, SqlError> {
+    if env.stored && !all {
+        return grouped(left, right, kind);
+    }
+    let columns: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut on = columns_as_keys(&left)?;
+    let (left, right) = match all {
+        true => {
+            only_ad_hoc(env, "EXCEPT ALL or INTERSECT ALL")?;
+            let (by_left, by_right) = (on.clone(), columns_as_keys(&right)?);
+            let (left, number) = numbered(env, left, by_left, vec![])?;
+            let (right, same) = numbered(env, right, by_right, vec![])?;
+            on.push(Expr::Column(number.clone()));
+            (left, renamed(right, &same, &number)?)
+        }
+        false => {
+            let keyed = crate::keys::distinct(&left, false)?;
+            (keyed.unwrap_or_else(|| LogicalPlan::Distinct(Distinct::All(Arc::new(left)))), right)
+        }
+    };
+    let alias = env.fresh_name("hw_right");
+    let right = LogicalPlan::SubqueryAlias(
+        SubqueryAlias::try_new(Arc::new(right), TableReference::bare(alias.clone())).map_err(from_planner)?,
+    );
+    let of_right = |e: &Expr| {
+        e.clone()
+            .transform_up(|e| match e {
+                Expr::Column(c) => Ok(Transformed::yes(Expr::Column(Column::new(Some(alias.clone()), c.name)))),
+                other => Ok(Transformed::no(other)),
+            })
+            .data()
+            .map_err(from_planner)
+    };
+    let on = on.into_iter().map(|l| Ok((l.clone(), of_right(&l)?))).collect::<Result<Vec<_>, SqlError>>()?;
+    let (left, right, nulls) = (Arc::new(left), Arc::new(right), NullEquality::NullEqualsNull);
+    let join = Join::try_new(left, right, on, None, kind, JoinConstraint::On, nulls, false).map_err(from_planner)?;
+    crate::decorrelate::project(columns, LogicalPlan::Join(join))
+}
+
+fn renamed(plan: LogicalPlan, from: &Column, to: &Column) -> Result<LogicalPlan, SqlError> {
+    let columns = plan.schema().columns().into_iter().map(|c| match c == *from {
+        true => Expr::Column(c).alias(&to.name),
+        false => Expr::Column(c),
+    });
+    let columns = columns.collect();
+    crate::decorrelate::project(columns, plan)
+}
+
+/// The same without joins, as a maintained view has it: groups of both sides' rows by which side they are of.
+fn grouped(left: LogicalPlan, right: LogicalPlan, kind: JoinType) -> Result<LogicalPlan, SqlError> {
+    const SIDE: &str = "hw_left";
+    let columns: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
+    let side = |plan: LogicalPlan, is_left: bool| {
+        let exprs = columns.iter().cloned().chain([lit(is_left).alias(SIDE)]).collect();
+        crate::decorrelate::project(exprs, plan).map(Arc::new)
+    };
+    let union = Union::try_new(vec![side(left, true)?, side(right, false)?]).map_err(from_planner)?;
+    let count = crate::aggregate::aggregate_by_name("count").ok_or_else(|| SqlError::internal("no count"))?;
+    let count = |of: Expr, name: &str| {
+        let call =
+            AggregateFunction::new_udf(Arc::clone(&count), vec![lit(true)], false, Some(Box::new(of)), vec![], None);
+        Expr::AggregateFunction(call).alias(name)
+    };
+    let is_left = || Expr::Column(Column::from_name(SIDE));
+    let counts = vec![count(is_left(), "hw_lefts"), count(Expr::Not(Box::new(is_left())), "hw_rights")];
+    let plan = crate::keys::group(Arc::new(LogicalPlan::Union(union)), columns.clone(), counts, true)?;
+    let some = |name: &str| Expr::Column(Column::from_name(name)).gt(lit(0i64));
+    let condition = match kind {
+        JoinType::LeftSemi => some("hw_lefts").and(some("hw_rights")),
+        _ => some("hw_lefts").and(Expr::Not(Box::new(some("hw_rights")))),
+    };
+    let plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(plan)).map_err(from_planner)?);
+    crate::decorrelate::project(columns, plan)
+}
