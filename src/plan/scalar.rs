@@ -347,6 +347,107 @@ funcs! {
     // Of subqueries: no function of SQL.
     /// `(rows, value)`: the value of a scalar subquery that gave this many rows; 21000 where there are several
     SingleRow = "single row";
+    // Numbers.
+    /// `a ^ b`, float8 or numeric
+    PowerOf = "^";
+    /// `|/ a`, float8
+    SquareRoot = "|/";
+    /// `||/ a`, float8
+    CubeRoot = "||/";
+    /// `cbrt(float8)`
+    Cbrt = "cbrt";
+    /// `log(float8|numeric)` to base 10, `log(numeric, numeric)` to the first
+    Log = "log";
+    /// `log10(float8|numeric)`
+    Log10 = "log10";
+    /// `sin(float8)`
+    Sin = "sin";
+    /// `cos(float8)`
+    Cos = "cos";
+    /// `tan(float8)`
+    Tan = "tan";
+    /// `cot(float8)`
+    Cot = "cot";
+    /// `asin(float8)`
+    Asin = "asin";
+    /// `acos(float8)`
+    Acos = "acos";
+    /// `atan(float8)`
+    Atan = "atan";
+    /// `atan2(float8, float8)`
+    Atan2 = "atan2";
+    /// `sind(float8)`
+    Sind = "sind";
+    /// `cosd(float8)`
+    Cosd = "cosd";
+    /// `tand(float8)`
+    Tand = "tand";
+    /// `cotd(float8)`
+    Cotd = "cotd";
+    /// `asind(float8)`
+    Asind = "asind";
+    /// `acosd(float8)`
+    Acosd = "acosd";
+    /// `atand(float8)`
+    Atand = "atand";
+    /// `atan2d(float8, float8)`
+    Atan2d = "atan2d";
+    /// `sinh(float8)`
+    Sinh = "sinh";
+    /// `cosh(float8)`
+    Cosh = "cosh";
+    /// `tanh(float8)`
+    Tanh = "tanh";
+    /// `asinh(float8)`
+    Asinh = "asinh";
+    /// `acosh(float8)`
+    Acosh = "acosh";
+    /// `atanh(float8)`
+    Atanh = "atanh";
+    /// `degrees(float8)`
+    Degrees = "degrees";
+    /// `radians(float8)`
+    Radians = "radians";
+    /// `pi()`
+    Pi = "pi";
+    /// `div(numeric, numeric)`
+    Quotient = "div";
+    /// `gcd(a, b)` of int4, int8 or numeric
+    Gcd = "gcd";
+    /// `lcm(a, b)` of int4, int8 or numeric
+    Lcm = "lcm";
+    /// `factorial(int8)`: numeric
+    Factorial = "factorial";
+    /// `width_bucket(float8|numeric, low, high, int4)`: int4
+    WidthBucket = "width_bucket";
+    /// `scale(numeric)`: int4, NULL for NaN and the infinities
+    Scale = "scale";
+    /// `min_scale(numeric)`
+    MinScale = "min_scale";
+    /// `trim_scale(numeric)`
+    TrimScale = "trim_scale";
+    /// `numeric_inc(numeric)`
+    NumericInc = "numeric_inc";
+    /// `a & b` of integers
+    BitAnd = "&";
+    /// `a | b` of integers
+    BitOr = "|";
+    /// `a # b` of integers
+    BitXor = "#";
+    /// `~ a` of an integer
+    BitNot = "bitwise not";
+    /// `a << int4` of an integer
+    ShiftLeft = "<<";
+    /// `a >> int4` of an integer
+    ShiftRight = ">>";
+    /// `to_hex(int4|int8)`
+    ToHex = "to_hex";
+    /// `to_number(text, text)`
+    ToNumber = "to_number";
+    /// `pg_size_pretty(int8|numeric)`
+    SizePretty = "pg_size_pretty";
+    /// `pg_size_bytes(text)`: int8
+    SizeBytes = "pg_size_bytes";
     /// `date_trunc(text, timestamp|timestamptz|interval)`, `date_trunc(text, timestamptz, text)`
     DateTrunc = "date_trunc";
     /// `date_bin(interval, timestamp[tz], timestamp[tz])`

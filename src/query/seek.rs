@@ -31,7 +31,7 @@ fn fits(datum: &Datum, ty: SqlType) -> bool {
         | (Datum::Timestamp(_), SqlType::Timestamp)
         | (Datum::TimestampTz(_), SqlType::TimestampTz)
         | (Datum::Uuid(_), SqlType::Uuid) => true,
-        (Datum::Numeric(n), SqlType::Numeric(Some((_, scale)))) => i16::from(n.scale) == i16::from(scale),
+        (Datum::Numeric(n), SqlType::Numeric(Some((_, scale)))) => n.scale().map(i64::from) == Some(i64::from(scale)),
         _ => false,
     }
 }

@@ -10,16 +10,19 @@ mod cast;
 mod compare;
 mod datetime;
 mod extract;
+mod integer;
 mod json;
 mod like;
 mod moment;
 mod number;
+mod number_format;
 mod pattern;
 mod quote;
 mod string;
 mod subquery;
 mod template;
 mod text;
+mod trigonometry;
 mod zones;
 
 use crate::resolve::is_comparison;
@@ -57,7 +60,59 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         | Func::Power
         | Func::Exp
         | Func::Ln
-        | Func::Sign => number::kernel(func, types, ty),
+        | Func::Sign
+        | Func::PowerOf
+        | Func::SquareRoot
+        | Func::CubeRoot
+        | Func::Cbrt
+        | Func::Log
+        | Func::Log10
+        | Func::Pi
+        | Func::Quotient
+        | Func::Scale
+        | Func::MinScale
+        | Func::TrimScale
+        | Func::NumericInc => number::kernel(func, types, ty),
+        Func::Gcd | Func::Lcm if matches!(types, [SqlType::Numeric(_), _]) => number::kernel(func, types, ty),
+        Func::Gcd
+        | Func::Lcm
+        | Func::Factorial
+        | Func::WidthBucket
+        | Func::BitAnd
+        | Func::BitOr
+        | Func::BitXor
+        | Func::BitNot
+        | Func::ShiftLeft
+        | Func::ShiftRight
+        | Func::ToHex => integer::kernel(func, types),
+        Func::Sin
+        | Func::Cos
+        | Func::Tan
+        | Func::Cot
+        | Func::Asin
+        | Func::Acos
+        | Func::Atan
+        | Func::Atan2
+        | Func::Sind
+        | Func::Cosd
+        | Func::Tand
+        | Func::Cotd
+        | Func::Asind
+        | Func::Acosd
+        | Func::Atand
+        | Func::Atan2d
+        | Func::Sinh
+        | Func::Cosh
+        | Func::Tanh
+        | Func::Asinh
+        | Func::Acosh
+        | Func::Atanh
+        | Func::Degrees
+        | Func::Radians => Ok(trigonometry::kernel(func)),
+        Func::SizePretty => Ok(integer::size_pretty()),
+        Func::SizeBytes => Ok(integer::size_bytes()),
+        Func::ToNumber => Ok(number_format::to_number()),
+        Func::ToChar if number_format::formats(types) => number_format::to_char(types),
         Func::DateTrunc | Func::DateBin | Func::ToTimestamp | Func::ToDate => datetime::kernel(func, types),
         Func::Extract | Func::DatePart => extract::kernel(func, types),
         Func::ToChar => template::write::kernel(types),

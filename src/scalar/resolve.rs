@@ -269,6 +269,7 @@ fn is_operator(func: Func) -> bool {
 fn operator_sign(func: Func) -> &'static str {
     match func {
         Func::Neg => "-",
+        Func::BitNot => "~",
         Func::Like => "~~",
         Func::ILike => "~~*",
         Func::NotDistinct => "=",
@@ -337,7 +338,7 @@ pub fn function_by_name(name: &str) -> Option<Func> {
         "jsonb_delete_path" => Func::JsonDeletePath,
         "~~" => Func::Like,
         "~~*" => Func::ILike,
-        "neg" | "is not distinct from" | "like" | "ilike" => return None,
+        "neg" | "bitwise not" | "is not distinct from" | "like" | "ilike" => return None,
         "!=" => Func::Ne,
         // Those with a space have a syntax of their own.
         spaced if spaced.contains(' ') => return None,

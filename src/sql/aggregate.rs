@@ -174,7 +174,7 @@ impl Acc {
             Datum::Int8(v) => s.int += i128::from(v),
             Datum::Float4(v) | Datum::Float8(v) => s.float.add(v.0, 1),
             Datum::Numeric(v) => {
-                s.numeric = Some(match s.numeric {
+                s.numeric = Some(match &s.numeric {
                     Some(sum) => sum.add(&v)?,
                     None => v,
                 });
@@ -215,7 +215,7 @@ impl Acc {
         self.state.int += other.int;
         self.state.float.merge(&other.float);
         if let Some(v) = other.numeric {
-            self.state.numeric = Some(match self.state.numeric {
+            self.state.numeric = Some(match &self.state.numeric {
                 Some(sum) => sum.add(&v)?,
                 None => v,
             });
@@ -252,10 +252,7 @@ impl Acc {
     }
 
     fn sum(&self) -> Result<Numeric, SqlError> {
-        match self.state.numeric {
-            Some(sum) => Ok(sum),
-            None => Numeric::from_i128(self.state.int),
-        }
+        Ok(self.state.numeric.clone().unwrap_or_else(|| Numeric::from_i128(self.state.int)))
     }
 
     /// Integers without one `Datum` a row.

@@ -220,6 +220,12 @@ pub(crate) fn operator_by_sign(sign: &str) -> Option<Lazy> {
         B::QuestionPipe,
         B::AtQuestion,
         B::AtAt,
+        B::PGExp,
+        B::BitwiseAnd,
+        B::BitwiseOr,
+        B::PGBitwiseXor,
+        B::PGBitwiseShiftLeft,
+        B::PGBitwiseShiftRight,
     ];
     if let Some(inner) = sign.strip_prefix("OPERATOR(").and_then(|s| s.strip_suffix(')')) {
         return operator(&B::PGCustomBinaryOperator(inner.split('.').map(str::to_string).collect()));
@@ -266,6 +272,12 @@ pub(crate) fn operator(op: &BinaryOperator) -> Option<Lazy> {
         B::QuestionPipe => Lazy::Call(Func::JsonExistsAny),
         B::AtQuestion => Lazy::Call(Func::JsonPathExistsOp),
         B::AtAt => Lazy::Call(Func::JsonPathMatchOp),
+        B::PGExp | B::BitwiseXor => Lazy::Call(Func::PowerOf),
+        B::BitwiseAnd => Lazy::Call(Func::BitAnd),
+        B::BitwiseOr => Lazy::Call(Func::BitOr),
+        B::PGBitwiseXor => Lazy::Call(Func::BitXor),
+        B::PGBitwiseShiftLeft => Lazy::Call(Func::ShiftLeft),
+        B::PGBitwiseShiftRight => Lazy::Call(Func::ShiftRight),
         B::PGCustomBinaryOperator(parts) => match parts.last().map(String::as_str) {
             Some("~") => Lazy::Call(Func::RegexMatch),
             Some("~*") => Lazy::Call(Func::RegexIMatch),
@@ -288,6 +300,12 @@ pub(crate) fn operator(op: &BinaryOperator) -> Option<Lazy> {
             Some("%") => Lazy::Call(Func::Mod),
             Some("||") => Lazy::Call(Func::Concat),
             Some("^@") => Lazy::Call(Func::StartsWith),
+            Some("^") => Lazy::Call(Func::PowerOf),
+            Some("&") => Lazy::Call(Func::BitAnd),
+            Some("|") => Lazy::Call(Func::BitOr),
+            Some("#") => Lazy::Call(Func::BitXor),
+            Some("<<") => Lazy::Call(Func::ShiftLeft),
+            Some(">>") => Lazy::Call(Func::ShiftRight),
             _ => return None,
         },
         _ => return None,

@@ -484,6 +484,10 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
     let kind = match name {
         NOT_DISTINCT => Lazy::Call(Func::NotDistinct),
         NEGATIVE => Lazy::Call(Func::Neg),
+        "hw_abs" => Lazy::Call(Func::Abs),
+        "hw_sqrt" => Lazy::Call(Func::SquareRoot),
+        "hw_cbrt" => Lazy::Call(Func::CubeRoot),
+        "hw_bitnot" => Lazy::Call(Func::BitNot),
         NOT => Lazy::Not,
         CELL => Lazy::Cell,
         ARRAY_OF => Lazy::ArrayOf,

@@ -420,6 +420,30 @@ fn call(name: impl Into<String>, args: Vec<Expr>) -> Expr {
     })
 }
 
+/// Under which name a prefix operator is planned.
+fn prefix_operator(op: &UnaryOperator) -> Option<&'static str> {
+    Some(match op {
+        UnaryOperator::PGAbs => "hw_abs",
+        UnaryOperator::PGSquareRoot => "hw_sqrt",
+        UnaryOperator::PGCubeRoot => "hw_cbrt",
+        UnaryOperator::BitwiseNot => "hw_bitnot",
+        _ => return None,
+    })
+}
+
+fn is_least_bigint(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(v) if matches!(&v.value, Value::Number(digits, _) if digits == "9223372036854775808"))
+}
+
+/// The integer literal of `(-n)`.
+fn negated_literal(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::Nested(inner) => negated_literal(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Some(expr.as_ref()).filter(|e| is_integer(e)),
+        _ => None,
+    }
+}
+
 fn is_integer(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(v) if matches!(&v.value, Value::Number(digits, _) if digits.parse::<i64>().is_ok()))
 }
@@ -464,9 +488,22 @@ impl Preparer<'_, '_> {
                 };
                 self.cast(literal, &t.data_type)?
             }
+            // The sign belongs to the literal: that of the least bigint, and one sign takes another away.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if is_least_bigint(expr) => {
+                cast(text(i64::MIN.to_string()), "bigint")
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if negated_literal(expr).is_some() => {
+                match negated_literal(expr).cloned() {
+                    Some(literal) => literal,
+                    None => return Ok(None),
+                }
+            }
             // DataFusion knows the sign of its own numeric types only.
             Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } if !is_integer(expr) => {
                 call(NEGATIVE, vec![take(expr)])
+            }
+            Expr::UnaryOp { op, expr } if prefix_operator(op).is_some() => {
+                call(prefix_operator(op).unwrap_or_default(), vec![take(expr)])
             }
             Expr::Interval(i) => moments::interval(i)?,
             Expr::Collate { expr, collation } => self.collate(expr, collation)?,

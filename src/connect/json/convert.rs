@@ -216,26 +216,29 @@ fn simple_decimal(raw: &str) -> Option<Numeric> {
             _ => return None,
         }
     }
-    Some(Numeric { value: if raw.starts_with('-') { -value } else { value }, scale })
+    Some(Numeric::small(if raw.starts_with('-') { -value } else { value }, scale))
 }
 
 /// Scales to the declared precision and scale, rounding half away from zero.
 fn numeric_cell(ty: SqlType, v: Numeric) -> Result<Cell, String> {
     let SqlType::Numeric(Some((precision, scale))) = ty else { return Ok(Cell::Numeric(v)) };
     let overflow = || format!("numeric field overflow: the value does not fit {ty}");
-    let shift = i32::from(scale) - i32::from(v.scale);
+    let Numeric::Small { value: digits, scale: own } = v else {
+        return v.to_decimal(precision, scale).map(Cell::Decimal).map_err(|_| overflow());
+    };
+    let shift = i32::from(scale) - i32::from(own);
     let power = 10i128.checked_pow(shift.unsigned_abs());
     let value = if shift >= 0 {
-        match power.and_then(|p| v.value.checked_mul(p)) {
+        match power.and_then(|p| digits.checked_mul(p)) {
             Some(value) => value,
-            None if v.value == 0 => 0,
+            None if digits == 0 => 0,
             None => return Err(overflow()),
         }
     } else {
         match power {
             Some(p) => {
-                let rest = (v.value % p).abs();
-                v.value / p + if rest >= p - rest { v.value.signum() } else { 0 }
+                let rest = (digits % p).abs();
+                digits / p + if rest >= p - rest { digits.signum() } else { 0 }
             }
             None => 0,
         }
@@ -339,7 +342,7 @@ mod tests {
         assert!(get("999.995").is_err());
         assert!(get("1000").is_err());
         assert!(get("99999999999999999999999999999999999999").is_err());
-        assert_eq!(simple_decimal("1.50"), Some(Numeric { value: 150, scale: 2 }));
+        assert_eq!(simple_decimal("1.50"), Some(Numeric::small(150, 2)));
         assert_eq!(simple_decimal("1e5"), None);
     }
 

@@ -9,11 +9,8 @@ use hw_plan::{Aggregate, AggregateFunc};
 use hw_repr::datum::Float;
 use hw_repr::encoding::RowCodec;
 use hw_repr::numeric::Numeric;
-use hw_repr::{Datum, Diff, SqlError, SqlState, SqlType};
+use hw_repr::{Datum, Diff, NumericSum, SqlError, SqlState, SqlType};
 use std::collections::BTreeMap;
-
-/// Sum and count per display scale.
-type Scales = BTreeMap<u8, (i256, i64)>;
 
 /// State of one aggregate.
 pub enum Acc {
@@ -22,7 +19,7 @@ pub enum Acc {
     /// sum, avg of integers and decimals: unscaled sum, number of values
     Exact(i256, i64),
     /// sum, avg of bare numeric
-    Numeric(Scales),
+    Numeric(NumericSum),
     /// sum, avg of floats
     Float(Box<FloatSum>, i64),
     /// min, max: encoded values with their counts
@@ -42,7 +39,7 @@ impl Acc {
             (AggregateFunc::Min | AggregateFunc::Max, _) => Acc::Extreme(BTreeMap::new()),
             (AggregateFunc::BoolAnd | AggregateFunc::BoolOr, _) => Acc::Bool(0, 0),
             (_, Some(SqlType::Float4 | SqlType::Float8)) => Acc::Float(Box::default(), 0),
-            (_, Some(SqlType::Numeric(None))) => Acc::Numeric(BTreeMap::new()),
+            (_, Some(SqlType::Numeric(None))) => Acc::Numeric(NumericSum::default()),
             _ => Acc::Exact(i256::ZERO, 0),
         }
     }
@@ -74,15 +71,7 @@ impl Acc {
                 *sum = sum.wrapping_add(i256::from_i128(integer(arg, row)?).wrapping_mul(times(diff)));
                 *n += diff;
             }
-            Acc::Numeric(scales) => {
-                let value = Numeric::from_bytes(arg.as_binary::<i64>().value(row))?;
-                let slot = scales.entry(value.scale).or_insert((i256::ZERO, 0));
-                slot.0 = slot.0.wrapping_add(i256::from_i128(value.value).wrapping_mul(times(diff)));
-                slot.1 += diff;
-                if *slot == (i256::ZERO, 0) {
-                    scales.remove(&value.scale);
-                }
-            }
+            Acc::Numeric(sum) => sum.add(&Numeric::from_bytes(arg.as_binary::<i64>().value(row))?, diff),
             Acc::Float(sum, n) => {
                 let value = match arg.data_type() {
                     DataType::Float32 => f64::from(arg.as_primitive::<Float32Type>().value(row)),
@@ -110,7 +99,8 @@ impl Acc {
         Ok(())
     }
 
-    /// Appends it: the position of its kind in [`Acc`], then what it holds.
+    /// Appends it: the position of its kind in [`Acc`] (7 for a numeric with values that are not small), then what it
+    /// holds.
     pub fn write(&self, out: &mut Vec<u8>) {
         fn int(value: i64, out: &mut Vec<u8>) {
             out.extend_from_slice(&value.to_le_bytes());
@@ -125,12 +115,11 @@ impl Acc {
                 out.extend_from_slice(&sum.to_le_bytes());
                 int(*n, out);
             }
-            Acc::Numeric(scales) => {
-                out.extend_from_slice(&[2, scales.len() as u8]);
-                for (scale, (sum, n)) in scales {
-                    out.push(*scale);
-                    out.extend_from_slice(&sum.to_le_bytes());
-                    int(*n, out);
+            Acc::Numeric(sum) => {
+                out.push(if sum.is_small() { 2 } else { 7 });
+                sum.write_small(out);
+                if !sum.is_small() {
+                    sum.write_great(out);
                 }
             }
             Acc::Float(sum, n) => {
@@ -166,14 +155,11 @@ impl Acc {
         Ok(match input.take()? {
             [0] => Acc::Count(input.i64()?),
             [1] => Acc::Exact(wide(input)?, input.i64()?),
-            [2] => {
-                let [count] = input.take()?;
-                let mut scales = Scales::new();
-                for _ in 0..count {
-                    let [scale] = input.take()?;
-                    scales.insert(scale, (wide(input)?, input.i64()?));
-                }
-                Acc::Numeric(scales)
+            [2] => Acc::Numeric(NumericSum::read_small(&mut input.0).ok_or_else(damaged)?),
+            [7] => {
+                let mut sum = NumericSum::read_small(&mut input.0).ok_or_else(damaged)?;
+                sum.read_great(&mut input.0).ok_or_else(damaged)?;
+                Acc::Numeric(sum)
             }
             [3] => Acc::Float(Box::new(FloatSum::read(&mut input.0).ok_or_else(damaged)?), input.i64()?),
             [4] => {
@@ -198,7 +184,7 @@ impl Acc {
             // Nodes of a tree are two thirds full; the first value stands for all.
             Acc::Extreme(values) => values.first_key_value().map_or(0, |(k, _)| (k.heap() + 36) * values.len()),
             Acc::Best(best) => best.as_ref().map_or(0, Small::heap),
-            Acc::Numeric(scales) => scales.len() * 64,
+            Acc::Numeric(sum) => sum.bytes(),
             Acc::Float(sum, _) => sum.bytes() + 64,
             _ => 0,
         }
@@ -240,16 +226,12 @@ impl Acc {
             Acc::Exact(sum, n) => match sum.to_i128() {
                 Some(sum) => exact(sum, *n, agg, arg),
                 None if agg.func == AggregateFunc::Sum && agg.ty == SqlType::Int8 => Err(bigint_overflow()),
-                None => Err(overflow()),
+                None => numeric_result(Numeric::from_i256(*sum, 0)?.mul(&unit(arg)?)?, *n, agg),
             },
-            Acc::Numeric(scales) => {
-                let n: i64 = scales.values().map(|s| s.1).sum();
-                if n == 0 {
-                    return Ok(Datum::Null);
-                }
-                let scale = scales.iter().filter(|(_, s)| s.1 > 0).map(|(s, _)| *s).max().unwrap_or(0);
-                numeric_result(Numeric::new(narrow(align(scales, scale)?)?, scale)?, n, agg)
-            }
+            Acc::Numeric(sum) => match sum.count() {
+                0 => Ok(Datum::Null),
+                n => numeric_result(sum.value()?, n, agg),
+            },
             Acc::Extreme(_) | Acc::Best(Some(_)) => {
                 Err(SqlError::internal("min and max are read from their encoded values"))
             }
@@ -265,11 +247,19 @@ pub fn exact(sum: i128, n: i64, agg: &Aggregate, arg: Option<SqlType>) -> Result
     if agg.func == AggregateFunc::Sum && agg.ty == SqlType::Int8 {
         return i64::try_from(sum).map(Datum::Int8).map_err(|_| bigint_overflow());
     }
-    let scale = match arg {
+    numeric_result(Numeric::from_decimal(sum, scale_of(arg))?, n, agg)
+}
+
+fn scale_of(arg: Option<SqlType>) -> i8 {
+    match arg {
         Some(SqlType::Numeric(Some((_, s)))) => s,
         _ => 0,
-    };
-    numeric_result(Numeric::from_decimal(sum, scale)?, n, agg)
+    }
+}
+
+/// What 1 of the unscaled values of a column is worth.
+fn unit(arg: Option<SqlType>) -> Result<Numeric, SqlError> {
+    Numeric::from_decimal(1, scale_of(arg))
 }
 
 fn bigint_overflow() -> SqlError {
@@ -278,26 +268,6 @@ fn bigint_overflow() -> SqlError {
 
 fn times(diff: Diff) -> i256 {
     i256::from_i128(i128::from(diff))
-}
-
-fn overflow() -> SqlError {
-    SqlError::new(SqlState::OUT_OF_RANGE, "value overflows numeric format")
-}
-
-fn narrow(v: i256) -> Result<i128, SqlError> {
-    v.to_i128().ok_or_else(overflow)
-}
-
-/// The sum over all scales, at `scale`. Parts of a greater scale belong to values that are gone and cancel out there.
-fn align(scales: &Scales, scale: u8) -> Result<i256, SqlError> {
-    let top = scales.keys().next_back().copied().unwrap_or(0).max(scale);
-    let power = |by: u8| i256::from_i128(10).checked_pow(u32::from(by)).ok_or_else(overflow);
-    let mut sum = i256::ZERO;
-    for (s, (part, _)) in scales {
-        let part = part.checked_mul(power(top - s)?).ok_or_else(overflow)?;
-        sum = sum.checked_add(part).ok_or_else(overflow)?;
-    }
-    sum.checked_div(power(top - scale)?).ok_or_else(overflow)
 }
 
 fn numeric_result(sum: Numeric, n: i64, agg: &Aggregate) -> Result<Datum, SqlError> {

@@ -98,7 +98,7 @@ pub(super) fn put_numeric_bytes(v: &[u8], tails: Tails, out: &mut Vec<u8>) {
         Tails::Least => {
             let key = &v[..numeric::key_len(v)];
             out.extend_from_slice(key);
-            out.push(numeric::least_scale(key));
+            numeric::write_least_tail(key, out);
         }
     }
 }
@@ -228,7 +228,7 @@ fn zero(bytes: &[u8]) -> Result<usize, SqlError> {
 /// Takes the ordered bytes of a numeric.
 #[inline]
 pub(super) fn take_numeric<'a>(row: &mut &'a [u8]) -> Result<&'a [u8], SqlError> {
-    let len = numeric::key_len(row) + 1;
+    let len = numeric::whole_len(row);
     let (head, rest) = row.split_at_checked(len).ok_or_else(|| damaged("too short"))?;
     *row = rest;
     Ok(head)

@@ -58,7 +58,21 @@ impl Random {
         let digits = 10i128.pow(self.below(39) as u32);
         let value = (i128::from(self.next()) << 64 | i128::from(self.next())) % digits;
         let value = if self.below(3) == 0 { i128::from(self.below(300) as i64 - 150) * 10 } else { value };
-        Numeric { value, scale: self.below(39) as u8 }
+        if self.below(4) == 0 {
+            return self.great_numeric(value);
+        }
+        Numeric::small(value, self.below(39) as u8)
+    }
+    /// What is not of the small form.
+    fn great_numeric(&mut self, value: i128) -> Numeric {
+        match self.below(6) {
+            0 => Numeric::NaN,
+            1 => Numeric::Infinity,
+            2 => Numeric::NegInfinity,
+            3 => Numeric::parse(&format!("{value}{:0>40}e-{}", self.next(), self.below(200))).expect("a numeric"),
+            4 => Numeric::parse(&format!("{value}e{}", self.below(200))).expect("a numeric"),
+            _ => Numeric::parse(&format!("{value}e-{}", self.below(200))).expect("a numeric"),
+        }
     }
     fn bytes(&mut self) -> Vec<u8> {
         (0..self.below(12)).map(|_| [0, 0, 1, 97, 98, 255][self.below(6) as usize]).collect()
@@ -88,9 +102,7 @@ impl Random {
             SqlType::Int8 => Datum::Int8(self.int()),
             SqlType::Float4 => Datum::Float4(Float(f64::from(self.float() as f32))),
             SqlType::Float8 => Datum::Float8(Float(self.float())),
-            SqlType::Numeric(Some((_, scale))) => {
-                Datum::Numeric(Numeric { value: self.int().into(), scale: scale as u8 })
-            }
+            SqlType::Numeric(Some((_, scale))) => Datum::Numeric(Numeric::small(self.int().into(), scale as u8)),
             SqlType::Numeric(None) => Datum::Numeric(self.numeric()),
             SqlType::Text | SqlType::Varchar(_) => Datum::Text(self.text()),
             SqlType::Bytea => Datum::Bytea(self.bytes()),

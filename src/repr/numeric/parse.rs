@@ -1,21 +1,17 @@
-//! PostgreSQL's numeric input: sign, digits with underscores between them, point, exponent.
+//! PostgreSQL's numeric input: sign, digits, point, exponent; NaN and the infinities.
 
-use super::{DIGITS_MAX, Numeric, overflow};
+use super::{Big, Numeric, SCALE_MAX, WHOLE_DIGITS_MAX, overflow};
 use crate::error::{SqlError, SqlState};
+use num_bigint::{BigInt, BigUint, Sign};
 
 fn invalid(s: &str) -> SqlError {
     SqlError::new(SqlState::INVALID_TEXT, format!("invalid input syntax for type numeric: \"{s}\""))
 }
 
-/// Reads digits (and single underscores between two digits) at `at`, giving each to `digit`; returns where they end.
+/// Reads digits at `at`, giving each to `digit`; returns where they end.
 fn digits(bytes: &[u8], mut at: usize, mut digit: impl FnMut(u8)) -> usize {
-    let start = at;
-    while let Some(b) = bytes.get(at) {
-        match b {
-            b'0'..=b'9' => digit(b - b'0'),
-            b'_' if at > start && bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => {}
-            _ => break,
-        }
+    while let Some(b @ b'0'..=b'9') = bytes.get(at) {
+        digit(b - b'0');
         at += 1;
     }
     at
@@ -25,8 +21,8 @@ fn digits(bytes: &[u8], mut at: usize, mut digit: impl FnMut(u8)) -> usize {
 #[derive(Default)]
 struct Digits {
     value: u128,
-    /// Digits read that no longer fit 38.
-    lost: u32,
+    /// All digits, once there are more than 38.
+    long: Vec<u8>,
     scale: i64,
     any: bool,
 }
@@ -34,8 +30,11 @@ struct Digits {
 impl Digits {
     fn push(&mut self, d: u8) {
         self.any = true;
-        if self.lost > 0 || self.value >= 10u128.pow(37) {
-            self.lost += 1;
+        if !self.long.is_empty() {
+            self.long.push(d);
+        } else if self.value >= 10u128.pow(37) {
+            self.long = self.value.to_string().bytes().map(|b| b - b'0').collect();
+            self.long.push(d);
         } else {
             self.value = self.value * 10 + u128::from(d);
         }
@@ -47,13 +46,8 @@ pub(super) fn parse(input: &str) -> Result<Numeric, SqlError> {
     let bytes = s.as_bytes();
     let negative = bytes.first() == Some(&b'-');
     let mut at = usize::from(matches!(bytes.first(), Some(b'-' | b'+')));
-    let word = s[at..].to_ascii_lowercase();
-    if matches!(word.as_str(), "nan" | "inf" | "infinity") {
-        return Err(SqlError::unsupported(format!("numeric value \"{s}\" is not supported"))
-            .hint("Use double precision for NaN and infinities."));
-    }
-    if word.starts_with("0x") || word.starts_with("0o") || word.starts_with("0b") {
-        return radix(input, negative, &word);
+    if bytes.get(at).is_some_and(u8::is_ascii_alphabetic) {
+        return word(input, &s[at..], negative, at > 0);
     }
     let mut n = Digits::default();
     at = digits(bytes, at, |d| n.push(d));
@@ -76,6 +70,9 @@ pub(super) fn parse(input: &str) -> Result<Numeric, SqlError> {
         if at == start {
             return Err(invalid(input));
         }
+        if exponent >= i64::from(i32::MAX / 2) {
+            return Err(overflow());
+        }
         n.scale -= if minus { -exponent } else { exponent };
     }
     if at != bytes.len() {
@@ -84,58 +81,48 @@ pub(super) fn parse(input: &str) -> Result<Numeric, SqlError> {
     finish(n, negative)
 }
 
-fn finish(n: Digits, negative: bool) -> Result<Numeric, SqlError> {
-    if n.lost > 0 {
-        return Err(overflow());
+/// NaN, which takes no sign, and the infinities.
+fn word(input: &str, word: &str, negative: bool, signed: bool) -> Result<Numeric, SqlError> {
+    match word.to_ascii_lowercase().as_str() {
+        "nan" if !signed => Ok(Numeric::NaN),
+        "inf" | "infinity" => Ok(if negative { Numeric::NegInfinity } else { Numeric::Infinity }),
+        _ => Err(invalid(input)),
     }
-    let value = n.value as i128;
-    let (value, scale) = if n.scale < 0 {
-        let up = n.scale.unsigned_abs();
-        match value {
-            0 => (0, 0),
-            v if up <= 38 => (v.checked_mul(10i128.pow(up as u32)).ok_or_else(overflow)?, 0),
-            _ => return Err(overflow()),
-        }
-    } else {
-        (value, n.scale)
-    };
-    let scale = u8::try_from(scale).ok().filter(|s| *s <= DIGITS_MAX).ok_or_else(overflow)?;
-    Numeric::new(if negative { -value } else { value }, scale)
 }
 
-/// `0x`, `0o` and `0b` integers, as PostgreSQL 16 takes them.
-fn radix(input: &str, negative: bool, word: &str) -> Result<Numeric, SqlError> {
-    let radix = match word.as_bytes()[1] {
-        b'x' => 16,
-        b'o' => 8,
-        _ => 2,
+fn finish(n: Digits, negative: bool) -> Result<Numeric, SqlError> {
+    if n.long.is_empty()
+        && let scale @ 0..=38 = n.scale
+    {
+        let value = n.value as i128;
+        return Numeric::new(if negative { -value } else { value }, scale as u32);
+    }
+    let magnitude = match n.long.as_slice() {
+        [] => BigUint::from(n.value),
+        long => BigUint::from_radix_be(long, 10).ok_or_else(overflow)?,
     };
-    let mut value = 0i128;
-    let mut last_digit = true;
-    let body = &word[2..];
-    if body.is_empty() {
-        return Err(invalid(input));
+    if magnitude == BigUint::ZERO {
+        return Big::numeric(BigInt::ZERO, u32::try_from(n.scale.max(0)).map_err(|_| overflow())?);
     }
-    for c in body.chars() {
-        if c == '_' && last_digit {
-            last_digit = false;
-            continue;
-        }
-        let d = c.to_digit(radix).ok_or_else(|| invalid(input))?;
-        value = value.checked_mul(radix.into()).and_then(|v| v.checked_add(d.into())).ok_or_else(overflow)?;
-        last_digit = true;
+    // What is out of bounds is not computed first.
+    let digits = n.long.len().max(1) as i64;
+    if n.scale > i64::from(SCALE_MAX) || digits - n.scale > WHOLE_DIGITS_MAX as i64 {
+        return Err(overflow());
     }
-    if !last_digit {
-        return Err(invalid(input));
+    let value = BigInt::from_biguint(if negative { Sign::Minus } else { Sign::Plus }, magnitude);
+    match n.scale {
+        0.. => Big::numeric(value, n.scale as u32),
+        _ => Big::numeric(value * super::big::power_of_ten(n.scale.unsigned_abs() as u32), 0),
     }
-    Numeric::new(if negative { -value } else { value }, 0)
 }
 
 /// PostgreSQL's float to numeric: `digits` significant digits, without trailing zeros.
 pub(super) fn from_float(v: f64, digits: usize) -> Result<Numeric, SqlError> {
-    if !v.is_finite() {
-        let name = if v.is_nan() { "NaN" } else { "infinity" };
-        return Err(SqlError::unsupported(format!("cannot convert {name} to numeric")));
+    if v.is_nan() {
+        return Ok(Numeric::NaN);
+    }
+    if v.is_infinite() {
+        return Ok(if v > 0.0 { Numeric::Infinity } else { Numeric::NegInfinity });
     }
     let text = format!("{v:.*e}", digits - 1);
     let (mantissa, exponent) = text.split_once('e').expect("the exponent format has an e");

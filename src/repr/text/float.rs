@@ -16,6 +16,28 @@ fn parse<T: std::str::FromStr>(s: &str) -> Option<T> {
     body.parse().ok()
 }
 
+/// C's hexadecimal floats: `0x`, digits with a point, `p` and a power of two.
+fn parse_hexadecimal(s: &str) -> Option<f64> {
+    let body = trim(s);
+    let unsigned = body.strip_prefix(['-', '+']).unwrap_or(body);
+    let digits = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X"))?;
+    let (digits, power) = match digits.split_once(['p', 'P']) {
+        Some((digits, power)) => (digits, power.parse::<i32>().ok()?),
+        None => (digits, 0),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut value = 0f64;
+    for c in whole.chars().chain(fraction.chars()) {
+        value = value * 16.0 + f64::from(c.to_digit(16)?);
+    }
+    let power = power.saturating_sub(4 * fraction.len() as i32);
+    let value = value * 2f64.powi(power);
+    Some(if body.starts_with('-') { -value } else { value })
+}
+
 /// True where the text has a digit other than zero before any exponent.
 fn has_digits(s: &str) -> bool {
     trim(s).split(['e', 'E']).next().unwrap_or("").bytes().any(|b| matches!(b, b'1'..=b'9'))
@@ -26,7 +48,7 @@ fn out_of_range(s: &str, ty: &str) -> SqlError {
 }
 
 pub(super) fn parse_f64(s: &str) -> Result<f64, SqlError> {
-    let v: f64 = parse(s).ok_or_else(|| invalid_syntax("double precision", s))?;
+    let v: f64 = parse(s).or_else(|| parse_hexadecimal(s)).ok_or_else(|| invalid_syntax("double precision", s))?;
     let named = s.contains(['n', 'N']);
     if (v.is_infinite() && !named) || (v == 0.0 && has_digits(s)) {
         return Err(out_of_range(trim(s), "double precision"));
@@ -35,7 +57,8 @@ pub(super) fn parse_f64(s: &str) -> Result<f64, SqlError> {
 }
 
 pub(super) fn parse_f32(s: &str) -> Result<f32, SqlError> {
-    let v: f32 = parse(s).ok_or_else(|| invalid_syntax("real", s))?;
+    let v: f32 =
+        parse(s).or_else(|| parse_hexadecimal(s).map(|v| v as f32)).ok_or_else(|| invalid_syntax("real", s))?;
     let named = s.contains(['n', 'N']);
     if (v.is_infinite() && !named) || (v == 0.0 && has_digits(s)) {
         return Err(out_of_range(trim(s), "real"));

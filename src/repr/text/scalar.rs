@@ -17,37 +17,16 @@ pub(super) fn parse_bool(s: &str) -> Result<bool, SqlError> {
     }
 }
 
-/// Decimal, `0x`, `0o`, `0b`, with underscores between digits.
+/// Decimal digits with a sign.
 pub(super) fn parse_int<T: TryFrom<i128>>(s: &str, ty: SqlType) -> Result<T, SqlError> {
-    let invalid = || invalid_syntax(&ty.to_string(), s);
-    let out_of_range = || SqlError::new(SqlState::OUT_OF_RANGE, format!("value \"{s}\" is out of range for type {ty}"));
     let body = trim(s);
-    let negative = body.starts_with('-');
-    let body = body.strip_prefix(['-', '+']).unwrap_or(body);
-    let (radix, digits) = match body.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (16, &body[2..]),
-        [b'0', b'o' | b'O', ..] => (8, &body[2..]),
-        [b'0', b'b' | b'B', ..] => (2, &body[2..]),
-        _ => (10, body),
-    };
-    let mut value = 0i128;
-    // An underscore needs a digit on both sides, or the radix before it.
-    let mut digit_before = radix != 10;
-    let mut any = false;
-    for c in digits.chars() {
-        match c.to_digit(radix) {
-            Some(d) => {
-                value = (value * i128::from(radix) + i128::from(d)).min(1 << 100);
-                (digit_before, any) = (true, true);
-            }
-            None if c == '_' && digit_before => digit_before = false,
-            None => return Err(invalid()),
-        }
+    let digits = body.strip_prefix(['-', '+']).unwrap_or(body);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(invalid_syntax(&ty.to_string(), s));
     }
-    if !any || !digit_before {
-        return Err(invalid());
-    }
-    T::try_from(if negative { -value } else { value }).map_err(|_| out_of_range())
+    let value = digits.bytes().fold(0i128, |value, b| (value * 10 + i128::from(b - b'0')).min(1 << 100));
+    T::try_from(if body.starts_with('-') { -value } else { value })
+        .map_err(|_| SqlError::new(SqlState::OUT_OF_RANGE, format!("value \"{s}\" is out of range for type {ty}")))
 }
 
 /// Too long is an error unless only spaces are cut.

@@ -92,6 +92,7 @@ fn float_unary(func: Func, ty: SqlType) -> Result<Kernel, SqlError> {
 trait FloatOps: Copy + PartialEq {
     const ZERO: Self;
     fn infinite(self) -> bool;
+    fn nan(self) -> bool;
     fn apply(self, func: Func, o: Self) -> Self;
 }
 macro_rules! float_ops {
@@ -100,6 +101,9 @@ macro_rules! float_ops {
             const ZERO: Self = 0.0;
             fn infinite(self) -> bool {
                 self.is_infinite()
+            }
+            fn nan(self) -> bool {
+                self.is_nan()
             }
             #[inline]
             fn apply(self, func: Func, o: Self) -> Self {
@@ -128,7 +132,7 @@ where
         let product = matches!(func, Func::Mul | Func::Div);
         Ok(Arc::new(build::<T>(rows, strict_nulls(args), |i| {
             let (x, y) = (a.get(i), b.get(i));
-            if func == Func::Div && y == T::Native::ZERO {
+            if func == Func::Div && y == T::Native::ZERO && !x.nan() {
                 return Err(division_by_zero());
             }
             let r = x.apply(func, y);
@@ -171,13 +175,12 @@ impl<'a> Numbers<'a> {
     #[inline]
     pub fn get(&self, row: usize) -> Result<Numeric, SqlError> {
         Ok(match self {
-            Numbers::Int2(a) => Numeric { value: i128::from(a.value(row)), scale: 0 },
-            Numbers::Int4(a) => Numeric { value: i128::from(a.value(row)), scale: 0 },
-            Numbers::Int8(a) => Numeric { value: i128::from(a.value(row)), scale: 0 },
-            Numbers::Decimal(a, s) if *s >= 0 => Numeric { value: a.value(row), scale: *s as u8 },
+            Numbers::Int2(a) => Numeric::from_i64(a.value(row).into()),
+            Numbers::Int4(a) => Numeric::from_i64(a.value(row).into()),
+            Numbers::Int8(a) => Numeric::from_i64(a.value(row).into()),
             Numbers::Decimal(a, s) => Numeric::from_decimal(a.value(row), *s)?,
             Numbers::Bytes(a) => Numeric::from_bytes(a.value(row))?,
-            Numbers::Const(v) => *v,
+            Numbers::Const(v) => v.clone(),
         })
     }
 }

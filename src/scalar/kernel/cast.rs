@@ -32,7 +32,8 @@ pub(crate) fn cast_may_fail(from: SqlType, to: SqlType, explicit: bool) -> bool 
         (_, Text | Varchar(None)) => false,
         (_, Varchar(Some(_))) => !explicit,
         (Int2, Int4 | Int8 | Float4 | Float8) | (Int4, Int8 | Float4 | Float8) | (Int8, Float4 | Float8) => false,
-        (Int2 | Int4 | Int8, Numeric(None)) | (Numeric(_), Numeric(None) | Float8) => false,
+        (Int2 | Int4 | Int8, Numeric(None)) | (Numeric(_), Numeric(None)) | (Numeric(Some(_)), Float8) => false,
+        (Float4 | Float8, Numeric(None)) => false,
         (Int2, Numeric(Some((p, s)))) => i16::from(p) - i16::from(s) < 5,
         (Int4, Numeric(Some((p, s)))) => i16::from(p) - i16::from(s) < 10,
         (Int8, Numeric(Some((p, s)))) => i16::from(p) - i16::from(s) < 19,
@@ -325,7 +326,7 @@ fn from_exact(from: SqlType, to: SqlType) -> Kernel {
         let nulls = strict_nulls(args);
         let a = Numbers::of(&args[0])?;
         let whole = |i: usize, min: i64, max: i64| {
-            let v = a.get(i)?.to_i64().map_err(|_| out_of_range(to))?;
+            let v: i64 = a.get(i)?.to_integer(&to.to_string())?;
             if (min..=max).contains(&v) { Ok(v) } else { Err(out_of_range(to)) }
         };
         Ok(match to {
@@ -336,8 +337,8 @@ fn from_exact(from: SqlType, to: SqlType) -> Kernel {
                 Arc::new(build::<Int32Type>(rows, nulls, |i| Ok(whole(i, i32::MIN.into(), i32::MAX.into())? as i32))?)
             }
             Int8 => Arc::new(build::<Int64Type>(rows, nulls, |i| whole(i, i64::MIN, i64::MAX))?),
-            Float8 => Arc::new(build::<Float64Type>(rows, nulls, |i| Ok(a.get(i)?.to_f64()))?),
-            Float4 => Arc::new(build::<Float32Type>(rows, nulls, |i| Ok(a.get(i)?.to_f64() as f32))?),
+            Float8 => Arc::new(build::<Float64Type>(rows, nulls, |i| to_double(&a.get(i)?))?),
+            Float4 => Arc::new(build::<Float32Type>(rows, nulls, |i| to_real(&a.get(i)?))?),
             Numeric(Some((p, s))) => {
                 if let (Numbers::Decimal(raw, old), true) = (&a, is_exact_number(from))
                     && let Some(up) = rescale_factor(raw.precision(), *old, p, s)
@@ -350,6 +351,28 @@ fn from_exact(from: SqlType, to: SqlType) -> Kernel {
             other => return Err(SqlError::internal(format!("no cast from {from} to {other}"))),
         })
     })
+}
+
+/// The nearest double; PostgreSQL goes by the text of the numeric.
+fn to_double(v: &Numeric) -> Result<f64, SqlError> {
+    let r = v.to_f64();
+    let lost = v.is_finite() && (r.is_infinite() || r == 0.0 && v.signum() != 0);
+    if lost { Err(text_out_of_range(v, SqlType::Float8)) } else { Ok(r) }
+}
+
+/// The nearest real, rounded once.
+fn to_real(v: &Numeric) -> Result<f32, SqlError> {
+    let r = match v {
+        Numeric::Small { value, scale: 0 } if value.unsigned_abs() < 1 << 24 => *value as f32,
+        _ if v.is_finite() => v.to_string().parse().unwrap_or(f32::NAN),
+        _ => v.to_f64() as f32,
+    };
+    let lost = v.is_finite() && (r.is_infinite() || r == 0.0 && v.signum() != 0);
+    if lost { Err(text_out_of_range(v, SqlType::Float4)) } else { Ok(r) }
+}
+
+fn text_out_of_range(v: &Numeric, ty: SqlType) -> SqlError {
+    SqlError::new(SqlState::OUT_OF_RANGE, format!("\"{v}\" is out of range for type {ty}"))
 }
 
 /// By what to multiply unscaled values when every value fits the new type exactly.

@@ -91,7 +91,7 @@ fn int(v: i64) -> Option<Numeric> {
 
 /// Seconds with six decimals.
 fn seconds(micros: i128) -> Option<Numeric> {
-    Some(Numeric { value: micros, scale: 6 })
+    Some(Numeric::small(micros, 6))
 }
 
 impl<'a> Source<'a> {
@@ -177,7 +177,7 @@ fn time_part(name: &str, time: i64) -> Option<Numeric> {
         "hour" => int(time / HOUR),
         "minute" => int(time / MINUTE % 60),
         "second" => seconds((time % MINUTE).into()),
-        "milliseconds" => Some(Numeric { value: (time % MINUTE).into(), scale: 3 }),
+        "milliseconds" => Some(Numeric::small((time % MINUTE).into(), 3)),
         "microseconds" => int(time % MINUTE),
         _ => None,
     }

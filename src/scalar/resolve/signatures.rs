@@ -2,6 +2,7 @@
 
 mod datetime;
 mod json;
+mod numbers;
 mod text;
 
 use hw_plan::Func;
@@ -51,6 +52,9 @@ fn mixed_floats(result: SqlType) -> [Signature; 2] {
 
 /// The candidates of a function; empty for those resolved by rules of their own.
 pub(crate) fn signatures(func: Func) -> Vec<Signature> {
+    if let Some(all) = numbers::signatures(func) {
+        return all;
+    }
     match func {
         Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Neg | Func::Abs => arithmetic(func),
         Func::Eq | Func::Ne | Func::Lt | Func::Le | Func::Gt | Func::Ge | Func::NotDistinct => {

@@ -53,8 +53,7 @@ fn binary(ty: SqlType, raw: &[u8], index: usize) -> Result<Datum, SqlError> {
         SqlType::Numeric(None) => Datum::Numeric(numeric::parse(raw)?),
         SqlType::Numeric(Some(_)) => {
             // Through text, so that precision and scale are applied as everywhere else.
-            let n = numeric::parse(raw)?;
-            text::parse(ty, &format!("{}e-{}", n.value, n.scale))?
+            text::parse(ty, &numeric::parse(raw)?.to_string())?
         }
         SqlType::Text => Datum::Text(utf8(raw)?.to_owned()),
         SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => text::parse(ty, utf8(raw)?)?,

@@ -166,7 +166,7 @@ impl<'a> Column<'a> {
             Column::Decimal(a, scale) => numeric::put(a.value(row), *scale, out),
             Column::Numeric(a) => {
                 let value = hw_repr::numeric::Numeric::from_bytes(a.value(row))?;
-                numeric::put(value.value, value.scale as i8, out);
+                numeric::put_numeric(&value, out);
             }
             Column::Str(a) => out.put_slice(a.value(row).as_bytes()),
             Column::Bytea(a) => out.put_slice(a.value(row)),

@@ -6,13 +6,40 @@ use hw_repr::{SqlError, SqlState};
 
 const NEGATIVE: u16 = 0x4000;
 
+const NAN: u16 = 0xc000;
+const INFINITY: u16 = 0xd000;
+const NEGATIVE_INFINITY: u16 = 0xf000;
+
 /// Appends `value * 10^-scale`.
 pub fn put(value: i128, scale: i8, out: &mut BytesMut) {
     let mut digits = value.unsigned_abs().to_string();
     if scale < 0 {
         digits.extend(std::iter::repeat_n('0', usize::from(scale.unsigned_abs())));
     }
-    let display_scale = usize::try_from(scale).unwrap_or(0);
+    put_digits(&digits, usize::try_from(scale).unwrap_or(0), value < 0, out);
+}
+
+/// Appends any numeric.
+pub fn put_numeric(value: &Numeric, out: &mut BytesMut) {
+    let special = match value {
+        Numeric::Small { value, scale } => return put(*value, *scale as i8, out),
+        Numeric::Big(_) => {
+            let scale = value.scale().unwrap_or(0) as usize;
+            let mut digits = value.abs().to_string();
+            digits.retain(|c| c != '.');
+            return put_digits(&digits, scale, value.signum() < 0, out);
+        }
+        Numeric::NaN => NAN,
+        Numeric::Infinity => INFINITY,
+        Numeric::NegInfinity => NEGATIVE_INFINITY,
+    };
+    out.put_u32(0);
+    out.put_u16(special);
+    out.put_u16(0);
+}
+
+/// Appends decimal digits, the last `display_scale` of which are behind the point.
+fn put_digits(digits: &str, display_scale: usize, negative: bool, out: &mut BytesMut) {
     let int_len = digits.len().saturating_sub(display_scale);
     let (int, frac) = digits.split_at(int_len);
     let leading_zeros = display_scale - frac.len();
@@ -25,12 +52,12 @@ pub fn put(value: i128, scale: i8, out: &mut BytesMut) {
         groups.push(group(&int.as_bytes()[..head]));
     }
     groups.extend(int.as_bytes()[head..].chunks(4).map(group));
-    let mut weight = groups.len() as i16 - 1;
+    let mut weight = groups.len() as i32 - 1;
     groups.extend(frac.as_bytes().chunks(4).map(|part| group(part) * 10u16.pow(4 - part.len() as u32)));
 
     let zeros = groups.iter().take_while(|g| **g == 0).count();
     groups.drain(..zeros);
-    weight -= zeros as i16;
+    weight -= zeros as i32;
     while groups.last() == Some(&0) {
         groups.pop();
     }
@@ -38,18 +65,17 @@ pub fn put(value: i128, scale: i8, out: &mut BytesMut) {
         weight = 0;
     }
     out.put_u16(groups.len() as u16);
-    out.put_i16(weight);
-    out.put_u16(if value < 0 { NEGATIVE } else { 0 });
+    out.put_i16(weight as i16);
+    out.put_u16(if negative { NEGATIVE } else { 0 });
     out.put_u16(display_scale as u16);
     for g in groups {
         out.put_u16(g);
     }
 }
 
-/// Reads a binary numeric. NaN, infinities and more than 38 digits are 22003.
+/// Reads a binary numeric: digits beyond its scale are cut off; `22003` beyond the bounds of numeric.
 pub fn parse(mut raw: &[u8]) -> Result<Numeric, SqlError> {
     let bad = || SqlError::new(SqlState::INVALID_BINARY, "invalid binary numeric");
-    let range = || SqlError::new(SqlState::OUT_OF_RANGE, "numeric value out of range: at most 38 digits are supported");
     if raw.len() < 8 {
         return Err(bad());
     }
@@ -57,38 +83,30 @@ pub fn parse(mut raw: &[u8]) -> Result<Numeric, SqlError> {
     if raw.len() != usize::from(n) * 2 || scale > 0x3fff {
         return Err(bad());
     }
-    match sign {
-        0 | NEGATIVE => {}
-        0xc000 | 0xd000 | 0xf000 => return Err(range()),
+    let negative = match sign {
+        0 | NEGATIVE => sign == NEGATIVE,
+        NAN => return Ok(Numeric::NaN),
+        INFINITY => return Ok(Numeric::Infinity),
+        NEGATIVE_INFINITY => return Ok(Numeric::NegInfinity),
         _ => return Err(bad()),
-    }
-    if scale > 38 {
-        return Err(range());
-    }
-    let mut value: i128 = 0;
-    for i in 0..i32::from(n) {
+    };
+    // Decimal text: the groups, a point behind the group of weight 0, and an exponent in place of missing groups.
+    let mut text = String::with_capacity(usize::from(n) * 4 + 16);
+    text.push(if negative { '-' } else { '+' });
+    text.push('0');
+    for _ in 0..n {
         let digit = raw.get_u16();
         if digit > 9999 {
             return Err(bad());
         }
-        // The digit counts 10000^(weight - i); in units of 10^-scale that is 10^exponent.
-        let exponent = (weight - i) * 4 + i32::from(scale);
-        let digit = i128::from(digit);
-        let term = if digit == 0 {
-            0
-        } else if exponent >= 0 {
-            10i128.checked_pow(exponent as u32).and_then(|p| p.checked_mul(digit)).ok_or_else(range)?
-        } else if exponent > -4 {
-            digit / 10i128.pow(exponent.unsigned_abs())
-        } else {
-            0
-        };
-        value = value.checked_add(term).ok_or_else(range)?;
+        text.push_str(&format!("{digit:04}"));
     }
-    if value >= 10i128.pow(38) {
-        return Err(range());
+    text.push_str(&format!("e{}", (weight + 1 - i32::from(n)) * 4));
+    let whole = Numeric::parse(&text)?;
+    if whole.is_zero() {
+        return Numeric::new(0, scale.into());
     }
-    Ok(Numeric { value: if sign == NEGATIVE { -value } else { value }, scale: scale as u8 })
+    whole.rescaled(scale.into())
 }
 
 #[cfg(test)]
@@ -119,18 +137,35 @@ mod tests {
         for scale in 0..=38i8 {
             for value in [0, 1, -1, 9999, 10000, 12345678901234567890, largest, -largest, 10i128.pow(37)] {
                 let back = parse(&bytes(value, scale)).expect("in range");
-                assert_eq!((back.value, back.scale), (value, scale as u8));
+                assert_eq!(back, hw_repr::numeric::Numeric::small(value, scale as u8));
             }
         }
     }
 
     #[test]
     fn damaged_and_too_large_are_refused() {
-        let code = |raw: &[u8]| parse(raw).map(|n| n.value).map_err(|e| e.code);
+        let code = |raw: &[u8]| parse(raw).map(drop).map_err(|e| e.code);
         assert_eq!(code(&[0, 1]), Err(SqlState::INVALID_BINARY));
         assert_eq!(code(&[0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), Err(SqlState::INVALID_BINARY));
         assert_eq!(code(&[0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10]), Err(SqlState::INVALID_BINARY));
-        assert_eq!(code(&[0, 0, 0, 0, 0xc0, 0, 0, 0]), Err(SqlState::OUT_OF_RANGE));
-        assert_eq!(code(&[0, 1, 0, 12, 0, 0, 0, 0, 0, 1]), Err(SqlState::OUT_OF_RANGE));
+        assert_eq!(code(&[0, 1, 0x7f, 0xff, 0, 0, 0, 0, 0, 1]), Ok(()));
+    }
+
+    #[test]
+    fn great_and_special_values_round_trip() {
+        for text in [
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e50",
+            "-1.00000000000000000000000000000000000000000000001",
+            "1e-50",
+            "9e131071",
+        ] {
+            let value = Numeric::parse(text).expect("a numeric");
+            let mut out = BytesMut::new();
+            put_numeric(&value, &mut out);
+            assert_eq!(parse(&out), Ok(value), "{text}");
+        }
     }
 }

@@ -58,7 +58,6 @@ pub(super) const ALL: &[SystemFunction] = &[
     f("pg_indexes_size", no_size, &[Arg::Relation], 0, SqlType::Int8),
     f("pg_database_size", no_size, &[Arg::Any], 0, SqlType::Int8),
     f("pg_tablespace_size", no_size, &[Arg::Any], 0, SqlType::Int8),
-    f("pg_size_pretty", size_pretty, &[OID], 0, SqlType::Text),
     f("has_database_privilege", is_true, &[Arg::Any, Arg::Any, TEXT], 1, SqlType::Bool),
     f("has_schema_privilege", is_true, &[Arg::Any, Arg::Any, TEXT], 1, SqlType::Bool),
     f("has_table_privilege", is_true, &[Arg::Any, Arg::Any, TEXT], 1, SqlType::Bool),
@@ -199,21 +198,6 @@ fn encoding_to_char(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
         Some(Datum::Int4(_)) => text(""),
         _ => Ok(Datum::Null),
     }
-}
-
-fn size_pretty(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
-    let Some(bytes) = oid(args) else { return Ok(Datum::Null) };
-    let mut size = bytes;
-    let units = ["bytes", "kB", "MB", "GB", "TB"];
-    let half = |n: i64| (n + n.signum()) / 2;
-    for (i, unit) in units.iter().enumerate() {
-        let limit = if i == 0 { 10 * 1024 } else { 20 * 1024 - 1 };
-        if size.abs() < limit || i == units.len() - 1 {
-            return text(format!("{} {unit}", if i == 0 { size } else { half(size) }));
-        }
-        size /= if i == 0 { 512 } else { 1024 };
-    }
-    Ok(Datum::Null)
 }
 
 /// An identifier as it must be written.
