@@ -75,7 +75,7 @@ fn numbers(args: &[Val], rows: usize, part: impl Fn(usize) -> Result<Part, SqlEr
             Part::None => Numeric::from_i64(0),
         });
     }
-    build_numeric(rows, Some(NullBuffer::new(valid.finish())), |i| Ok(values[i]))
+    build_numeric(rows, Some(NullBuffer::new(valid.finish())), |i| Ok(values[i].clone()))
 }
 
 enum Source<'a> {
