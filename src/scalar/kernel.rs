@@ -42,6 +42,9 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
     let own = |t: SqlType| matches!(t, SqlType::Json | SqlType::Array(_) | SqlType::Numeric(_) | SqlType::Char(_));
     let seen: Vec<SqlType> = types.iter().map(|t| if own(*t) { *t } else { t.carrier() }).collect();
     let types = seen.as_slice();
+    if let Some(kernel) = of_numbers(func, types, ty) {
+        return kernel;
+    }
     match func {
         f if array::is_array_function(f) => array::kernel(func, types, ty),
         // jsonb has operators of these names too.
@@ -52,6 +55,37 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         f if is_comparison(f) => compare::kernel(func, types),
         Func::Greatest | Func::Least | Func::NullIf => compare::choice_kernel(func, types),
         Func::SingleRow => subquery::kernel(types),
+        Func::DateTrunc | Func::DateBin | Func::ToTimestamp | Func::ToDate => datetime::kernel(func, types),
+        Func::Extract | Func::DatePart => extract::kernel(func, types),
+        Func::ToChar => template::write::kernel(types),
+        Func::Timezone => zones::kernel(types),
+        f if is_moment(f) => moment::kernel(func, types),
+        f if json::FUNCTIONS.contains(&f) => json::kernel(func, types),
+        // Text, regular expressions and bytea.
+        Func::Like | Func::ILike | Func::LikeEscape => like::kernel(func, types),
+        Func::RegexMatch
+        | Func::RegexIMatch
+        | Func::RegexpReplace
+        | Func::RegexpLike
+        | Func::RegexpCount
+        | Func::RegexpInstr
+        | Func::RegexpSubstr
+        | Func::RegexpMatch
+        | Func::RegexpSplitToArray
+        | Func::SimilarToEscape => pattern::kernel(func, types),
+        Func::Substring if types.get(1) == Some(&SqlType::Text) => pattern::kernel(func, types),
+        Func::QuoteIdent | Func::QuoteLiteral | Func::QuoteNullable | Func::Format | Func::ParseIdent => {
+            quote::kernel(func, types)
+        }
+        f if is_of_bytes(f, types) => bytes::kernel(func, types),
+        f if text::FUNCTIONS.contains(&f) => text::kernel(func, types),
+        _ => string::kernel(func, types),
+    }
+}
+
+/// The kernel of a function of mathematics, bits or templates of numbers; `None` where it is none of these.
+fn of_numbers(func: Func, types: &[SqlType], ty: SqlType) -> Option<Result<Kernel, SqlError>> {
+    Some(match func {
         Func::Floor
         | Func::Ceil
         | Func::Round
@@ -113,32 +147,8 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         Func::SizeBytes => Ok(integer::size_bytes()),
         Func::ToNumber => Ok(number_format::to_number()),
         Func::ToChar if number_format::formats(types) => number_format::to_char(types),
-        Func::DateTrunc | Func::DateBin | Func::ToTimestamp | Func::ToDate => datetime::kernel(func, types),
-        Func::Extract | Func::DatePart => extract::kernel(func, types),
-        Func::ToChar => template::write::kernel(types),
-        Func::Timezone => zones::kernel(types),
-        f if is_moment(f) => moment::kernel(func, types),
-        f if json::FUNCTIONS.contains(&f) => json::kernel(func, types),
-        // Text, regular expressions and bytea.
-        Func::Like | Func::ILike | Func::LikeEscape => like::kernel(func, types),
-        Func::RegexMatch
-        | Func::RegexIMatch
-        | Func::RegexpReplace
-        | Func::RegexpLike
-        | Func::RegexpCount
-        | Func::RegexpInstr
-        | Func::RegexpSubstr
-        | Func::RegexpMatch
-        | Func::RegexpSplitToArray
-        | Func::SimilarToEscape => pattern::kernel(func, types),
-        Func::Substring if types.get(1) == Some(&SqlType::Text) => pattern::kernel(func, types),
-        Func::QuoteIdent | Func::QuoteLiteral | Func::QuoteNullable | Func::Format | Func::ParseIdent => {
-            quote::kernel(func, types)
-        }
-        f if is_of_bytes(f, types) => bytes::kernel(func, types),
-        f if text::FUNCTIONS.contains(&f) => text::kernel(func, types),
-        _ => string::kernel(func, types),
-    }
+        _ => return None,
+    })
 }
 
 /// Whether a call is one of [`bytes`].

@@ -47,21 +47,7 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
             return Ok((args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect(), SqlType::Text));
         }
         // Text: anything is taken as it is, or by its output function.
-        Func::ConcatWs | Func::Format | Func::NumNulls | Func::NumNonnulls => {
-            let least = if func == Func::ConcatWs { 2 } else { 1 };
-            if args.len() < least {
-                return Err(missing(func, args));
-            }
-            let result = if matches!(func, Func::ConcatWs | Func::Format) { SqlType::Text } else { SqlType::Int4 };
-            let mut taken: Vec<SqlType> = args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect();
-            if result == SqlType::Text {
-                if args[0].is_some_and(|t| base(t) != SqlType::Text) {
-                    return Err(missing(func, args));
-                }
-                taken[0] = SqlType::Text;
-            }
-            return Ok((taken, result));
-        }
+        Func::ConcatWs | Func::Format | Func::NumNulls | Func::NumNonnulls => return of_anything(func, args),
         Func::JsonExtractPath
         | Func::JsonExtractPathText
         | Func::JsonTextExtractPath
@@ -92,6 +78,23 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
     }
     let chosen = choose(func, args)?;
     Ok(finish(func, args, chosen))
+}
+
+/// Calls whose arguments are taken as they are, or by their output functions.
+fn of_anything(func: Func, args: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SqlType), SqlError> {
+    let least = if func == Func::ConcatWs { 2 } else { 1 };
+    if args.len() < least {
+        return Err(missing(func, args));
+    }
+    let result = if matches!(func, Func::ConcatWs | Func::Format) { SqlType::Text } else { SqlType::Int4 };
+    let mut taken: Vec<SqlType> = args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect();
+    if result == SqlType::Text {
+        if args[0].is_some_and(|t| base(t) != SqlType::Text) {
+            return Err(missing(func, args));
+        }
+        taken[0] = SqlType::Text;
+    }
+    Ok((taken, result))
 }
 
 /// A document and any number of steps.

@@ -488,31 +488,14 @@ impl Preparer<'_, '_> {
                 };
                 self.cast(literal, &t.data_type)?
             }
-            // The sign belongs to the literal: that of the least bigint, and one sign takes another away.
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if is_least_bigint(expr) => {
-                cast(text(i64::MIN.to_string()), "bigint")
-            }
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if negated_literal(expr).is_some() => {
-                match negated_literal(expr).cloned() {
-                    Some(literal) => literal,
-                    None => return Ok(None),
-                }
-            }
-            // DataFusion knows the sign of its own numeric types only.
-            Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } if !is_integer(expr) => {
-                call(NEGATIVE, vec![take(expr)])
-            }
-            Expr::UnaryOp { op, expr } if prefix_operator(op).is_some() => {
-                call(prefix_operator(op).unwrap_or_default(), vec![take(expr)])
-            }
+            Expr::UnaryOp { op, expr } => match self.prefixed(*op, expr) {
+                Some(new) => new,
+                None => return Ok(None),
+            },
             Expr::Interval(i) => moments::interval(i)?,
             Expr::Collate { expr, collation } => self.collate(expr, collation)?,
             Expr::IsNotDistinctFrom(a, b) => call(NOT_DISTINCT, vec![take(a), take(b)]),
             Expr::IsDistinctFrom(a, b) => call(NOT, vec![call(NOT_DISTINCT, vec![take(a), take(b)])]),
-            Expr::UnaryOp { op: UnaryOperator::Not, expr } => match self.at(expr.span().start) {
-                Some(position) if self.env.locate => call(format!("{NOT}{AT}{position}"), vec![take(expr)]),
-                _ => call(NOT, vec![take(expr)]),
-            },
             Expr::AtTimeZone { .. } | Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => {
                 return moments::operator(expr);
             }
@@ -537,6 +520,22 @@ impl Preparer<'_, '_> {
             }
             other => return Ok(strings::string_call(other).or_else(|| special_call(other))),
         }))
+    }
+
+    /// An operator before its operand; `None` where it stays.
+    fn prefixed(&self, op: UnaryOperator, operand: &mut Box<Expr>) -> Option<Expr> {
+        match op {
+            // The sign belongs to the literal: that of the least bigint, and one sign takes another away.
+            UnaryOperator::Minus if is_least_bigint(operand) => Some(cast(text(i64::MIN.to_string()), "bigint")),
+            UnaryOperator::Minus if negated_literal(operand).is_some() => negated_literal(operand).cloned(),
+            // DataFusion knows the sign of its own numeric types only.
+            UnaryOperator::Minus if !is_integer(operand) => Some(call(NEGATIVE, vec![take(operand)])),
+            UnaryOperator::Not => Some(match self.at(operand.span().start) {
+                Some(position) if self.env.locate => call(format!("{NOT}{AT}{position}"), vec![take(operand)]),
+                _ => call(NOT, vec![take(operand)]),
+            }),
+            op => prefix_operator(&op).map(|name| call(name, vec![take(operand)])),
+        }
     }
 
     fn cast(&self, expr: Expr, ty: &DataType) -> Result<Expr, SqlError> {

@@ -458,16 +458,7 @@ impl<'a> Typer<'a> {
                 }
                 Ok(Typed::known(ScalarExpr::Coalesce(self.unify("COALESCE", values)?)))
             }
-            Lazy::Now(ty) => Ok(Typed::known(ScalarExpr::Literal(self.env.now(ty)?, ty))),
-            Lazy::Session("pg_backend_pid") => {
-                self.env.session_text("pg_backend_pid()")?;
-                Ok(Typed::known(ScalarExpr::Literal(Datum::Int4(self.env.session.backend_pid), SqlType::Int4)))
-            }
-            Lazy::Session(name) => {
-                let text = self.env.session_text(name)?;
-                let ty = if name == "version" { SqlType::Text } else { SqlType::Alias(AliasType::Name) };
-                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(text), ty)))
-            }
+            Lazy::Now(_) | Lazy::Session(_) => self.momentary(&kind),
             Lazy::Not => match args.as_slice() {
                 [one] => {
                     let inner = if place == Place::Conjunct { Place::Nested } else { place };
@@ -490,13 +481,10 @@ impl<'a> Typer<'a> {
                 let position = value.position;
                 self.reg_cast(reg, value).map_err(|e| located(e, position))
             }
-            Lazy::ArrayOf => {
-                let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
-                self.array_of(args)
-            }
-            Lazy::Subscript(_) | Lazy::Quantified(..) | Lazy::TypeOf | Lazy::Setting | Lazy::System(_) => {
+            kind => {
                 let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
                 match kind {
+                    Lazy::ArrayOf => self.array_of(args),
                     Lazy::Subscript(pattern) => self.subscript(&pattern, args),
                     Lazy::Quantified(sign, all) => self.quantified(&sign, all, args),
                     Lazy::TypeOf => self.type_of(args),
@@ -504,6 +492,23 @@ impl<'a> Typer<'a> {
                     _ => self.setting(args),
                 }
             }
+        }
+    }
+
+    /// What the moment or the session decides.
+    fn momentary(&mut self, kind: &Lazy) -> Result<Typed, SqlError> {
+        match kind {
+            Lazy::Now(ty) => Ok(Typed::known(ScalarExpr::Literal(self.env.now(*ty)?, *ty))),
+            Lazy::Session("pg_backend_pid") => {
+                self.env.session_text("pg_backend_pid()")?;
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Int4(self.env.session.backend_pid), SqlType::Int4)))
+            }
+            Lazy::Session(name) => {
+                let text = self.env.session_text(name)?;
+                let ty = if *name == "version" { SqlType::Text } else { SqlType::Alias(AliasType::Name) };
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(text), ty)))
+            }
+            other => Err(SqlError::internal(format!("{other:?} does not depend on the session"))),
         }
     }
 
