@@ -8,6 +8,7 @@ use crate::error::{SqlError, SqlState};
 use num_bigint::{BigInt, Sign};
 
 /// log10(e), as many digits as the choice of scales depends on.
+#[expect(clippy::approx_constant, reason = "the digits that PostgreSQL chooses scales by")]
 const LOG10_E: f64 = 0.434294481903252;
 /// Beyond this nothing is exponentiated.
 const EXPONENT_MAX: f64 = 3.0 * ROUND_MAX as f64;

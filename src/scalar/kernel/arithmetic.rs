@@ -177,7 +177,7 @@ impl<'a> Numbers<'a> {
         Ok(match self {
             Numbers::Int2(a) => Numeric::from_i64(a.value(row).into()),
             Numbers::Int4(a) => Numeric::from_i64(a.value(row).into()),
-            Numbers::Int8(a) => Numeric::from_i64(a.value(row).into()),
+            Numbers::Int8(a) => Numeric::from_i64(a.value(row)),
             Numbers::Decimal(a, s) => Numeric::from_decimal(a.value(row), *s)?,
             Numbers::Bytes(a) => Numeric::from_bytes(a.value(row))?,
             Numbers::Const(v) => v.clone(),

@@ -8,7 +8,7 @@ use hw_plan::Func;
 use hw_repr::{SqlError, SqlType};
 use std::sync::Arc;
 
-const RADIANS_PER_DEGREE: f64 = 0.017_453_292_519_943_295_769_2;
+const RADIANS_PER_DEGREE: f64 = 0.017_453_292_519_943_295;
 
 /// The kernel of a function of one or two angles or ratios.
 pub(super) fn kernel(func: Func) -> Kernel {

@@ -46,9 +46,8 @@ fn membership(env: &Env, c: &SetComparison, negated: bool) -> Result<Option<Expr
     let negated = negated != is_all;
     let mut query = c.subquery.subquery.as_ref().clone();
     let correlated = !outer_references(&query).is_empty();
-    let wanted =
-        c.op == Operator::Eq && !(correlated && negated) && !fallible(&c.expr) && !super::has_subquery(&c.expr);
-    if !wanted || plan_fallible(&query) || correlated && !is_simple(&query) {
+    let not_ours = c.op != Operator::Eq || fallible(&c.expr) || super::has_subquery(&c.expr) || correlated && negated;
+    if not_ours || plan_fallible(&query) || correlated && !is_simple(&query) {
         return Ok(None);
     }
     if !correlated {
@@ -76,7 +75,7 @@ fn remade(old: &Subquery, plan: LogicalPlan) -> Subquery {
 /// A WHERE over something that reads no outer column, whose conditions either read none or equate one with an expression.
 fn is_simple(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::Projection(p) => p.expr.iter().all(|e| is_local(e)) && is_simple(&p.input),
+        LogicalPlan::Projection(p) => p.expr.iter().all(is_local) && is_simple(&p.input),
         LogicalPlan::SubqueryAlias(s) => is_simple(&s.input),
         LogicalPlan::Filter(f) => {
             let simple = |c: &&Expr| is_local(c) || is_correlation(c);

@@ -468,5 +468,5 @@ pub(super) fn lateral(env: &Env, j: Join, query: LogicalPlan) -> Result<LogicalP
     if let Some(condition) = j.filter {
         plan = super::filtered(condition, plan)?;
     }
-    project(columns, plan).map_err(|e| external(e)).map_err(from_planner)
+    project(columns, plan).map_err(external).map_err(from_planner)
 }

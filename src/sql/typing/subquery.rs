@@ -49,7 +49,7 @@ impl Typer<'_> {
         let left = crate::emit::emit(&left, &inner.slots)?;
         let plan = cast_columns(self.env, subquery.subquery.as_ref().clone(), &[*right_ty])?;
         let subquery = Subquery { subquery: Arc::new(plan), ..subquery };
-        let test = SetComparison::new(Box::new(left), subquery, c.op, c.quantifier.clone());
+        let test = SetComparison::new(Box::new(left), subquery, c.op, c.quantifier);
         Ok(self.slot(Expr::SetComparison(test), SqlType::Bool))
     }
 

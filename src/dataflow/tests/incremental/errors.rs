@@ -5,7 +5,6 @@
 
 use super::disk::Disk;
 use super::{Changes, Random, Rows, batch, change, desc, get, read, row, spec, wait};
-use arrow::array::AsArray;
 use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec, SubscribeMsg, SubscribeSink, ViewError};
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan, Func, ScalarExpr};
 use hw_repr::{Datum, GlobalId, SqlType};

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Every type, by the name `echo` takes.
-pub const TYPES: [SqlType; 18] = [
+const PLAIN: [SqlType; 21] = [
     SqlType::Bool,
     SqlType::Int2,
     SqlType::Int4,
@@ -40,7 +40,15 @@ pub const TYPES: [SqlType; 18] = [
     SqlType::Interval,
     SqlType::Uuid,
     SqlType::Jsonb,
+    SqlType::Json,
+    SqlType::Char(None),
+    SqlType::Alias(hw_repr::AliasType::Oid),
 ];
+
+/// Those of [`PLAIN`], and one of the arrays.
+pub fn types() -> Vec<SqlType> {
+    PLAIN.into_iter().chain(SqlType::Int4.array_of()).collect()
+}
 
 /// The backend; `running` counts streams and statements that are neither done nor dropped.
 pub struct Fake {
@@ -129,7 +137,7 @@ fn int_batch(values: std::ops::Range<i32>) -> RecordBatch {
 }
 
 fn echo_type(rest: &str) -> Option<SqlType> {
-    TYPES.into_iter().find(|t| Some(t.to_string().as_str()) == rest.strip_suffix(" $1"))
+    types().into_iter().find(|t| Some(t.to_string().as_str()) == rest.strip_suffix(" $1"))
 }
 
 #[async_trait]
