@@ -18,7 +18,7 @@ use datafusion_expr::{
     Signature, Volatility,
 };
 use hw_repr::encoding::RowCodec;
-use hw_repr::{SqlError, SqlType};
+use hw_repr::{SqlError, SqlState, SqlType};
 use std::sync::Arc;
 
 /// True where equal values of this type may differ in bytes.
@@ -30,6 +30,15 @@ pub(crate) fn needs_key(ty: SqlType) -> bool {
             SqlType::Numeric(None) | SqlType::Interval | SqlType::Jsonb | SqlType::Float4 | SqlType::Float8
         ),
     }
+}
+
+/// `42883` of json, which PostgreSQL does not compare: equal documents may differ in text.
+pub(crate) fn comparable(ty: SqlType) -> Result<(), SqlError> {
+    if ty != SqlType::Json {
+        return Ok(());
+    }
+    let message = "could not identify an equality operator for type json";
+    Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message).hint("Cast it to jsonb."))
 }
 
 /// The key of a value: equal for equal values and, but for jsonb, in their order. NULL of NULL.
@@ -140,6 +149,7 @@ pub(crate) fn group(
     stored: bool,
 ) -> Result<LogicalPlan, SqlError> {
     let types = groups.iter().map(|g| type_of(g, input.schema())).collect::<Result<Vec<_>, _>>()?;
+    types.iter().try_for_each(|t| comparable(*t))?;
     if !types.iter().any(|t| travels(*t, stored)) {
         let plan = Aggregate::try_new(input, groups, aggregates).map_err(from_planner)?;
         return Ok(LogicalPlan::Aggregate(plan));
@@ -181,7 +191,9 @@ pub(crate) fn group(
 pub(crate) fn distinct(input: &LogicalPlan, stored: bool) -> Result<Option<LogicalPlan>, SqlError> {
     let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     for column in &columns {
-        if travels(type_of(column, input.schema())?, stored) {
+        let ty = type_of(column, input.schema())?;
+        comparable(ty)?;
+        if travels(ty, stored) {
             return group(Arc::new(input.clone()), columns, vec![], stored).map(Some);
         }
     }

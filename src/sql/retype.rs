@@ -247,6 +247,7 @@ fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         let value = typer.typed(&key.expr, Place::Value)?;
         let value = typer.settle(value)?;
         let ty = value.ty();
+        crate::keys::comparable(ty)?;
         if ty == SqlType::Jsonb {
             return Err(SqlError::unsupported("ORDER BY on type jsonb is not supported yet").hint("Cast it to text."));
         }

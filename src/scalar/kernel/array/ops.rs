@@ -300,6 +300,9 @@ pub(super) fn from_string(args: &[Datum], _: SqlType) -> Result<Datum, SqlError>
     Ok(made(ArrayValue::from_values(SqlType::Text, values)))
 }
 
+/// Elements that one call makes: a few bytes of SQL must not take the memory of the server.
+const FILLED_MAX: usize = 1_000_000;
+
 /// `array_fill(value, lengths [, lower bounds])`
 pub(super) fn fill(args: &[Datum], result: SqlType) -> Result<Datum, SqlError> {
     let numbers = |d: Option<&Datum>| -> Result<Option<Vec<i32>>, SqlError> {
@@ -327,6 +330,12 @@ pub(super) fn fill(args: &[Datum], result: SqlType) -> Result<Datum, SqlError> {
     }
     let count = lengths.iter().try_fold(1usize, |n, l| usize::try_from(*l).ok().and_then(|l| n.checked_mul(l)));
     let count = count.filter(|n| *n <= ELEMENTS_MAX).ok_or_else(too_large)?;
+    if count > FILLED_MAX {
+        return Err(SqlError::new(
+            SqlState::LIMIT_EXCEEDED,
+            format!("array_fill makes no more than {FILLED_MAX} elements"),
+        ));
+    }
     let element = element_of(result);
     if count == 0 || lengths.is_empty() {
         return Ok(made(ArrayValue::from_values(element, vec![])));
