@@ -1,6 +1,24 @@
-//! Character classes and case of locale `C`, the one that text has here: letters are those of ASCII, every other
-//! character is itself in both cases and in no class. Everything that asks whether a character is a letter, a digit
-//! or a blank asks here, so that lower, ILIKE and regular expressions agree.
+//! Case of letters, which those of all scripts have in `lower`, `upper`, `initcap` and ILIKE, and the character classes
+//! of regular expressions, which are those of locale `C`: there, letters are those of ASCII, and every other
+//! character is itself in both cases and in no class.
+
+/// One character for one, as `towlower` does. Views that were made before have letters of all scripts changed.
+pub(crate) fn lower(c: char) -> char {
+    let mut all = c.to_lowercase();
+    match (all.next(), all.next()) {
+        (Some(l), None) => l,
+        _ => c,
+    }
+}
+
+/// One character for one, as `towupper` does.
+pub(crate) fn upper(c: char) -> char {
+    let mut all = c.to_uppercase();
+    match (all.next(), all.next()) {
+        (Some(u), None) => u,
+        _ => c,
+    }
+}
 
 /// `isspace`
 pub(crate) fn is_space(c: char) -> bool {

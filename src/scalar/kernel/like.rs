@@ -9,6 +9,7 @@ use arrow::array::ArrayRef;
 use arrow::compute::like;
 use hw_plan::Func;
 use hw_repr::{SqlError, SqlState, SqlType};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The kernel of LIKE, ILIKE and `like_escape`.
@@ -26,11 +27,17 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
         (Func::ILike, Some(SqlType::Text)) => Box::new(|args, rows| {
             let (a, pattern) = (Str::of(&args[0])?, Str::of(&args[1])?);
             Ok(Arc::new(bools(args, rows, |i| {
-                matches(a.get(i).as_bytes(), pattern.get(i).as_bytes(), Unit::FoldedCharacter)
+                let (text, pattern) = (folded(a.get(i)), folded(pattern.get(i)));
+                matches(text.as_bytes(), pattern.as_bytes(), Unit::FoldedCharacter)
             })?))
         }),
         _ => return Err(unsupported(func, types)),
     })
+}
+
+/// Letters beyond ASCII in lower case; those of ASCII are compared without their case.
+fn folded(s: &str) -> Cow<'_, str> {
+    if s.is_ascii() { Cow::Borrowed(s) } else { Cow::Owned(s.chars().map(crate::ctype::lower).collect()) }
 }
 
 /// Whether a pattern ends with an escape character that escapes nothing.

@@ -131,14 +131,16 @@ fn simple(func: Func) -> Kernel {
         build_text(args, rows, |i, out| {
             let s = a.get(i);
             match func {
-                Func::Lower => {
+                Func::Lower if s.is_ascii() => {
                     out.push_str(s);
                     out.make_ascii_lowercase();
                 }
-                Func::Upper => {
+                Func::Upper if s.is_ascii() => {
                     out.push_str(s);
                     out.make_ascii_uppercase();
                 }
+                Func::Lower => out.extend(s.chars().map(crate::ctype::lower)),
+                Func::Upper => out.extend(s.chars().map(crate::ctype::upper)),
                 Func::Reverse => out.extend(s.chars().rev()),
                 _ => push_md5(s.as_bytes(), out)?,
             }

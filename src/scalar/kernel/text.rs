@@ -133,8 +133,8 @@ fn chr(n: i32) -> Result<char, SqlError> {
 fn initcap(s: &str, out: &mut String) {
     let mut inside = false;
     for c in s.chars() {
-        out.push(if inside { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() });
-        inside = ctype::is_word(c) && c != '_';
+        out.push(if inside { ctype::lower(c) } else { ctype::upper(c) });
+        inside = c.is_alphanumeric();
     }
 }
 
