@@ -313,7 +313,7 @@ impl<'a> Oracle<'a> {
                     return Ok(contents);
                 }
                 // A row failed and was corrected within the burst.
-                Err(FollowError::Ended(e)) if e.code.starts_with("22") => {}
+                Err(FollowError::Ended(e)) if is_of_data(&e.code) => {}
                 Err(e) => return Err(format!("SUBSCRIBE: {e}")),
             }
         }
@@ -324,7 +324,7 @@ impl<'a> Oracle<'a> {
     async fn expect_end(&self, one: &mut Followed, time: u64) -> Result<(), String> {
         let Some(mut follower) = one.follower.take() else { return Ok(()) };
         match follower.until(time).await {
-            Err(FollowError::Ended(e)) if e.code.starts_with("22") => Ok(()),
+            Err(FollowError::Ended(e)) if is_of_data(&e.code) => Ok(()),
             Err(e) => Err(format!("SUBSCRIBE: {e}")),
             Ok(()) => Err("the view cannot be read, but SUBSCRIBE goes on".into()),
         }
