@@ -108,7 +108,7 @@ pub fn column_names(plan: &FlowPlan) -> Vec<String> {
 
 fn raw_names(plan: &FlowPlan) -> Vec<String> {
     match plan {
-        FlowPlan::Get { desc, .. } | FlowPlan::Constant { desc, .. } => {
+        FlowPlan::Get { desc, .. } | FlowPlan::Constant { desc, .. } | FlowPlan::Shared { desc, .. } => {
             desc.columns.iter().map(|c| c.name.clone()).collect()
         }
         FlowPlan::Mfp { input, project, names, .. } => {
@@ -125,6 +125,7 @@ fn raw_names(plan: &FlowPlan) -> Vec<String> {
             let texts = aggregate_texts(aggregates, &below).into_iter().enumerate();
             groups.chain(texts.map(|(i, text)| short(text).unwrap_or_else(|| format!("aggregate_{i}")))).collect()
         }
+        FlowPlan::Let { body, .. } => hw_plan::stack::deep(|| raw_names(body)),
         FlowPlan::Join { .. } => {
             plan.inputs().into_iter().flat_map(|i| hw_plan::stack::deep(|| raw_names(i))).collect()
         }
@@ -143,16 +144,11 @@ fn short(text: String) -> Option<String> {
 pub fn aggregate_texts(aggregates: &[Aggregate], names: &[String]) -> Vec<String> {
     let name = |i: usize| names.get(i).cloned().unwrap_or_else(|| format!("#{i}"));
     let text = |a: &Aggregate| {
-        let mut func = String::new();
-        for c in format!("{:?}", a.func).chars() {
-            if c.is_ascii_uppercase() && !func.is_empty() {
-                func.push('_');
-            }
-            func.push(c.to_ascii_lowercase());
-        }
+        let args: Vec<String> = a.args().map(name).collect();
+        let args = if args.is_empty() { "*".to_owned() } else { args.join(", ") };
         let distinct = if a.distinct { "DISTINCT " } else { "" };
         let filter = a.filter.map_or(String::new(), |f| format!(" FILTER (WHERE {})", name(f)));
-        format!("{func}({distinct}{}){filter}", a.arg.map_or("*".to_owned(), name))
+        format!("{}({distinct}{args}){filter}", a.func.name())
     };
     aggregates.iter().map(text).collect()
 }
@@ -314,7 +310,7 @@ mod tests {
         let project = vec![positive, col(1), col(0)];
         let mfp = FlowPlan::Mfp { input: Box::new(get), filter: vec![], project, names: names(&["c0", "c1", "given"]) };
         assert_eq!(column_names(&mfp), ["a > 0", "b", "given"]);
-        let aggregate = |func, arg, distinct, filter| Aggregate { func, arg, distinct, filter, ty: SqlType::Int8 };
+        let aggregate = |func, arg, distinct, filter| Aggregate::new(func, arg, distinct, filter, SqlType::Int8);
         use hw_plan::AggregateFunc::{BoolAnd, Count, Sum};
         let aggregates = vec![
             aggregate(Sum, Some(1), false, Some(0)),

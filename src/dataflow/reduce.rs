@@ -22,13 +22,10 @@ use hw_repr::{Diff, SqlError, SqlType, Timestamp, UpdateBatch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-mod accumulate;
 mod cold;
 mod fold;
 pub mod groups;
 mod saved;
-
-pub use hw_repr::float_sum;
 
 /// Groups whose changes go out as one batch.
 const EMIT_GROUPS: usize = 2048;

@@ -13,9 +13,10 @@ use crate::restore::Restored;
 use crate::state::{Holder, RestoredFlow, SERVED, SERVED_ERRORS};
 use crate::stateless;
 use crate::types::{Pair, RowStream, RowTrace};
-use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
-use hw_repr::{GlobalId, SqlError, SqlType, Timestamp};
+use hw_plan::{Aggregate, FlowPlan};
+use hw_repr::{GlobalId, SqlError, Timestamp};
 use hw_scalar::Mfp;
+use hw_scalar::aggregate::Evaluator;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -61,6 +62,8 @@ pub struct Render<'s> {
     pub held: Held,
     /// The flow.
     pub shared: Arc<FlowShared>,
+    /// Rows of what [`FlowPlan::Let`] has bound.
+    pub bound: HashMap<u32, RowStream<'s>>,
 }
 
 /// The state inside a flow, on one worker.
@@ -81,6 +84,11 @@ impl Held {
 
 /// Refuses what [`Render`] cannot maintain.
 pub fn validate(plan: &FlowPlan) -> Result<(), SqlError> {
+    validate_node(plan, &mut vec![])
+}
+
+/// `bound` are the ids of enclosing [`FlowPlan::Let`]s.
+fn validate_node(plan: &FlowPlan, bound: &mut Vec<u32>) -> Result<(), SqlError> {
     let arity = |p: &FlowPlan| p.types().len();
     let inside = |i: usize, n: usize| {
         if i < n { Ok(()) } else { Err(SqlError::internal("the plan names a column that its input does not have")) }
@@ -106,9 +114,18 @@ pub fn validate(plan: &FlowPlan) -> Result<(), SqlError> {
         FlowPlan::Reduce { input, group, aggregates, .. } => {
             let types = input.types();
             group.iter().try_for_each(|g| inside(*g, types.len()))?;
-            aggregates.iter().try_for_each(|a| validate_aggregate(a, &types))?;
+            aggregates.iter().try_for_each(|a| Evaluator::new(a, &types, false).map(drop))?;
         }
         FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => {}
+        FlowPlan::Let { id, value, body } => {
+            hw_plan::stack::deep(|| validate_node(value, bound))?;
+            bound.push(*id);
+            let body = hw_plan::stack::deep(|| validate_node(body, bound));
+            bound.pop();
+            return body;
+        }
+        FlowPlan::Shared { id, .. } if bound.contains(id) => {}
+        FlowPlan::Shared { .. } => return Err(SqlError::internal("the plan shares what is not bound")),
         FlowPlan::Union { inputs } => {
             let first = inputs.first().map(FlowPlan::types).ok_or_else(|| SqlError::internal("a union of nothing"))?;
             let same = |p: &FlowPlan| {
@@ -119,37 +136,7 @@ pub fn validate(plan: &FlowPlan) -> Result<(), SqlError> {
             }
         }
     }
-    plan.inputs().into_iter().try_for_each(|input| hw_plan::stack::deep(|| validate(input)))
-}
-
-fn validate_aggregate(agg: &Aggregate, types: &[SqlType]) -> Result<(), SqlError> {
-    use AggregateFunc::{Avg, BoolAnd, BoolOr, Count, Max, Min, Sum};
-    let arg = match agg.arg {
-        Some(a) => Some(*types.get(a).ok_or_else(|| SqlError::internal("an aggregate of a column that is not there"))?),
-        None => None,
-    };
-    let filter_fits = agg.filter.is_none_or(|f| types.get(f) == Some(&SqlType::Bool));
-    let number = |t: SqlType| {
-        matches!(
-            t,
-            SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_)
-        )
-    };
-    let floats = |t: SqlType| matches!(t, SqlType::Float4 | SqlType::Float8);
-    let fits = match (agg.func, arg) {
-        (Count, _) => agg.ty == SqlType::Int8,
-        (Sum | Avg, Some(t)) if floats(t) => floats(agg.ty),
-        (Sum, Some(t)) if number(t) => matches!(agg.ty, SqlType::Int8 | SqlType::Numeric(_)),
-        (Avg, Some(t)) if number(t) => matches!(agg.ty, SqlType::Numeric(_)),
-        (Min | Max, Some(t)) => t.arrow() == agg.ty.arrow(),
-        (BoolAnd | BoolOr, Some(t)) => t == SqlType::Bool && agg.ty == SqlType::Bool,
-        _ => false,
-    };
-    if fits && filter_fits {
-        Ok(())
-    } else {
-        Err(SqlError::unsupported(format!("a materialized view with this aggregate: {:?} over {arg:?}", agg.func)))
-    }
+    plan.inputs().into_iter().try_for_each(|input| hw_plan::stack::deep(|| validate_node(input, bound)))
 }
 
 impl<'s> Render<'s> {
@@ -188,6 +175,22 @@ impl<'s> Render<'s> {
             FlowPlan::Negate { input } => {
                 let inner = self.plan(input);
                 Pair { oks: stateless::negate(inner.oks), errs: inner.errs }
+            }
+            FlowPlan::Let { id, value, body } => {
+                let value = self.plan(value);
+                let outer = self.bound.insert(*id, value.oks);
+                let mut made = self.plan(body);
+                // The errors of what is shared come once.
+                made.errs = stateless::union(self.scope, vec![value.errs, made.errs]);
+                match outer {
+                    Some(outer) => self.bound.insert(*id, outer),
+                    None => self.bound.remove(id),
+                };
+                made
+            }
+            FlowPlan::Shared { id, .. } => {
+                let oks = self.bound.get(id).expect("invariant: validated").clone();
+                Pair { oks, errs: self.no_errors() }
             }
         }
     }
@@ -347,6 +350,7 @@ fn plan_hash(plan: &FlowPlan) -> u64 {
             FlowPlan::Join { on, null_safe, .. } => hash((on, null_safe)),
             FlowPlan::Reduce { group, aggregates, .. } => hash((group, aggregates)),
             FlowPlan::Union { inputs } => hash(inputs.len()),
+            FlowPlan::Let { id, .. } | FlowPlan::Shared { id, .. } => hash(id),
             FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => 0,
         };
         (std::mem::discriminant(node), own).hash(&mut hasher);

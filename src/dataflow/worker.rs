@@ -209,6 +209,7 @@ impl State {
                 corrects: spec.corrects.clone(),
                 held: Held::default(),
                 shared,
+                bound: HashMap::new(),
             };
             let mut inputs = HashMap::new();
             let own = matches!(spec.kind, FlowKind::Table { .. }).then_some(spec.id);

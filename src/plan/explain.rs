@@ -1,6 +1,6 @@
 //! Plans as text, for people and snapshot tests: one operator a line, inputs indented below.
 
-use crate::{Aggregate, FlowPlan, ScalarExpr};
+use crate::{Aggregate, FlowPlan, OrderKey, ScalarExpr};
 use hw_repr::{Datum, SqlType};
 use std::fmt::Write;
 
@@ -47,6 +47,8 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
         FlowPlan::Distinct { .. } => "Distinct".into(),
         FlowPlan::Union { .. } => "Union".into(),
         FlowPlan::Negate { .. } => "Negate".into(),
+        FlowPlan::Let { id, .. } => format!("Let s{id}"),
+        FlowPlan::Shared { id, .. } => format!("Shared s{id}"),
     };
     // Writing to a String does not fail.
     let _ = writeln!(out, "{:1$}{line}", "", depth * 2);
@@ -54,10 +56,21 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
 }
 
 fn aggregate(a: &Aggregate) -> String {
-    let arg = a.arg.map_or("*".to_string(), |c| format!("#{c}"));
+    let mut args: Vec<String> = a.args().map(|c| format!("#{c}")).collect();
+    if args.is_empty() {
+        args.push("*".to_string());
+    }
+    args.extend(a.direct.iter().map(Datum::to_string));
     let distinct = if a.distinct { "distinct " } else { "" };
     let filter = a.filter.map_or(String::new(), |f| format!(" filter #{f}"));
-    format!("{}({distinct}{arg}){filter} {}", format!("{:?}", a.func).to_lowercase(), a.ty)
+    let key = |k: &OrderKey| {
+        let (direction, nulls) =
+            (if k.descending { " desc" } else { "" }, if k.nulls_first { " nulls first" } else { "" });
+        format!("#{}{direction}{nulls}", k.column)
+    };
+    let order = if a.order.is_empty() { String::new() } else { format!(" order by {}", list(&a.order, key)) };
+    let func = format!("{:?}", a.func).to_lowercase();
+    format!("{func}({distinct}{}{order}){filter} {}", args.join(", "), a.ty)
 }
 
 /// The text of an expression; columns are `#position`.

@@ -1,6 +1,6 @@
 //! Dataflow plans: the contract between planner and dataflow.
 
-use crate::ScalarExpr;
+use crate::{Aggregate, ScalarExpr};
 use hw_repr::{Datum, Diff, GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 
@@ -76,52 +76,35 @@ pub enum FlowPlan {
         /// What it reads.
         input: Box<FlowPlan>,
     },
-}
-
-/// One aggregate of a [`FlowPlan::Reduce`]. NULL arguments are skipped (count(*) has none).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Aggregate {
-    /// Which.
-    pub func: AggregateFunc,
-    /// Input column; `None` only for count(*).
-    pub arg: Option<usize>,
-    /// Over distinct arguments only.
-    pub distinct: bool,
-    /// A boolean input column; rows where it is not true are skipped.
-    pub filter: Option<usize>,
-    /// Type of the result.
-    pub ty: SqlType,
-}
-
-/// The aggregates that dataflows maintain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum AggregateFunc {
-    /// count(*) or count(x): int8
-    Count,
-    /// sum: int2/int4 -> int8, int8 -> numeric, numeric -> numeric, float4 -> float4, float8 -> float8
-    Sum,
-    /// avg: ints and numeric -> numeric (PostgreSQL's scale), floats -> float8
-    Avg,
-    /// min of any ordered type
-    Min,
-    /// max of any ordered type
-    Max,
-    /// bool_and, every
-    BoolAnd,
-    /// bool_or
-    BoolOr,
+    /// The body, in which `Shared` with this id stands for the value. The value is made once, however often it is read.
+    Let {
+        /// Unique within the plan.
+        id: u32,
+        /// What is shared. It may read what was bound further out.
+        value: Box<FlowPlan>,
+        /// What it gives.
+        body: Box<FlowPlan>,
+    },
+    /// What the enclosing `Let` with this id has bound.
+    Shared {
+        /// Which.
+        id: u32,
+        /// Its description.
+        desc: RelationDesc,
+    },
 }
 
 impl FlowPlan {
     /// Inputs, in order.
     pub fn inputs(&self) -> Vec<&FlowPlan> {
         match self {
-            FlowPlan::Get { .. } | FlowPlan::Constant { .. } => vec![],
+            FlowPlan::Get { .. } | FlowPlan::Constant { .. } | FlowPlan::Shared { .. } => vec![],
             FlowPlan::Mfp { input, .. }
             | FlowPlan::Reduce { input, .. }
             | FlowPlan::Distinct { input }
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
+            FlowPlan::Let { value, body, .. } => vec![value, body],
             FlowPlan::Union { inputs } => inputs.iter().collect(),
         }
     }
@@ -129,12 +112,13 @@ impl FlowPlan {
     /// Inputs, in order, to rewrite.
     pub fn inputs_mut(&mut self) -> Vec<&mut FlowPlan> {
         match self {
-            FlowPlan::Get { .. } | FlowPlan::Constant { .. } => vec![],
+            FlowPlan::Get { .. } | FlowPlan::Constant { .. } | FlowPlan::Shared { .. } => vec![],
             FlowPlan::Mfp { input, .. }
             | FlowPlan::Reduce { input, .. }
             | FlowPlan::Distinct { input }
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
+            FlowPlan::Let { value, body, .. } => vec![value, body],
             FlowPlan::Union { inputs } => inputs.iter_mut().collect(),
         }
     }
@@ -142,7 +126,10 @@ impl FlowPlan {
     /// Types of the output columns.
     pub fn types(&self) -> Vec<SqlType> {
         match self {
-            FlowPlan::Get { desc, .. } | FlowPlan::Constant { desc, .. } => desc.types(),
+            FlowPlan::Get { desc, .. } | FlowPlan::Constant { desc, .. } | FlowPlan::Shared { desc, .. } => {
+                desc.types()
+            }
+            FlowPlan::Let { body, .. } => body.types(),
             FlowPlan::Mfp { project, .. } => project.iter().map(ScalarExpr::ty).collect(),
             FlowPlan::Join { left, right, .. } => {
                 let mut types = left.types();

@@ -3,6 +3,7 @@
 //! Plain serialisable data, printable and comparable. Pure: no I/O, clock or threads; knows nothing of SQL text,
 //! timely or Kafka.
 
+pub mod aggregate;
 pub mod catalog;
 pub mod explain;
 pub mod fingerprint;
@@ -13,8 +14,9 @@ pub mod stack;
 pub mod statement;
 pub mod transform;
 
+pub use aggregate::{Aggregate, AggregateFunc, OrderKey};
 pub use catalog::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind, OnError};
-pub use flow::{Aggregate, AggregateFunc, FlowPlan};
+pub use flow::FlowPlan;
 pub use scalar::{Func, ScalarExpr};
 pub use source::{ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, SourceConnector, SourceDesc, StartAt};
 pub use statement::Statement;

@@ -110,6 +110,16 @@ impl FloatSum {
         if carry < 0 { (true, carry_all(-1).1) } else { (false, digits) }
     }
 
+    /// The digits of the finite part: the value is the sum of `limb * 2^(32 * index - 1074)`.
+    pub fn limbs(&self) -> impl Iterator<Item = (u8, i128)> {
+        self.limbs.iter().map(|(index, limb)| (*index, *limb))
+    }
+
+    /// True where nothing in it is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        (self.nans, self.plus_infinities, self.minus_infinities) == (0, 0, 0)
+    }
+
     /// Heap bytes, estimated.
     pub fn bytes(&self) -> usize {
         self.limbs.len() * 32

@@ -16,6 +16,7 @@ pub mod float_sum;
 pub mod numeric;
 pub mod numeric_sum;
 pub mod relation;
+pub mod small;
 pub mod text;
 pub mod types;
 pub mod update;

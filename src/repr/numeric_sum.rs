@@ -61,6 +61,32 @@ impl NumericSum {
         }
     }
 
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &NumericSum) {
+        for (scale, (sum, n)) in &other.small {
+            let slot = self.small.entry(*scale).or_insert((i256::ZERO, 0));
+            slot.0 = slot.0.wrapping_add(*sum);
+            slot.1 += n;
+            if *slot == (i256::ZERO, 0) {
+                self.small.remove(scale);
+            }
+        }
+        let Some(theirs) = &other.great else { return };
+        let great = self.great.get_or_insert_default();
+        great.nans += theirs.nans;
+        great.infinities += theirs.infinities;
+        great.negative_infinities += theirs.negative_infinities;
+        for (scale, (sum, n)) in &theirs.scales {
+            let slot = great.scales.entry(*scale).or_default();
+            slot.0 += sum;
+            slot.1 += n;
+        }
+        great.scales.retain(|_, slot| *slot != (BigInt::ZERO, 0));
+        if **great == Great::default() {
+            self.great = None;
+        }
+    }
+
     /// How many values there are.
     pub fn count(&self) -> i64 {
         let great = self

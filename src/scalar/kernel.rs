@@ -8,7 +8,7 @@ pub(crate) mod array;
 mod bytes;
 mod cast;
 mod compare;
-mod datetime;
+pub(crate) mod datetime;
 mod extract;
 mod integer;
 mod json;

@@ -3,12 +3,13 @@
 //! Owns: which function or operator a call means ([`resolve_call`]), which casts exist ([`can_cast`]), the kernels
 //! themselves, lazy AND/OR/CASE/COALESCE, filters and projections with failing rows set apart ([`Mfp`]), and the
 //! wrapping of an expression as a DataFusion function ([`udf_for`]), so that maintained views and ad-hoc reads
-//! evaluate with the same code. Knows nothing of SQL text, plans of relations, clocks or time zones other than the
+//! evaluate with the same code, and aggregates ([`aggregate`]). Knows nothing of SQL text, plans of relations, clocks or time zones other than the
 //! ones an expression names: the session's zone is UTC.
 //!
 //! Invariants: what a row gives, value or error, does not depend on the other rows of its batch; integers never
 //! wrap; an unsupported case is an error (`0A000`), never a NULL.
 
+pub mod aggregate;
 mod civil;
 mod compile;
 mod ctype;

@@ -1,4 +1,4 @@
-//! Aggregates of ad-hoc reads only: `string_agg`, what `ARRAY(SELECT ...)` becomes, and the value of a scalar subquery.
+//! Aggregates of ad-hoc reads only: what `ARRAY(SELECT ...)` becomes, and the value of a scalar subquery.
 //!
 //! There are no array types here: an array is its printed form.
 
@@ -16,39 +16,21 @@ use std::sync::Arc;
 /// The name of the aggregate behind `ARRAY(SELECT ...)`.
 pub(crate) const ARRAY_AGG: &str = "hw_array_agg";
 
-/// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Collect {
-    /// `{a,b}`
-    Array,
-    /// `string_agg(value, separator)`
-    String,
-}
-
 /// The aggregate of that name.
 pub(crate) fn collect_by_name(name: &str) -> Option<Arc<AggregateUDF>> {
-    let kind = match name {
-        ARRAY_AGG => Collect::Array,
-        "string_agg" => Collect::String,
-        _ => return None,
-    };
-    Some(ordered(kind, vec![]))
+    (name == ARRAY_AGG).then(|| ordered(vec![]))
 }
 
 /// The aggregate whose last arguments are the keys of its ORDER BY, as [`crate::keys::key_of`] makes them.
-pub(crate) fn ordered(kind: Collect, order: Vec<Direction>) -> Arc<AggregateUDF> {
-    let name = match kind {
-        Collect::Array => ARRAY_AGG,
-        Collect::String => "string_agg",
-    };
+pub(crate) fn ordered(order: Vec<Direction>) -> Arc<AggregateUDF> {
     let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(AggregateUDF::new_from_impl(CollectUdaf { kind, name: name.to_string(), order, signature }))
+    Arc::new(AggregateUDF::new_from_impl(CollectUdaf { order, signature }))
 }
 
-/// Which of them an aggregate is.
-pub(crate) fn collect_of(udaf: &AggregateUDF) -> Option<Collect> {
+/// Whether an aggregate is this one.
+pub(crate) fn is_collect(udaf: &AggregateUDF) -> bool {
     let inner: &dyn Any = udaf.inner().as_ref();
-    inner.downcast_ref::<CollectUdaf>().map(|u| u.kind)
+    inner.is::<CollectUdaf>()
 }
 
 /// How one key of an ORDER BY sorts.
@@ -60,15 +42,13 @@ pub(crate) struct Direction {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CollectUdaf {
-    kind: Collect,
-    name: String,
     order: Vec<Direction>,
     signature: Signature,
 }
 
 impl AggregateUDFImpl for CollectUdaf {
     fn name(&self) -> &str {
-        &self.name
+        ARRAY_AGG
     }
     fn signature(&self) -> &Signature {
         &self.signature
@@ -80,30 +60,23 @@ impl AggregateUDFImpl for CollectUdaf {
         Ok(DataType::Utf8)
     }
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
-        Ok(Box::new(Collector {
-            kind: self.kind,
-            order: self.order.clone(),
-            distinct: args.is_distinct,
-            items: vec![],
-            bytes: 0,
-        }))
+        let order = self.order.clone();
+        Ok(Box::new(Collector { order, distinct: args.is_distinct, items: vec![], bytes: 0 }))
     }
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
         Ok(vec![Arc::new(Field::new(format!("{}[state]", args.name), DataType::Binary, true))])
     }
 }
 
-/// One value, what stands before it, and where it sorts.
+/// One value, and where it sorts.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Item {
     value: Option<String>,
-    separator: Option<String>,
     keys: Vec<Option<Vec<u8>>>,
 }
 
 #[derive(Debug)]
 struct Collector {
-    kind: Collect,
     order: Vec<Direction>,
     distinct: bool,
     items: Vec<Item>,
@@ -112,10 +85,8 @@ struct Collector {
 
 impl Collector {
     fn add(&mut self, item: Item) {
-        if item.value.is_some() || self.kind == Collect::Array {
-            self.bytes += size_of::<Item>() + item.value.as_ref().map_or(0, String::len);
-            self.items.push(item);
-        }
+        self.bytes += size_of::<Item>() + item.value.as_ref().map_or(0, String::len);
+        self.items.push(item);
     }
 
     fn compare(&self, a: &Item, b: &Item) -> Ordering {
@@ -243,16 +214,10 @@ fn bad_state(e: serde_json::Error) -> datafusion_common::DataFusionError {
 impl Accumulator for Collector {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
         let Some(array) = values.first() else { return Ok(()) };
-        let plain = if self.kind == Collect::String { 2 } else { 1 };
-        let keys = values.get(plain..).unwrap_or_default();
+        let keys = values.get(1..).unwrap_or_default();
         for row in 0..array.len() {
-            let separator = match values.get(1).filter(|_| plain == 2) {
-                Some(s) => cell(s, row)?,
-                None => None,
-            };
             let keys = keys.iter().map(|k| key(k, row)).collect::<DfResult<Vec<_>>>()?;
-            let value = cell(array, row)?;
-            self.add(Item { value, separator, keys });
+            self.add(Item { value: cell(array, row)?, keys });
         }
         Ok(())
     }
@@ -262,25 +227,12 @@ impl Accumulator for Collector {
         for item in self.sorted() {
             let first = out.is_none();
             let text = out.get_or_insert_with(String::new);
-            match self.kind {
-                Collect::String => {
-                    if !first {
-                        text.push_str(item.separator.as_deref().unwrap_or_default());
-                    }
-                    text.push_str(item.value.as_deref().unwrap_or_default());
-                }
-                Collect::Array => {
-                    if !first {
-                        text.push(',');
-                    }
-                    write_element(item.value.as_deref(), text);
-                }
+            if !first {
+                text.push(',');
             }
+            write_element(item.value.as_deref(), text);
         }
-        Ok(ScalarValue::Utf8(match self.kind {
-            Collect::Array => out.map(|o| format!("{{{o}}}")),
-            Collect::String => out,
-        }))
+        Ok(ScalarValue::Utf8(out.map(|o| format!("{{{o}}}"))))
     }
 
     fn size(&self) -> usize {

@@ -153,11 +153,21 @@ fn show(e: &Expr) -> String {
     }
 }
 
+fn list_of(exprs: &[Expr]) -> String {
+    exprs.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
 fn call_of_aggregate(a: &AggregateFunction) -> String {
     let constant = |e: &Expr| matches!(e, Expr::Literal(v, _) if !v.is_null());
     let args = match a.params.args.as_slice() {
         [one] if a.func.name() == "count" && constant(one) => "*".to_string(),
-        args => args.iter().map(show).collect::<Vec<_>>().join(", "),
+        args => {
+            let own = crate::aggregate::call_of(&a.func);
+            let (own_args, keys) = args.split_at(own.map_or(args.len(), |c| c.func.arity().min(args.len())));
+            let direct = own.into_iter().flat_map(|c| &c.direct).map(ToString::to_string);
+            let order = if keys.is_empty() { String::new() } else { format!(" order by {}", list_of(keys)) };
+            own_args.iter().map(show).chain(direct).collect::<Vec<_>>().join(", ") + &order
+        }
     };
     let distinct = if a.params.distinct { "distinct " } else { "" };
     let filter = a.params.filter.as_ref().map_or_else(String::new, |f| format!(" filter (where {})", show(f)));

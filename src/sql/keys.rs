@@ -19,6 +19,7 @@ use datafusion_expr::{
 };
 use hw_repr::encoding::RowCodec;
 use hw_repr::{SqlError, SqlState, SqlType};
+use hw_scalar::aggregate::plain_numbers;
 use std::sync::Arc;
 
 /// True where equal values of this type may differ in bytes.
@@ -94,33 +95,6 @@ impl ScalarUDFImpl for Key {
         }
         Ok(ColumnarValue::Array(Arc::new(out.finish())))
     }
-}
-
-/// Canonical jsonb text with every number in its shortest form: 1.50 as 1.5, 1.0 as 1.
-pub(crate) fn plain_numbers(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    let mut rest = json;
-    let (mut in_string, mut escaped) = (false, false);
-    while let Some(c) = rest.chars().next() {
-        if !in_string && (c == '-' || c.is_ascii_digit()) {
-            let end = rest.find(|c: char| !matches!(c, '-' | '+' | '.' | '0'..='9')).unwrap_or(rest.len());
-            let number = &rest[..end];
-            out.push_str(match number.contains('.') {
-                true => number.trim_end_matches('0').trim_end_matches('.'),
-                false => number,
-            });
-            rest = &rest[end..];
-            continue;
-        }
-        match c {
-            '"' if !escaped => in_string = !in_string,
-            _ => {}
-        }
-        escaped = c == '\\' && !escaped;
-        out.push(c);
-        rest = &rest[c.len_utf8()..];
-    }
-    out
 }
 
 fn type_of(expr: &Expr, schema: &DFSchema) -> Result<SqlType, SqlError> {

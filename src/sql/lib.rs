@@ -14,6 +14,7 @@ mod decorrelate;
 mod emit;
 mod error;
 mod explain;
+mod grouping;
 mod keys;
 mod lazy;
 mod lower;

@@ -4,25 +4,36 @@
 mod scalar;
 
 use crate::error::from_planner;
+use crate::grouping::SharedInput;
 use crate::planner::RelationSource;
 use crate::typing::field_type;
 use datafusion_common::{DFSchema, JoinType};
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::logical_plan::{Aggregate as DfAggregate, Distinct, Join, Projection, TableScan, Values};
+use datafusion_expr::logical_plan::{
+    Aggregate as DfAggregate, Distinct, Extension, Join, Projection, TableScan, Values,
+};
 use datafusion_expr::{Expr, LogicalPlan};
-use hw_plan::{Aggregate, CatalogView, FlowPlan, ScalarExpr};
-use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
+use hw_plan::{Aggregate, AggregateFunc, CatalogView, FlowPlan, ScalarExpr};
+use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlType};
 pub(crate) use scalar::lower_expr;
+use std::cell::RefCell;
 
 /// Lowers an optimised plan. Its scans must be of relations in `catalog`.
 pub fn lower(plan: &LogicalPlan, catalog: &dyn CatalogView) -> Result<FlowPlan, SqlError> {
-    let mut flow = Lowering { catalog }.plan(plan)?;
+    let lowering = Lowering { catalog, shared: RefCell::default() };
+    let mut flow = lowering.plan(plan)?;
+    // What was met first may be read by what comes after it.
+    for (id, value) in lowering.shared.into_inner().into_iter().rev() {
+        flow = FlowPlan::Let { id, value: Box::new(value), body: Box::new(flow) };
+    }
     hw_plan::transform::simplify(&mut flow);
     Ok(flow)
 }
 
 struct Lowering<'a> {
     catalog: &'a dyn CatalogView,
+    /// What several branches read, with the number it has in the plan; inner ones first.
+    shared: RefCell<Vec<(u32, FlowPlan)>>,
 }
 
 fn refuse(what: &str, hint: &str) -> SqlError {
@@ -87,6 +98,7 @@ impl Lowering<'_> {
                 refuse_jsonb(&input.types())?;
                 Ok(FlowPlan::Distinct { input: Box::new(input) })
             }
+            LogicalPlan::Extension(e) => self.shared(e),
             LogicalPlan::Union(u) => {
                 let inputs = u.inputs.iter().map(|i| self.plan(i)).collect::<Result<Vec<_>, _>>()?;
                 Ok(FlowPlan::Union { inputs })
@@ -203,13 +215,26 @@ impl Lowering<'_> {
         }
         let keys: Vec<SqlType> = group.iter().filter_map(|g| project.get(*g)).map(ScalarExpr::ty).collect();
         refuse_jsonb(&keys)?;
-        for distinct in aggregates.iter().filter(|a| a.distinct) {
-            refuse_jsonb(&distinct.arg.iter().filter_map(|i| project.get(*i)).map(ScalarExpr::ty).collect::<Vec<_>>())?;
-        }
         let input = self.plan(&a.input)?;
         let inner = (0..project.len()).map(|i| format!("c{i}")).collect();
         let input = FlowPlan::Mfp { input: Box::new(input), filter: vec![], project, names: inner };
         Ok(FlowPlan::Reduce { input: Box::new(input), group, aggregates, names: names(&a.schema) })
+    }
+
+    /// The input of grouping sets: every branch reads the same one.
+    fn shared(&self, extension: &Extension) -> Result<FlowPlan, SqlError> {
+        let node = SharedInput::of(extension).ok_or_else(|| SqlError::internal("an unknown node of a plan"))?;
+        let known = self.shared.borrow().iter().find(|(id, _)| *id == node.id).map(|(_, value)| value.clone());
+        let value = match known {
+            Some(value) => value,
+            None => {
+                let value = self.plan(&node.input)?;
+                self.shared.borrow_mut().push((node.id, value.clone()));
+                value
+            }
+        };
+        let desc = hw_plan::transform::describe(&value, &names(node.input.schema()));
+        Ok(FlowPlan::Shared { id: node.id, desc })
     }
 
     fn values(&self, v: &Values) -> Result<FlowPlan, SqlError> {
@@ -271,19 +296,18 @@ fn lower_aggregate(
         Expr::AggregateFunction(call) => call,
         other => return Err(SqlError::internal(format!("{other} is no aggregate"))),
     };
-    let func = crate::aggregate::func_of(&call.func)
+    let own = crate::aggregate::call_of(&call.func)
         .ok_or_else(|| SqlError::internal(format!("aggregate {} is not ours", call.func.name())))?;
-    let [arg] = call.params.args.as_slice() else {
-        return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, "an aggregate takes one argument"));
-    };
-    let arg = lower_expr(arg, schema)?;
-    let ty = crate::aggregate::result_type(func, arg.ty())?;
-    let never_null = matches!(&arg, ScalarExpr::Literal(d, _) if *d != Datum::Null);
-    let counts_rows = func == hw_plan::AggregateFunc::Count && never_null && !call.params.distinct;
+    let args = call.params.args.iter().map(|a| lower_expr(a, schema)).collect::<Result<Vec<_>, _>>()?;
+    let types: Vec<SqlType> = args.iter().map(ScalarExpr::ty).collect();
+    let never_null = matches!(args.as_slice(), [ScalarExpr::Literal(d, _)] if *d != Datum::Null);
     let filter = match &call.params.filter {
         Some(f) => Some(column(lower_expr(f, schema)?)),
         None => None,
     };
-    let arg = if counts_rows { None } else { Some(column(arg)) };
-    Ok(Aggregate { func, arg, distinct: call.params.distinct, filter, ty })
+    if own.func == AggregateFunc::Count && never_null && !call.params.distinct {
+        return Ok(Aggregate::new(own.func, None, false, filter, SqlType::Int8));
+    }
+    let columns: Vec<usize> = args.into_iter().map(column).collect();
+    own.plan(&types, &columns, call.params.distinct, filter)
 }

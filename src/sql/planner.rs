@@ -119,6 +119,12 @@ impl<'a> Env<'a> {
         format!("{prefix}_{}", self.names.get())
     }
 
+    /// A number that no other part of the plan has.
+    pub fn fresh_number(&self) -> u32 {
+        self.names.set(self.names.get() + 1);
+        self.names.get() as u32
+    }
+
     /// The value of a setting of the session.
     pub fn setting(&self, name: &str) -> Result<Option<String>, SqlError> {
         if self.stored {
@@ -359,6 +365,9 @@ impl ContextProvider for Context<'_, '_> {
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         let name = split_position(name).0;
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        if name == "grouping" {
+            return Some(crate::aggregate::grouping());
+        }
         aggregate_by_name(name).or_else(|| crate::collect::collect_by_name(name))
     }
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -7,6 +7,7 @@
 //! [`AT`]), so that errors can name it; such a tree is planned only to find the position of an error.
 
 mod arrays;
+mod grouping;
 mod moments;
 mod names;
 mod rows;
@@ -135,6 +136,9 @@ impl VisitorMut for Preparer<'_, '_> {
         match using::star_of_using(select) {
             Ok(star) => self.env.star_of_using.set(star || self.env.star_of_using.get()),
             Err(e) => return ControlFlow::Break(e),
+        }
+        if let Err(e) = grouping::write_out(select) {
+            return ControlFlow::Break(e);
         }
         names::name_items(select);
         arrays::skip_uncomputed(self.env, &self.ctes, select);

@@ -230,13 +230,13 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
 
 fn aggregate(env: &Env, a: Aggregate, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
     let input = Arc::new(retype_plan(env, Arc::unwrap_or_clone(a.input), outer)?);
-    if a.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-        return Err(SqlError::unsupported("GROUPING SETS, ROLLUP and CUBE are not supported yet")
-            .hint("Use UNION ALL of one GROUP BY each."));
+    let shape = crate::grouping::Shape::of(&a.group_expr, &a.aggr_expr, &a.schema)?;
+    let group = values(env, input.schema(), outer, shape.exprs.clone())?;
+    let aggregates = values(env, input.schema(), outer, shape.aggregates.clone())?;
+    if shape.is_plain() {
+        return crate::keys::group(input, group, aggregates, env.stored);
     }
-    let group = values(env, input.schema(), outer, a.group_expr)?;
-    let aggregates = values(env, input.schema(), outer, a.aggr_expr)?;
-    crate::keys::group(input, group, aggregates, env.stored)
+    shape.plan(env, input, &group, &aggregates)
 }
 
 fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {

@@ -1,13 +1,13 @@
 //! Gives every expression PostgreSQL's types: a DataFusion expression as `SqlToRel` made it becomes one of ours over
 //! *slots*, the parts that only a plan can compute (columns, aggregates, subqueries, parameters).
 
+mod aggregate;
 mod array;
 mod cast;
 mod catalog;
 mod subquery;
 mod window;
 
-use crate::collect::Collect;
 use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
 use crate::value::from_scalar_value;
@@ -15,7 +15,7 @@ use cast::{assignment_error, float_literal, fold, parse_literal, without_length}
 pub(crate) use cast::{cast_columns, cast_columns_in, cast_known};
 use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
-use datafusion_expr::expr::{AggregateFunction, Placeholder};
+use datafusion_expr::expr::Placeholder;
 use datafusion_expr::{Expr, Operator};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
@@ -572,75 +572,6 @@ impl<'a> Typer<'a> {
             rest = later;
         }
         Ok(out)
-    }
-
-    fn aggregate(&mut self, a: &AggregateFunction) -> Result<Typed, SqlError> {
-        let mut a = a.clone();
-        if let Some(collect) = crate::collect::collect_of(&a.func) {
-            return self.collect(a, collect);
-        }
-        if !a.params.order_by.is_empty() {
-            return Err(unsupported("ORDER BY within an aggregate"));
-        }
-        let mut args = vec![];
-        let mut ty = None;
-        for arg in &a.params.args {
-            let (expr, arg_ty) = self.filtered_expr(arg, a.params.filter.as_deref())?;
-            args.push(expr);
-            ty.get_or_insert(arg_ty);
-        }
-        if args.len() != 1 {
-            return Err(crate::error::undefined_function(&format!("{} of {} arguments", a.func.name(), args.len())));
-        }
-        let func = crate::aggregate::func_of(&a.func).ok_or_else(|| crate::error::undefined_function(a.func.name()))?;
-        let arg_ty = ty.unwrap_or(SqlType::Text);
-        let result = crate::aggregate::result_type(func, arg_ty)?;
-        a.params.args = args;
-        a.params.filter = match a.params.filter {
-            Some(f) => Some(Box::new(self.condition(&f)?)),
-            None => None,
-        };
-        Ok(self.slot(Expr::AggregateFunction(a), result))
-    }
-
-    /// `string_agg` and the aggregate behind `ARRAY(SELECT ...)`.
-    fn collect(&mut self, mut a: AggregateFunction, collect: Collect) -> Result<Typed, SqlError> {
-        if self.env.stored {
-            return Err(unsupported(&format!("{} in a view", a.func.name())).hint("Read it in an ad-hoc SELECT."));
-        }
-        let wanted = if collect == Collect::String { 2 } else { 1 };
-        if a.params.args.len() != wanted {
-            return Err(crate::error::undefined_function(&format!("{}()", a.func.name())));
-        }
-        let mut args = vec![];
-        for arg in &a.params.args {
-            let mut inner = Typer::new(self.env, self.schema, self.outer);
-            let value = inner.typed(arg, Place::Value)?;
-            let value = match (collect, value.ty()) {
-                (Collect::String, Some(ty)) if !matches!(ty, SqlType::Text | SqlType::Varchar(_)) => {
-                    return Err(crate::error::undefined_function(&format!("string_agg({ty}, unknown)")));
-                }
-                (_, None) => inner.settle(value)?,
-                _ => inner.cast(value, SqlType::Text, CastContext::Explicit)?,
-            };
-            args.push(crate::emit::emit(&value, &inner.slots)?);
-        }
-        let mut order = vec![];
-        for key in std::mem::take(&mut a.params.order_by) {
-            let (expr, ty) = self.plan_expr(&key.expr)?;
-            if ty == SqlType::Jsonb {
-                return Err(unsupported("ORDER BY on type jsonb").hint("Cast it to text."));
-            }
-            args.push(crate::keys::key_of(expr, ty));
-            order.push(crate::collect::Direction { ascending: key.asc, nulls_first: key.nulls_first });
-        }
-        a.func = crate::collect::ordered(collect, order);
-        a.params.args = args;
-        a.params.filter = match a.params.filter {
-            Some(f) => Some(Box::new(self.condition(&f)?)),
-            None => None,
-        };
-        Ok(self.slot(Expr::AggregateFunction(a), SqlType::Text))
     }
 }
 

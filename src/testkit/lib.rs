@@ -6,12 +6,14 @@
 //! `HEADWATER_TEST_SEED=n` repeats a run, `random` makes a new one; `HEADWATER_TEST_LONG=n` does n times as much; `HEADWATER_TEST_KILLS=n`,
 //! `HEADWATER_TEST_SIMULATE=n` and `HEADWATER_TEST_PAIRS=n` set the numbers of kills, of simulated runs and of write-then-read pairs; `HEADWATER_BIN` names the server.
 
+pub mod aggregates;
 pub mod conformance;
 pub mod expect;
 mod follow;
 pub mod history;
 mod kafka;
 pub mod oracle;
+pub mod postgres;
 pub mod process;
 mod random;
 pub mod raw;

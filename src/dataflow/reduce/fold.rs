@@ -3,9 +3,8 @@
 //! Invariant: between two calls of [`Fold::forget`], `before` holds, in the order of their first touch, what the
 //! touched groups were when the tick began; so a tick's old rows need no copy of what was shown.
 
-use super::accumulate::{self, Acc};
 use crate::slab::Slab;
-use crate::state::{Input, damaged, string};
+use crate::state::Input;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, LargeBinaryBuilder, PrimitiveArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{
@@ -13,9 +12,8 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use hw_plan::{Aggregate, AggregateFunc};
-use hw_repr::encoding::RowCodec;
 use hw_repr::{Datum, Diff, SqlError, SqlType, UpdateBatch, datum::datums_to_array};
-use std::collections::HashMap;
+use hw_scalar::aggregate::{self, Evaluator, State};
 use std::sync::Arc;
 
 /// One value to show: of the i-th touched group before the tick, or of a slot now.
@@ -71,7 +69,7 @@ pub fn fold(agg: &Aggregate, types: &[SqlType], append_only: bool) -> Box<dyn Fo
             let max = agg.func == AggregateFunc::Max;
             Box::new(Best { agg: agg.clone(), max, kept: Kept::default() })
         }
-        _ => Box::new(Any::new(agg, arg, append_only)),
+        _ => Box::new(Any::new(agg, types, append_only)),
     }
 }
 
@@ -81,32 +79,34 @@ fn is_word(ty: SqlType) -> bool {
     matches!(ty, Int2 | Int4 | Int8 | Date | Time | Timestamp | TimestampTz)
 }
 
-/// The rows that count: filter true, argument not NULL. `None`: all of them.
-fn live(agg: &Aggregate, batch: &RecordBatch) -> Option<BooleanBuffer> {
-    let filter = agg.filter.map(|f| {
+/// The rows that count: the column `filter` true, none of `args` NULL. `None`: all of them.
+fn live(filter: Option<usize>, args: impl Iterator<Item = usize>, batch: &RecordBatch) -> Option<BooleanBuffer> {
+    let filter = filter.map(|f| {
         let filter = batch.column(f).as_boolean();
         match filter.nulls() {
             Some(nulls) => filter.values() & nulls.inner(),
             None => filter.values().clone(),
         }
     });
-    let nulls = agg.arg.and_then(|a| batch.column(a).nulls()).map(|n| n.inner().clone());
-    match (filter, nulls) {
-        (Some(f), Some(n)) => Some(&f & &n),
-        (f, n) => f.or(n),
-    }
+    let nulls = args.filter_map(|a| batch.column(a).nulls()).map(|n| n.inner().clone());
+    filter.into_iter().chain(nulls).reduce(|a, b| &a & &b)
 }
 
-/// Calls `f` with (row, slot, diff) of every row that counts.
+/// Calls `f` with (row, slot, diff) of every row that is `live`.
 #[inline]
-fn each(agg: &Aggregate, slots: &[u32], batch: &UpdateBatch, mut f: impl FnMut(usize, usize, Diff)) {
-    match (live(agg, &batch.rows), &batch.diffs) {
+fn each(live: Option<BooleanBuffer>, slots: &[u32], batch: &UpdateBatch, mut f: impl FnMut(usize, usize, Diff)) {
+    match (live, &batch.diffs) {
         (None, None) => slots.iter().enumerate().for_each(|(row, s)| f(row, *s as usize, 1)),
         (None, Some(d)) => {
             slots.iter().zip(d.values()).enumerate().for_each(|(row, (s, d))| f(row, *s as usize, *d));
         }
         (Some(live), _) => live.set_indices().for_each(|row| f(row, slots[row] as usize, batch.diff(row))),
     }
+}
+
+/// As [`live`], for an aggregate of one argument.
+fn live_of(agg: &Aggregate, batch: &RecordBatch) -> Option<BooleanBuffer> {
+    live(agg.filter, agg.arg.into_iter(), batch)
 }
 
 /// Evaluates `$body` with a function from row to integer, whatever the width of the array's.
@@ -238,7 +238,7 @@ impl Fold for Count {
 
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
         let now = &mut self.kept.now;
-        each(&self.agg, slots, batch, |_, slot, diff| *now.get_mut(slot) += diff);
+        each(live_of(&self.agg, &batch.rows), slots, batch, |_, slot, diff| *now.get_mut(slot) += diff);
     }
     fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
         let values: PrimitiveArray<Int64Type> = picks.iter().map(|p| self.kept.get(*p)).collect::<Vec<_>>().into();
@@ -266,7 +266,7 @@ impl Fold for Sum {
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
         let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
         let now = &mut self.kept.now;
-        with_integers!(column, value => each(&self.agg, slots, batch, |row, slot, diff| {
+        with_integers!(column, value => each(live_of(&self.agg, &batch.rows), slots, batch, |row, slot, diff| {
             let total = now.get_mut(slot);
             total.sum += value(row) * i128::from(diff);
             total.values += diff;
@@ -276,7 +276,7 @@ impl Fold for Sum {
         let mut errors = vec![];
         let mut result = |i: usize, p: &Pick| {
             let Total { sum, values } = self.kept.get(*p);
-            let result = accumulate::exact(sum, values, &self.agg, self.arg);
+            let result = aggregate::exact(sum, values, &self.agg, self.arg);
             result.unwrap_or_else(|e| {
                 errors.push((i, e));
                 Datum::Null
@@ -321,7 +321,7 @@ impl Fold for Best {
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
         let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
         let (now, max) = (&mut self.kept.now, self.max);
-        with_integers!(column, value => each(&self.agg, slots, batch, |row, slot, _| {
+        with_integers!(column, value => each(live_of(&self.agg, &batch.rows), slots, batch, |row, slot, _| {
             let value = word(value(row));
             let best = now.get_mut(slot);
             if best.is_none_or(|b| if max { value > b } else { value < b }) {
@@ -360,56 +360,28 @@ fn word(value: i128) -> i64 {
 /// A result, encoded; what failed; `None` where the slot was empty.
 type Shown = Result<Box<[u8]>, SqlError>;
 
-/// Counts of encoded arguments of one group.
-type Seen = HashMap<Box<[u8]>, i64>;
-
-/// What a group keeps: its accumulator and, for DISTINCT, the arguments seen.
-type State = Box<(Acc, Option<Seen>)>;
-
 /// Everything else, one accumulator a group.
 struct Any {
     agg: Aggregate,
-    arg: Option<SqlType>,
-    append_only: bool,
-    now: Slab<Option<State>>,
+    evaluator: Evaluator,
+    /// What a slot that was never used shows.
+    empty: State,
+    now: Slab<Option<Box<State>>>,
     before: Vec<Shown>,
-    codec: RowCodec,
-    /// Encodes arguments: with all tails for min and max, equal for equal values otherwise.
-    arg_codec: Option<RowCodec>,
     heap: isize,
 }
 
 impl Any {
-    fn new(agg: &Aggregate, arg: Option<SqlType>, append_only: bool) -> Any {
-        let extreme = matches!(agg.func, AggregateFunc::Min | AggregateFunc::Max);
-        let make = |t: SqlType| if agg.distinct && !extreme { RowCodec::key(&[t]) } else { RowCodec::new(&[t]) };
-        Any {
-            agg: agg.clone(),
-            arg,
-            append_only,
-            now: Slab::default(),
-            before: vec![],
-            codec: RowCodec::new(&[agg.ty]),
-            arg_codec: arg.filter(|_| agg.distinct || extreme).map(make),
-            heap: 0,
-        }
+    fn new(agg: &Aggregate, types: &[SqlType], append_only: bool) -> Any {
+        let evaluator = Evaluator::new(agg, types, append_only).expect("invariant: the plan was validated");
+        Any { agg: agg.clone(), empty: evaluator.fresh(), evaluator, now: Slab::default(), before: vec![], heap: 0 }
     }
 
     fn show(&self, slot: u32) -> Shown {
         let mut out = Vec::new();
-        match self.now.get(slot as usize) {
-            Some(state) => state.0.finish(&self.agg, self.arg, &self.codec, &mut out)?,
-            None => {
-                Acc::new(&self.agg, self.arg, self.append_only).finish(&self.agg, self.arg, &self.codec, &mut out)?
-            }
-        }
+        let state = self.now.get(slot as usize).as_deref().unwrap_or(&self.empty);
+        self.evaluator.finish_encoded(state, &mut out)?;
         Ok(out.into())
-    }
-
-    fn fresh(&self) -> State {
-        let extreme = matches!(self.agg.func, AggregateFunc::Min | AggregateFunc::Max);
-        let seen = (self.agg.distinct && !extreme).then(HashMap::new);
-        Box::new((Acc::new(&self.agg, self.arg, self.append_only), seen))
     }
 }
 
@@ -424,33 +396,15 @@ impl Fold for Any {
         }
     }
     fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
-        let column = self.agg.arg.map(|a| batch.rows.column(a).clone());
-        let mut encoder = self.arg_codec.as_ref().zip(column.clone()).map(|(c, a)| c.row_encoder(&[a]));
-        let mut bytes = vec![];
-        let mut rows = vec![];
-        each(&self.agg, slots, batch, |row, slot, diff| rows.push((row, slot, diff)));
-        for (row, slot, diff) in rows {
-            bytes.clear();
-            if let Some(encoder) = &mut encoder {
-                encoder.encode(row, &mut bytes);
-            }
-            if self.now.get(slot).is_none() {
-                *self.now.get_mut(slot) = Some(self.fresh());
-            }
-            let Some(state) = self.now.get_mut(slot) else { continue };
-            let before = state.0.bytes() as isize;
-            let change = match &mut state.1 {
-                None => diff,
-                Some(seen) => self::see(seen, &bytes, diff, &mut self.heap),
-            };
-            if change != 0 {
-                state
-                    .0
-                    .add(&self.agg, column.as_ref(), row, &bytes, change)
-                    .expect("invariant: the planner checked the argument's type");
-            }
-            self.heap += state.0.bytes() as isize - before;
-        }
+        let mut rows = self.evaluator.rows(|c| batch.rows.column(c).clone());
+        let live = live(self.agg.filter, self.evaluator.strict_columns(), &batch.rows);
+        let (evaluator, now, heap) = (&self.evaluator, &mut self.now, &mut self.heap);
+        each(live, slots, batch, |row, slot, diff| {
+            let state = now.get_mut(slot).get_or_insert_with(|| Box::new(evaluator.fresh()));
+            let before = state.bytes() as isize;
+            evaluator.add(state, &mut rows, row, diff).expect("invariant: the planner checked the argument's type");
+            *heap += state.bytes() as isize - before;
+        });
     }
     fn changed(&self, i: usize, slot: u32) -> bool {
         self.before[i] != self.show(slot)
@@ -458,7 +412,7 @@ impl Fold for Any {
     fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
         let mut errors = vec![];
         let mut null = vec![];
-        self.codec.encode_datums(&[Datum::Null], &mut null)?;
+        self.evaluator.result_codec().encode_datums(&[Datum::Null], &mut null)?;
         let mut data: Vec<Box<[u8]>> = Vec::with_capacity(picks.len());
         for (i, pick) in picks.iter().enumerate() {
             let shown = match pick {
@@ -470,14 +424,13 @@ impl Fold for Any {
                 null.clone().into()
             }));
         }
-        let mut columns = self.codec.decode(&mut data.iter().map(|d| &d[..]))?;
+        let mut columns = self.evaluator.result_codec().decode(&mut data.iter().map(|d| &d[..]))?;
         let array = columns.pop().ok_or_else(|| SqlError::internal("an aggregate without a column"))?;
         Ok((array, errors))
     }
     fn clear(&mut self, slot: u32) {
         if let Some(state) = self.now.get_mut(slot as usize).take() {
-            self.heap -= state.0.bytes() as isize;
-            self.heap -= state.1.iter().flatten().map(|(k, _)| seen_bytes(k)).sum::<isize>();
+            self.heap -= state.bytes() as isize;
         }
     }
     fn forget(&mut self) {
@@ -494,51 +447,16 @@ impl Fold for Any {
         let state = self.now.get(slot as usize);
         out.push(state.is_some().into());
         if let Some(state) = state {
-            state.0.write(out);
-            let seen = state.1.as_ref();
-            out.extend_from_slice(&(seen.map_or(0, Seen::len) as u32).to_le_bytes());
-            for (value, count) in seen.into_iter().flatten() {
-                string(value, out);
-                count.write(out);
-            }
+            self.evaluator.write(state, out);
         }
     }
     fn read(&mut self, slot: u32, input: &mut Input<'_>) -> Result<(), SqlError> {
         if input.take()? == [0] {
             return Ok(());
         }
-        let mut state = self.fresh();
-        state.0 = Acc::read(input)?;
-        for _ in 0..input.length()? {
-            let (value, count) = (input.string()?, input.i64()?);
-            self.heap += seen_bytes(value);
-            state.1.as_mut().ok_or_else(damaged)?.insert(value.into(), count);
-        }
-        self.heap += state.0.bytes() as isize;
-        *self.now.get_mut(slot as usize) = Some(state);
+        let state = self.evaluator.read(input)?;
+        self.heap += state.bytes() as isize;
+        *self.now.get_mut(slot as usize) = Some(Box::new(state));
         Ok(())
     }
-}
-
-fn seen_bytes(key: &[u8]) -> isize {
-    (key.len() + 48) as isize
-}
-
-/// Counts an argument; by how much the number of distinct ones changes.
-fn see(seen: &mut Seen, bytes: &[u8], diff: Diff, heap: &mut isize) -> Diff {
-    let count = match seen.get_mut(bytes) {
-        Some(count) => count,
-        None => {
-            *heap += seen_bytes(bytes);
-            seen.entry(bytes.into()).or_insert(0)
-        }
-    };
-    let before = *count > 0;
-    *count += diff;
-    let after = *count > 0;
-    if *count == 0 {
-        seen.remove(bytes);
-        *heap -= seen_bytes(bytes);
-    }
-    Diff::from(after) - Diff::from(before)
 }

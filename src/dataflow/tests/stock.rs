@@ -32,7 +32,7 @@ fn plan(what: What) -> (FlowPlan, usize) {
     let get = |id: u32| {
         Box::new(FlowPlan::Get { id: GlobalId(id), name: format!("t{id}"), desc: desc(2), columns: vec![0, 1] })
     };
-    let agg = |func, arg| Aggregate { func, arg, distinct: false, filter: None, ty: SqlType::Int8 };
+    let agg = |func, arg| Aggregate::new(func, arg, false, None, SqlType::Int8);
     match what {
         What::Join => (FlowPlan::Join { left: get(1), right: get(2), on: vec![(0, 0)], null_safe: vec![false] }, 4),
         What::Reduce => {

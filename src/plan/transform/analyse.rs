@@ -32,7 +32,8 @@ pub fn describe(plan: &FlowPlan, names: &[String]) -> RelationDesc {
 
 fn known(plan: &FlowPlan) -> RelationDesc {
     match plan {
-        FlowPlan::Get { desc, .. } => desc.clone(),
+        FlowPlan::Get { desc, .. } | FlowPlan::Shared { desc, .. } => desc.clone(),
+        FlowPlan::Let { body, .. } => known(body),
         FlowPlan::Constant { rows, desc } => {
             let mut desc = desc.clone();
             for (i, column) in desc.columns.iter_mut().enumerate() {
@@ -49,8 +50,11 @@ fn known(plan: &FlowPlan) -> RelationDesc {
             let mut columns: Vec<Column> = group.iter().map(|g| below.columns[*g].clone()).collect();
             for a in aggregates {
                 // Over a group there is at least one row; the argument may still be filtered out.
-                let some = a.func == AggregateFunc::Count
-                    || !group.is_empty() && a.filter.is_none() && a.arg.is_some_and(|c| !below.columns[c].nullable);
+                let some = matches!(a.func, AggregateFunc::Count | AggregateFunc::RegrCount)
+                    || !group.is_empty()
+                        && a.filter.is_none()
+                        && a.func.gives_a_value()
+                        && a.args().take(1).all(|c| !below.columns[c].nullable);
                 columns.push(Column { name: String::new(), ty: a.ty, nullable: !some });
             }
             for (column, name) in columns.iter_mut().zip(names) {
@@ -201,9 +205,7 @@ pub fn not_null(expr: &ScalarExpr, nullable: &[bool]) -> bool {
 pub fn may_fail(plan: &FlowPlan, fails: &impl Fn(&ScalarExpr) -> bool) -> bool {
     let own = match plan {
         FlowPlan::Mfp { filter, project, .. } => filter.iter().chain(project).any(fails),
-        FlowPlan::Reduce { aggregates, .. } => {
-            aggregates.iter().any(|a| matches!(a.func, AggregateFunc::Sum | AggregateFunc::Avg))
-        }
+        FlowPlan::Reduce { aggregates, .. } => aggregates.iter().any(|a| a.func.may_fail()),
         _ => false,
     };
     own || plan.inputs().into_iter().any(|i| may_fail(i, fails))
@@ -223,8 +225,7 @@ mod tests {
 
     #[test]
     fn reduce_has_its_group_as_key_and_retracts() {
-        let count =
-            Aggregate { func: AggregateFunc::Count, arg: None, distinct: false, filter: None, ty: SqlType::Int8 };
+        let count = Aggregate::new(AggregateFunc::Count, None, false, None, SqlType::Int8);
         let input = Box::new(get(vec![], true));
         let plan =
             FlowPlan::Reduce { input, group: vec![1], aggregates: vec![count], names: vec!["b".into(), "n".into()] };

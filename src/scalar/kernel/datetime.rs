@@ -170,7 +170,7 @@ fn between_timestamps(args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {
 }
 
 /// Fractions of months flow into days of 30 to the month, fractions of days into time.
-fn scale(v: IntervalValue, by: f64, divide: bool) -> Result<IntervalMonthDayNano, SqlError> {
+pub(crate) fn scale(v: IntervalValue, by: f64, divide: bool) -> Result<IntervalMonthDayNano, SqlError> {
     if divide && by == 0.0 {
         return Err(super::division_by_zero());
     }

@@ -58,7 +58,7 @@ fn applied(what: &str, row: &[Option<i64>]) -> Result<Option<Vec<Option<i64>>>, 
 }
 
 fn totals(input: FlowPlan) -> FlowPlan {
-    let agg = |func, arg| Aggregate { func, arg, distinct: false, filter: None, ty: SqlType::Int8 };
+    let agg = |func, arg| Aggregate::new(func, arg, false, None, SqlType::Int8);
     let aggregates = vec![agg(AggregateFunc::Count, None), agg(AggregateFunc::Sum, Some(1))];
     FlowPlan::Reduce { input: Box::new(input), group: vec![0], aggregates, names: vec![] }
 }

@@ -39,7 +39,7 @@ fn get(id: u32, append_only: bool) -> FlowPlan {
 }
 
 fn agg(func: AggregateFunc, arg: Option<usize>, distinct: bool) -> Aggregate {
-    Aggregate { func, arg, distinct, filter: None, ty: SqlType::Int8 }
+    Aggregate::new(func, arg, distinct, None, SqlType::Int8)
 }
 
 fn reduce(group: Vec<usize>, append_only: bool) -> FlowPlan {
