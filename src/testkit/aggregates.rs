@@ -248,7 +248,8 @@ fn moments(random: &mut Random) -> Item {
     let (sxx, syy) = (float(&spread(x, x, &only), &n), float(&spread(y, y, &only), &n));
     let sxy = float(&spread(x, y, &only), &n);
     let sum = |e: &str| format!("(sum({e}) FILTER (WHERE {only} &))");
-    let guarded = |e: String| format!("CASE WHEN {sxx} = 0 THEN NULL ELSE {e} END");
+    // Without a pair they are NULL, which greatest and least would leave out.
+    let guarded = |e: String| format!("CASE WHEN coalesce({sxx}, 0) = 0 THEN NULL ELSE {e} END");
     let postgres = match func {
         "covar_pop" => float(&spread(x, y, &only), &format!("{n} * {n}")),
         "covar_samp" => float(&spread(x, y, &only), &format!("{n} * nullif({n} - 1, 0)")),
