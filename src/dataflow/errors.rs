@@ -129,6 +129,15 @@ fn raw_names(plan: &FlowPlan) -> Vec<String> {
         FlowPlan::Join { .. } => {
             plan.inputs().into_iter().flat_map(|i| hw_plan::stack::deep(|| raw_names(i))).collect()
         }
+        FlowPlan::FlatMap { input, keep, calls, names, .. } => {
+            let below = hw_plan::stack::deep(|| raw_names(input));
+            let made = calls.iter().flat_map(|c| c.types.iter().map(|_| c.func.name()));
+            let own = |(i, func): (usize, &str)| match names.get(keep.len() + i) {
+                Some(name) if !name.starts_with("hw_") => name.clone(),
+                _ => func.to_string(),
+            };
+            keep.iter().map(|c| below[*c].clone()).chain(made.enumerate().map(own)).collect()
+        }
         FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } | FlowPlan::Union { .. } => {
             plan.inputs().first().map(|i| hw_plan::stack::deep(|| raw_names(i))).unwrap_or_default()
         }

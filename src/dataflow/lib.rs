@@ -20,6 +20,7 @@ mod layout;
 mod reduce;
 mod render;
 mod restore;
+mod sets;
 mod slab;
 mod spine;
 pub mod state;

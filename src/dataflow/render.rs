@@ -10,6 +10,7 @@ use crate::join::{Input, Keeper, On, join};
 use crate::layout::Layout;
 use crate::reduce::Reduce;
 use crate::restore::Restored;
+use crate::sets;
 use crate::state::{Holder, RestoredFlow, SERVED, SERVED_ERRORS};
 use crate::stateless;
 use crate::types::{Pair, RowStream, RowTrace};
@@ -17,6 +18,7 @@ use hw_plan::{Aggregate, FlowPlan};
 use hw_repr::{GlobalId, SqlError, Timestamp};
 use hw_scalar::Mfp;
 use hw_scalar::aggregate::Evaluator;
+use hw_scalar::sets::FlatMap;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -126,6 +128,9 @@ fn validate_node(plan: &FlowPlan, bound: &mut Vec<u32>) -> Result<(), SqlError> 
         }
         FlowPlan::Shared { id, .. } if bound.contains(id) => {}
         FlowPlan::Shared { .. } => return Err(SqlError::internal("the plan shares what is not bound")),
+        FlowPlan::FlatMap { input, keep, calls, outer, .. } => {
+            FlatMap::new(keep, calls, *outer, &input.types())?;
+        }
         FlowPlan::Union { inputs } => {
             let first = inputs.first().map(FlowPlan::types).ok_or_else(|| SqlError::internal("a union of nothing"))?;
             let same = |p: &FlowPlan| {
@@ -191,6 +196,13 @@ impl<'s> Render<'s> {
             FlowPlan::Shared { id, .. } => {
                 let oks = self.bound.get(id).expect("invariant: validated").clone();
                 Pair { oks, errs: self.no_errors() }
+            }
+            FlowPlan::FlatMap { input, keep, calls, outer, .. } => {
+                let inner = self.plan(input);
+                let map = FlatMap::new(keep, calls, *outer, &input.types()).expect("invariant: validated");
+                let made = sets::flat_map(inner.oks, map, sets::naming(calls, input));
+                let errs = self.once(plan, made.errs);
+                Pair { oks: made.oks, errs: stateless::union(self.scope, vec![inner.errs, errs]) }
             }
         }
     }
@@ -351,6 +363,7 @@ fn plan_hash(plan: &FlowPlan) -> u64 {
             FlowPlan::Reduce { group, aggregates, .. } => hash((group, aggregates)),
             FlowPlan::Union { inputs } => hash(inputs.len()),
             FlowPlan::Let { id, .. } | FlowPlan::Shared { id, .. } => hash(id),
+            FlowPlan::FlatMap { keep, calls, outer, .. } => hash((keep, calls, outer)),
             FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => 0,
         };
         (std::mem::discriminant(node), own).hash(&mut hasher);

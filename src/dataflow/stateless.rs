@@ -133,6 +133,21 @@ pub struct Naming {
 }
 
 impl Naming {
+    /// Of these texts.
+    pub fn of(expressions: Vec<String>, input: &FlowPlan) -> Naming {
+        Naming { expressions, names: column_names(input), types: input.types() }
+    }
+
+    /// The error row of a row that fails on the expression of that number.
+    pub fn error_row(&self, batch: &UpdateBatch, row: usize, failing: Option<usize>, error: SqlError) -> ErrorRow {
+        ErrorRow {
+            error,
+            expression: failing.and_then(|i| self.expressions.get(i)).cloned().unwrap_or_default(),
+            row: row_json(&batch.rows, row, &self.types, &self.names),
+            diff: batch.diff(row),
+        }
+    }
+
     /// Of filters and projections over an input.
     pub fn new(filter: &[ScalarExpr], project: &[ScalarExpr], input: &FlowPlan) -> Naming {
         let names = column_names(input);
@@ -169,19 +184,14 @@ fn apply(mfp: &Mfp, batch: &UpdateBatch, naming: &Naming, out: &mut Parcels) {
     if !result.errors.is_empty() {
         let error_row = |(row, error): (u32, SqlError)| {
             let row = row as usize;
-            let failing = mfp.failing_expression(&batch.rows, row).and_then(|i| naming.expressions.get(i));
-            ErrorRow {
-                error,
-                expression: failing.cloned().unwrap_or_default(),
-                row: row_json(&batch.rows, row, &naming.types, &naming.names),
-                diff: batch.diff(row),
-            }
+            naming.error_row(batch, row, mfp.failing_expression(&batch.rows, row), error)
         };
         let rows: Vec<ErrorRow> = result.errors.into_iter().map(error_row).collect();
         out.0.push((ERR, error_batch(&rows, batch.time)));
     }
 }
 
-fn take_diffs(diffs: &Int64Array, kept: &UInt32Array) -> Int64Array {
+/// The diffs of some rows.
+pub fn take_diffs(diffs: &Int64Array, kept: &UInt32Array) -> Int64Array {
     kept.values().iter().map(|i| diffs.value(*i as usize)).collect::<Vec<_>>().into()
 }

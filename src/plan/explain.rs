@@ -49,6 +49,12 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
         FlowPlan::Negate { .. } => "Negate".into(),
         FlowPlan::Let { id, .. } => format!("Let s{id}"),
         FlowPlan::Shared { id, .. } => format!("Shared s{id}"),
+        FlowPlan::FlatMap { keep, calls, outer, .. } => format!(
+            "FlatMap{} keep=[{}] calls=[{}]",
+            if *outer { " outer" } else { "" },
+            list(keep, |c| format!("#{c}")),
+            list(calls, |c| format!("{}({})", c.func.name(), list(&c.args, expr)))
+        ),
     };
     // Writing to a String does not fail.
     let _ = writeln!(out, "{:1$}{line}", "", depth * 2);

@@ -1,6 +1,6 @@
 //! Dataflow plans: the contract between planner and dataflow.
 
-use crate::{Aggregate, ScalarExpr};
+use crate::{Aggregate, ScalarExpr, SetCall};
 use hw_repr::{Datum, Diff, GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,20 @@ pub enum FlowPlan {
         /// Its description.
         desc: RelationDesc,
     },
+    /// The rows that set-returning calls give for each row of the input: `keep` of its columns, then those of the calls.
+    /// The calls go on side by side; one that has ended gives NULLs until all have.
+    FlatMap {
+        /// What it reads.
+        input: Box<FlowPlan>,
+        /// Columns of the input that are passed on.
+        keep: Vec<usize>,
+        /// At least one.
+        calls: Vec<SetCall>,
+        /// A row for which no call gives any comes once, with NULLs.
+        outer: bool,
+        /// Names of all output columns.
+        names: Vec<String>,
+    },
 }
 
 impl FlowPlan {
@@ -102,6 +116,7 @@ impl FlowPlan {
             FlowPlan::Mfp { input, .. }
             | FlowPlan::Reduce { input, .. }
             | FlowPlan::Distinct { input }
+            | FlowPlan::FlatMap { input, .. }
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
             FlowPlan::Let { value, body, .. } => vec![value, body],
@@ -116,6 +131,7 @@ impl FlowPlan {
             FlowPlan::Mfp { input, .. }
             | FlowPlan::Reduce { input, .. }
             | FlowPlan::Distinct { input }
+            | FlowPlan::FlatMap { input, .. }
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
             FlowPlan::Let { value, body, .. } => vec![value, body],
@@ -142,6 +158,10 @@ impl FlowPlan {
             }
             FlowPlan::Distinct { input } | FlowPlan::Negate { input } => input.types(),
             FlowPlan::Union { inputs } => inputs.first().map(FlowPlan::types).unwrap_or_default(),
+            FlowPlan::FlatMap { input, keep, calls, .. } => {
+                let types = input.types();
+                keep.iter().map(|c| types[*c]).chain(calls.iter().flat_map(|c| c.types.iter().copied())).collect()
+            }
         }
     }
 

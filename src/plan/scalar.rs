@@ -585,6 +585,53 @@ funcs! {
     JsonPathExistsOp = "@?";
     /// `jsonb @@ jsonpath`
     JsonPathMatchOp = "@@";
+    // Set-returning functions: only within a [`crate::SetCall`].
+    /// `generate_series(a, b [, step])`: int4/8, numeric; timestamp[tz] with an interval
+    GenerateSeries = "generate_series";
+    /// `generate_subscripts(array, int4 [, bool])`
+    GenerateSubscripts = "generate_subscripts";
+    /// `unnest(array)`
+    Unnest = "unnest";
+    /// `string_to_table(text, text [, text])`
+    StringToTable = "string_to_table";
+    /// `regexp_matches(text, text [, flags])`
+    RegexpMatches = "regexp_matches";
+    /// `regexp_split_to_table(text, text [, flags])`
+    RegexpSplitToTable = "regexp_split_to_table";
+    /// `jsonb_array_elements(jsonb)`
+    JsonElements = "jsonb_array_elements";
+    /// `jsonb_array_elements_text(jsonb)`
+    JsonElementsText = "jsonb_array_elements_text";
+    /// `jsonb_each(jsonb)`: key, value
+    JsonEach = "jsonb_each";
+    /// `jsonb_each_text(jsonb)`: key, value
+    JsonEachText = "jsonb_each_text";
+    /// `jsonb_object_keys(jsonb)`
+    JsonKeys = "jsonb_object_keys";
+    /// `jsonb_path_query(jsonb, jsonpath [, jsonb [, bool]])`
+    JsonPathQuery = "jsonb_path_query";
+    /// `jsonb_to_record(jsonb)`: the object, whose members become columns
+    JsonToRecord = "jsonb_to_record";
+    /// `jsonb_to_recordset(jsonb)`: the objects of an array
+    JsonToRecordset = "jsonb_to_recordset";
+    /// `json_array_elements(json)`
+    JsonTextElements = "json_array_elements";
+    /// `json_array_elements_text(json)`
+    JsonTextElementsText = "json_array_elements_text";
+    /// `json_each(json)`: key, value
+    JsonTextEach = "json_each";
+    /// `json_each_text(json)`: key, value
+    JsonTextEachText = "json_each_text";
+    /// `json_object_keys(json)`
+    JsonTextKeys = "json_object_keys";
+    /// `json_to_record(json)`
+    JsonTextToRecord = "json_to_record";
+    /// `json_to_recordset(json)`
+    JsonTextToRecordset = "json_to_recordset";
+    /// One row: any value, as a function of FROM
+    SetOnce = "row of";
+    /// 1, 2, ... beside the rows of other calls: WITH ORDINALITY
+    SetOrdinality = "ordinality of";
 }
 
 impl Func {

@@ -48,8 +48,8 @@ pub async fn execute(
 ) -> Result<SendableRecordBatchStream, SqlError> {
     let Bound { plan, plain, seeks } = bind_tables(plan, &tables, opts.batch_rows)?;
     let state = if plain { plain_session(&opts)? } else { session(&opts)?.build() };
-    let physical =
-        DefaultPhysicalPlanner::default().create_physical_plan(&plan, &state).await.map_err(|e| to_sql_error(&e))?;
+    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(crate::sets::SetPlanner)]);
+    let physical = planner.create_physical_plan(&plan, &state).await.map_err(|e| to_sql_error(&e))?;
     let context = Arc::new(TaskContext::from(&state));
     if plain && seeks {
         return execute_stream(physical, context).map_err(|e| to_sql_error(&e));

@@ -13,6 +13,7 @@ mod execute;
 mod provider;
 mod rewrite;
 mod seek;
+mod sets;
 mod snapshot;
 mod stoppable;
 

@@ -1,7 +1,7 @@
 //! Queries run on threads of their own and end when nobody waits for their rows any more.
 //!
 //! A query may compute for a long time between two rows. So it is a task of a runtime that does nothing else; the
-//! receiver of its rows can always be dropped, which ends the task at its next pause. Joins, the operators that turn
+//! receiver of its rows can always be dropped, which ends the task at its next pause. Joins and sets, the operators that turn
 //! little input into much work, are made to pause: their output counts against the task's budget, and a nested-loop
 //! join, which may compare for hours without a row of output, looks at the stop flag with every batch it compares.
 
@@ -65,7 +65,7 @@ pub(crate) fn make_stoppable(
             let join = NestedLoopJoinExec::try_new(left, right, Some(filter), join.join_type(), projection)?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(Arc::new(join))) as Arc<dyn ExecutionPlan>));
         }
-        if node.name().contains("Join") {
+        if node.name().contains("Join") || node.name() == crate::sets::NAME {
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>));
         }
         Ok(Transformed::no(node))

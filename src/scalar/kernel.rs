@@ -71,7 +71,9 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         | Func::RegexpInstr
         | Func::RegexpSubstr
         | Func::RegexpMatch
+        | Func::RegexpMatches
         | Func::RegexpSplitToArray
+        | Func::RegexpSplitToTable
         | Func::SimilarToEscape => pattern::kernel(func, types),
         Func::Substring if types.get(1) == Some(&SqlType::Text) => pattern::kernel(func, types),
         Func::QuoteIdent | Func::QuoteLiteral | Func::QuoteNullable | Func::Format | Func::ParseIdent => {

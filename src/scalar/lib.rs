@@ -19,6 +19,7 @@ mod kernel;
 mod mfp;
 mod regex;
 mod resolve;
+pub mod sets;
 mod udf;
 mod value;
 

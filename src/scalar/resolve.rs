@@ -58,6 +58,7 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
         | Func::JsonBuildObject
         | Func::JsonTextBuildArray
         | Func::JsonTextBuildObject => return json_of_anything(func, args),
+        Func::Unnest | Func::GenerateSubscripts | Func::SetOnce => return sets(func, args),
         Func::QuoteLiteral | Func::QuoteNullable if args.len() == 1 => {
             return Ok((vec![SqlType::Text], SqlType::Text));
         }
@@ -133,6 +134,34 @@ fn json_of_anything(func: Func, args: &[Option<SqlType>]) -> Result<(Vec<SqlType
         }
     }
     Ok((args.iter().map(|a| a.unwrap_or(SqlType::Text)).collect(), result))
+}
+
+/// Set-returning functions of arrays, and of any value.
+fn sets(func: Func, args: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SqlType), SqlError> {
+    let array = |t: &Option<SqlType>| t.filter(|t| t.element().is_some());
+    match (func, args) {
+        (Func::SetOnce, [one]) => {
+            let ty = one.unwrap_or(SqlType::Text);
+            Ok((vec![ty], ty))
+        }
+        // Of text search vectors too, which are not here.
+        (Func::Unnest, [None]) => Err(ambiguous(func, args)),
+        (Func::Unnest, [Some(ty)]) => {
+            let element = ty.element().ok_or_else(|| missing(func, args))?;
+            let plain = if matches!(element, SqlType::Char(_)) { element } else { element.without_modifier() };
+            Ok((vec![*ty], plain))
+        }
+        (Func::GenerateSubscripts, [first, rest @ ..]) if matches!(rest.len(), 1 | 2) => {
+            let ty = array(first).ok_or_else(|| missing(func, args))?;
+            let wanted = [SqlType::Int4, SqlType::Bool];
+            let fits = |(t, w): (&Option<SqlType>, &SqlType)| t.is_none_or(|t| can_cast(t, *w, CastContext::Implicit));
+            if !rest.iter().zip(&wanted).all(fits) {
+                return Err(missing(func, args));
+            }
+            Ok((std::iter::once(ty).chain(wanted.into_iter().take(rest.len())).collect(), SqlType::Int4))
+        }
+        _ => Err(missing(func, args)),
+    }
 }
 
 /// Whether PostgreSQL compares values of type `t`, which are compared as `with` here, by an operator of their own.

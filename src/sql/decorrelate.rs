@@ -20,6 +20,7 @@ mod scope;
 use crate::emit::emit;
 use crate::error::{external, from_planner};
 use crate::planner::Env;
+use crate::sets::{expand_of, plan_of};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion_expr::expr::{AggregateFunction, Alias, Exists, ScalarFunction, SetComparison, SetQuantifier};
@@ -30,6 +31,7 @@ use datafusion_expr::{Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{Datum, SqlError, SqlState, SqlType};
 use hw_scalar::ScalarExprUdf;
+use hw_scalar::sets::{Expand, set_may_fail};
 use lift::{Lift, demand};
 use push::{Domain, push, push_global};
 use std::sync::Arc;
@@ -42,7 +44,10 @@ const OPERAND: &str = "hw_operand";
 /// True where computing the expression for a row may fail; subqueries in it aside.
 pub(crate) fn fallible(expr: &Expr) -> bool {
     let may_fail = |e: &Expr| match e {
-        Expr::ScalarFunction(f) => ScalarExprUdf::expr(&f.func).is_some_and(hw_scalar::may_fail),
+        Expr::ScalarFunction(f) => {
+            ScalarExprUdf::expr(&f.func).is_some_and(hw_scalar::may_fail)
+                || Expand::types(e).is_ok_and(|(func, ..)| set_may_fail(func))
+        }
         _ => false,
     };
     expr.exists(|e| Ok(may_fail(e))).unwrap_or(true)
@@ -103,6 +108,11 @@ pub(crate) fn decorrelate(env: &Env, plan: LogicalPlan) -> Result<LogicalPlan, S
     }
     if !plan.expressions().iter().any(has_subquery) {
         return Ok(plan);
+    }
+    if let Some(node) = expand_of(&plan).cloned() {
+        let (input, calls) = expressions(env, node.input.as_ref().clone(), node.calls.clone())?;
+        let calls = calls.into_iter().map(Expr::unalias).collect();
+        return Ok(plan_of(node.over(Arc::new(input), calls, node.outer).map_err(from_planner)?));
     }
     match plan {
         LogicalPlan::Filter(f) => filter(env, f),
@@ -192,6 +202,12 @@ fn join(env: &Env, mut j: Join) -> Result<LogicalPlan, SqlError> {
     {
         let lateral = push::aliased(q.subquery.as_ref().clone(), &s.alias)?;
         return push::lateral(env, j, lateral);
+    }
+    if env.stored
+        && j.join_type == JoinType::Left
+        && let Some(sets) = crate::sets::of_left(&j, &j.right)?
+    {
+        return Ok(sets);
     }
     let Some(condition) = j.filter.take_if(|f| has_subquery(f)) else { return Ok(LogicalPlan::Join(j)) };
     let remake = |left, right, filter, j: Join| {

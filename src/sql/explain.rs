@@ -35,7 +35,10 @@ fn walk(plan: &LogicalPlan, depth: usize, out: &mut String) {
         LogicalPlan::Values(v) => format!("Values {} rows", v.values.len()),
         LogicalPlan::EmptyRelation(e) if e.produce_one_row => "One row".to_string(),
         LogicalPlan::EmptyRelation(_) => "No rows".to_string(),
-        other => other.display().to_string(),
+        other => match crate::sets::expand_of(other) {
+            Some(node) => format!("Rows {}{}", if node.outer { "or NULLs " } else { "" }, list(&node.calls)),
+            None => other.display().to_string(),
+        },
     };
     // Writing to a String does not fail.
     let _ = writeln!(out, "{:1$}{line}", "", depth * 2);

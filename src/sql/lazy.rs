@@ -49,6 +49,8 @@ pub(crate) enum Lazy {
     Quantified(String, bool),
     /// `pg_typeof(any)`
     TypeOf,
+    /// One column of a set-returning call.
+    Set(Func, usize),
     /// A function of the catalog.
     System(SystemFunction),
     /// NOT
@@ -132,7 +134,7 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::ArrayOf => types.first().copied().flatten().and_then(SqlType::array_of),
         Lazy::Subscript(_) => None,
         Lazy::TypeOf => Some(SqlType::Text),
-        Lazy::Unknown(_) => None,
+        Lazy::Unknown(_) | Lazy::Set(..) => None,
         Lazy::System(f) => Some(f.result),
     }
 }

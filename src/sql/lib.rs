@@ -24,6 +24,7 @@ mod planner;
 mod prepare;
 mod ranked;
 mod retype;
+mod sets;
 mod statement;
 mod system;
 mod types;

@@ -98,6 +98,7 @@ impl Lowering<'_> {
                 refuse_jsonb(&input.types())?;
                 Ok(FlowPlan::Distinct { input: Box::new(input) })
             }
+            LogicalPlan::Extension(_) if crate::sets::expand_of(plan).is_some() => self.sets(plan),
             LogicalPlan::Extension(e) => self.shared(e),
             LogicalPlan::Union(u) => {
                 let inputs = u.inputs.iter().map(|i| self.plan(i)).collect::<Result<Vec<_>, _>>()?;
@@ -235,6 +236,15 @@ impl Lowering<'_> {
         };
         let desc = hw_plan::transform::describe(&value, &names(node.input.schema()));
         Ok(FlowPlan::Shared { id: node.id, desc })
+    }
+
+    fn sets(&self, plan: &LogicalPlan) -> Result<FlowPlan, SqlError> {
+        let node = crate::sets::expand_of(plan).ok_or_else(|| SqlError::internal("a set was lost"))?;
+        let schema = node.input.schema();
+        let calls = node.calls.iter().map(|c| crate::sets::lower_call(c, schema)).collect::<Result<_, _>>()?;
+        let input = Box::new(self.plan(&node.input)?);
+        let names = names(plan.schema());
+        Ok(FlowPlan::FlatMap { input, keep: node.kept(), calls, outer: node.outer, names })
     }
 
     fn values(&self, v: &Values) -> Result<FlowPlan, SqlError> {

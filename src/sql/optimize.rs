@@ -83,7 +83,8 @@ fn run(plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan, SqlError> {
     let context = OptimizerContext::new().without_query_execution_start_time().with_max_passes(4);
     let plan = barrier::raise(plan).and_then(guard).map_err(from_planner)?;
     let plan = Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {}).map_err(from_planner)?;
-    unguard(plan).and_then(barrier::lower).map_err(from_planner)
+    let plan = unguard(plan).and_then(barrier::lower).map_err(from_planner)?;
+    crate::sets::narrow(plan)
 }
 
 fn guard(plan: LogicalPlan) -> DfResult<LogicalPlan> {

@@ -5,10 +5,11 @@ use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
-    ARRAY_OF, AT, CAST, CELL, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, OPERATOR, OVER_ALL, OVER_ANY, REG_CAST,
-    SUBSCRIPT, prepare_query, split_position,
+    ARRAY_OF, AT, CAST, CELL, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR, ORDINALITY, OVER_ALL,
+    OVER_ANY, REG_CAST, SET, SUBSCRIPT, prepare_query, split_position,
 };
 use crate::retype::retype_plan;
+use crate::sets::Sets;
 use crate::system::{Facts, system_function};
 use crate::typing::Reg;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -482,6 +483,9 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
     if let Some(pattern) = name.strip_prefix(SUBSCRIPT) {
         return named(Lazy::Subscript(pattern.to_string()));
     }
+    if let Some((column, name)) = name.strip_prefix(SET).and_then(|n| n.split_once(':')) {
+        return named(Lazy::Set(hw_scalar::function_by_name(name)?, column.parse().ok()?));
+    }
     for (prefix, all) in [(OVER_ANY, false), (OVER_ALL, true)] {
         if let Some(sign) = name.strip_prefix(prefix) {
             return named(Lazy::Quantified(sign.to_string(), all));
@@ -500,6 +504,8 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         NOT => Lazy::Not,
         CELL => Lazy::Cell,
         ARRAY_OF => Lazy::ArrayOf,
+        ONCE => Lazy::Call(Func::SetOnce),
+        ORDINALITY => Lazy::Call(Func::SetOrdinality),
         "pg_typeof" => Lazy::TypeOf,
         "coalesce" => Lazy::Coalesce,
         "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => {
@@ -604,6 +610,7 @@ pub(crate) fn plan_expr(
             .map_err(from_planner)?;
     let planned = planner.sql_to_expr(expr, &schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))?;
     let mut typer = crate::typing::Typer::new(env, &schema, &[]);
+    typer.sets = Sets::Refused(if matches!(target, Target::Condition) { "WHERE" } else { "UPDATE" });
     let typed = typer.typed(&planned, crate::typing::Place::Value)?;
     let typed = match target {
         Target::Column(name, ty) => typer.assign(typed, name, ty)?,

@@ -12,8 +12,10 @@ mod moments;
 mod names;
 mod rows;
 mod strings;
+mod tables;
 mod using;
 
+pub(crate) use tables::{ONCE, ORDINALITY, ROWS_FROM, SET};
 pub(crate) use using::check_using;
 
 use crate::planner::Env;
@@ -78,12 +80,12 @@ pub(crate) fn split_position(name: &str) -> (&str, Option<usize>) {
 pub(crate) fn prepare_query(env: &Env, query: &mut Query) -> Result<(), SqlError> {
     let mut ctes = HashSet::new();
     collect_ctes(query, &mut ctes);
-    finish(query.visit(&mut Preparer { env, ctes }))
+    finish(query.visit(&mut Preparer { env, ctes, scalars: vec![] }))
 }
 
 /// Rewrites an expression in place.
 pub(crate) fn prepare_expr(env: &Env, expr: &mut Expr) -> Result<(), SqlError> {
-    finish(expr.visit(&mut Preparer { env, ctes: HashSet::new() }))
+    finish(expr.visit(&mut Preparer { env, ctes: HashSet::new(), scalars: vec![] }))
 }
 
 /// Names of all CTEs at any depth.
@@ -109,6 +111,8 @@ fn finish(flow: ControlFlow<SqlError>) -> Result<(), SqlError> {
 struct Preparer<'a, 'b> {
     env: &'a Env<'b>,
     ctes: HashSet<String>,
+    /// A level for each SELECT around; see [`tables`].
+    scalars: Vec<tables::Scalars>,
 }
 
 impl VisitorMut for Preparer<'_, '_> {
@@ -130,7 +134,7 @@ impl VisitorMut for Preparer<'_, '_> {
 
     // Before the expressions change, so that names come from what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        if let Err(e) = self.note_relations(select) {
+        if let Err(e) = self.functions(select).and_then(|()| self.note_relations(select)) {
             return ControlFlow::Break(e);
         }
         match using::star_of_using(select) {
@@ -140,8 +144,13 @@ impl VisitorMut for Preparer<'_, '_> {
         if let Err(e) = grouping::write_out(select) {
             return ControlFlow::Break(e);
         }
-        names::name_items(select);
+        names::name_items(select, |i| self.scalar(i).is_some());
         arrays::skip_uncomputed(self.env, &self.ctes, select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<SqlError> {
+        self.scalars.pop();
         ControlFlow::Continue(())
     }
 
@@ -173,6 +182,11 @@ impl VisitorMut for Preparer<'_, '_> {
             // They do not associate: PostgreSQL wants parentheses.
             let e = SqlError::new(SqlState::SYNTAX, format!("syntax error at or near \"{op}\""));
             return ControlFlow::Break(e);
+        }
+        if let Expr::Identifier(ident) = expr
+            && let Some(column) = self.scalar(ident)
+        {
+            *expr = column;
         }
         self.note_column(expr);
         if self.env.locate {

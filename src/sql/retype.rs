@@ -3,6 +3,7 @@
 use crate::decorrelate::{fallible, has_subquery};
 use crate::error::from_planner;
 use crate::planner::{Env, RelationSource};
+use crate::sets::Sets;
 use crate::typing::{Place, Typer, cast_columns, field_type};
 use datafusion_common::{DFSchema, DFSchemaRef, JoinType, TableReference};
 use datafusion_expr::expr::Alias;
@@ -31,12 +32,15 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         }
         LogicalPlan::Projection(p) => {
             let input = retype_plan(env, Arc::unwrap_or_clone(p.input), outer)?;
-            let expr = values(env, input.schema(), outer, p.expr)?;
+            let expr = values(env, input.schema(), outer, p.expr, Sets::Allowed)?;
+            let (input, expr) = crate::sets::expand(env, input, expr)?;
             Ok(LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input)).map_err(from_planner)?))
         }
         LogicalPlan::Filter(f) => {
             let input = retype_plan(env, Arc::unwrap_or_clone(f.input), outer)?;
-            let conditions = Typer::new(env, input.schema(), outer).conditions(&f.predicate)?;
+            let mut typer = Typer::new(env, input.schema(), outer);
+            typer.sets = Sets::Refused(if let LogicalPlan::Aggregate(_) = input { "HAVING" } else { "WHERE" });
+            let conditions = typer.conditions(&f.predicate)?;
             filter(input, conditions)
         }
         LogicalPlan::Join(j) => join(env, j, outer),
@@ -50,7 +54,8 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         }
         LogicalPlan::Distinct(Distinct::On(d)) => {
             let input = retype_plan(env, d.input.as_ref().clone(), outer)?;
-            let select = |input: &LogicalPlan, items| values(env, input.schema(), outer, items);
+            let no_sets = Sets::Refused("SELECT DISTINCT ON");
+            let select = |input: &LogicalPlan, items| values(env, input.schema(), outer, items, no_sets);
             crate::ranked::distinct_on(env, d, input, outer, select)
         }
         LogicalPlan::Union(u) => union(env, u, outer),
@@ -59,7 +64,7 @@ pub(crate) fn retype_plan(env: &Env, plan: LogicalPlan, outer: &[DFSchemaRef]) -
         LogicalPlan::Subquery(_) => Err(SqlError::unsupported("LATERAL is not supported yet").hint("Use a join.")),
         LogicalPlan::Window(w) => {
             let input = retype_plan(env, Arc::unwrap_or_clone(w.input), outer)?;
-            let calls = values(env, input.schema(), outer, w.window_expr)?;
+            let calls = values(env, input.schema(), outer, w.window_expr, Sets::Arguments("window"))?;
             Ok(LogicalPlan::Window(Window::try_new(calls, Arc::new(input)).map_err(from_planner)?))
         }
         LogicalPlan::RecursiveQuery(_) => Err(SqlError::unsupported("WITH RECURSIVE is not supported yet")),
@@ -129,13 +134,20 @@ fn table_scan(env: &Env, scan: TableScan) -> Result<LogicalPlan, SqlError> {
 }
 
 /// Select-list expressions, keeping their names.
-fn values(env: &Env, schema: &DFSchema, outer: &[DFSchemaRef], exprs: Vec<Expr>) -> Result<Vec<Expr>, SqlError> {
+fn values(
+    env: &Env,
+    schema: &DFSchema,
+    outer: &[DFSchemaRef],
+    exprs: Vec<Expr>,
+    sets: Sets,
+) -> Result<Vec<Expr>, SqlError> {
     let names = NamePreserver::new_for_projection();
     exprs
         .into_iter()
         .map(|e| {
             let name = names.save(&e);
             let mut typer = Typer::new(env, schema, outer);
+            typer.sets = sets;
             let value = typer.typed(&e, Place::Value)?;
             let value = typer.settle(value)?;
             let new = crate::emit::emit(&value, &typer.slots)?;
@@ -204,8 +216,11 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         on.push(if keyed { (crate::keys::key_of(l, *lw), crate::keys::key_of(r, *rw)) } else { (l, r) });
     }
     let mut conditions = match &j.filter {
-        Some(f) if j.join_type == JoinType::Inner => Typer::new(env, &both, outer).conditions(f)?,
-        Some(f) => vec![Typer::new(env, &both, outer).condition(f)?],
+        Some(f) => {
+            let mut typer = Typer::new(env, &both, outer);
+            typer.sets = Sets::Refused("JOIN conditions");
+            if j.join_type == JoinType::Inner { typer.conditions(f)? } else { vec![typer.condition(f)?] }
+        }
         None => vec![],
     };
     // What an inner join has from the first condition on that may fail are conditions of a WHERE above it.
@@ -231,8 +246,16 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
 fn aggregate(env: &Env, a: Aggregate, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
     let input = Arc::new(retype_plan(env, Arc::unwrap_or_clone(a.input), outer)?);
     let shape = crate::grouping::Shape::of(&a.group_expr, &a.aggr_expr, &a.schema)?;
-    let group = values(env, input.schema(), outer, shape.exprs.clone())?;
-    let aggregates = values(env, input.schema(), outer, shape.aggregates.clone())?;
+    let group = values(env, input.schema(), outer, shape.exprs.clone(), Sets::Allowed)?;
+    let (input, group) = match group.iter().any(crate::sets::has_set) {
+        true => {
+            let (input, group) = crate::sets::expand(env, Arc::unwrap_or_clone(input), group)?;
+            (Arc::new(input), group)
+        }
+        false => (input, group),
+    };
+    let no_sets = Sets::Arguments("aggregate");
+    let aggregates = values(env, input.schema(), outer, shape.aggregates.clone(), no_sets)?;
     if shape.is_plain() {
         return crate::keys::group(input, group, aggregates, env.stored);
     }
@@ -244,6 +267,7 @@ fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
     let mut expr = vec![];
     for mut key in s.expr {
         let mut typer = Typer::new(env, input.schema(), outer);
+        typer.sets = Sets::Refused("ORDER BY");
         let value = typer.typed(&key.expr, Place::Value)?;
         let value = typer.settle(value)?;
         let ty = value.ty();
@@ -267,6 +291,7 @@ fn limit(env: &Env, l: Limit, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
         None => Ok(None),
         Some(e) => {
             let mut typer = Typer::new(env, &empty, outer);
+            typer.sets = Sets::Refused(if what == "LIMIT" { "LIMIT" } else { "OFFSET" });
             let value = typer.typed(&e, Place::Value)?;
             let value = typer.cast(value, SqlType::Int8, hw_scalar::CastContext::Assignment)?;
             if let ScalarExpr::Literal(hw_repr::Datum::Int8(n), _) = &value
@@ -359,6 +384,7 @@ fn values_rows(env: &Env, v: Values, outer: &[DFSchemaRef]) -> Result<LogicalPla
     let empty = DFSchema::empty();
     let arity = v.schema.fields().len();
     let mut typer = Typer::new(env, &empty, outer);
+    typer.sets = Sets::Refused("VALUES");
     let mut columns = vec![];
     for column in 0..arity {
         let mut cells = vec![];

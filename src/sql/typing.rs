@@ -5,11 +5,13 @@ mod aggregate;
 mod array;
 mod cast;
 mod catalog;
+mod sets;
 mod subquery;
 mod window;
 
 use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
+use crate::sets::{Sets, check_single};
 use crate::value::from_scalar_value;
 use cast::{assignment_error, float_literal, fold, parse_literal, without_length};
 pub(crate) use cast::{cast_columns, cast_columns_in, cast_known};
@@ -122,6 +124,8 @@ pub(crate) struct Typer<'a> {
     pub schema: &'a DFSchema,
     pub outer: &'a [DFSchemaRef],
     pub slots: Vec<Expr>,
+    /// Whether set-returning calls may stand here.
+    pub sets: Sets,
 }
 
 fn unsupported(what: &str) -> SqlError {
@@ -130,7 +134,7 @@ fn unsupported(what: &str) -> SqlError {
 
 impl<'a> Typer<'a> {
     pub fn new(env: &'a Env<'a>, schema: &'a DFSchema, outer: &'a [DFSchemaRef]) -> Self {
-        Typer { env, schema, outer, slots: vec![] }
+        Typer { env, schema, outer, slots: vec![], sets: Sets::Arguments("aggregate") }
     }
 
     fn slot(&mut self, expr: Expr, ty: SqlType) -> Typed {
@@ -184,9 +188,10 @@ impl<'a> Typer<'a> {
                 let (low, high) = if b.negated { (Func::Lt, Func::Gt) } else { (Func::Ge, Func::Le) };
                 let low = self.call(low, &[b.expr.as_ref(), b.low.as_ref()], inner)?.expr;
                 let high = self.call(high, &[b.expr.as_ref(), b.high.as_ref()], inner)?.expr;
+                check_single("AND", &low, &self.slots).and_then(|()| check_single("AND", &high, &self.slots))?;
                 Ok(Typed::known(connective(!b.negated, [low, high])))
             }
-            Expr::Case(c) => self.case(c, inner),
+            Expr::Case(c) => self.without_sets("CASE", |t| t.case(c, inner)),
             Expr::Cast(c) => {
                 let ty = field_type(&c.field)?;
                 let value = self.typed(&c.expr, inner)?;
@@ -232,7 +237,10 @@ impl<'a> Typer<'a> {
     fn boolean_of(&mut self, what: &str, expr: &Expr, place: Place) -> Result<ScalarExpr, SqlError> {
         let value = self.typed(expr, place)?;
         match value.ty() {
-            None | Some(SqlType::Bool) => self.cast(value, SqlType::Bool, CastContext::Implicit),
+            None | Some(SqlType::Bool) => {
+                check_single(what, &value.expr, &self.slots)?;
+                self.cast(value, SqlType::Bool, CastContext::Implicit)
+            }
             Some(ty) => Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
                 format!("argument of {what} must be type boolean, not type {}", without_length(ty)),
@@ -429,6 +437,8 @@ impl<'a> Typer<'a> {
         let kind = lazy_of(&f.func).cloned().ok_or_else(|| crate::error::undefined_function(f.name()))?;
         let args: Vec<&Expr> = f.args.iter().collect();
         match kind.clone() {
+            Lazy::Call(func) if func.is_set() => self.set_call(func, None, &args, place),
+            Lazy::Set(func, column) => self.set_call(func, Some(column), &args, place),
             Lazy::Call(func) => self.call(func, &args, place),
             Lazy::NotCall(func) => {
                 let call = self.call(func, &args, place)?;
@@ -452,7 +462,8 @@ impl<'a> Typer<'a> {
                 Ok(Typed::known(ScalarExpr::Literal(Datum::Numeric(value), SqlType::Numeric(None))))
             }
             Lazy::Coalesce => {
-                let values = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
+                let each = |t: &mut Self| args.iter().map(|a| t.typed(a, place)).collect::<Result<Vec<_>, _>>();
+                let values = self.without_sets("COALESCE", each)?;
                 if values.is_empty() {
                     return Err(SqlError::new(SqlState::SYNTAX, "COALESCE needs an argument"));
                 }
@@ -520,6 +531,9 @@ impl<'a> Typer<'a> {
     /// The same, computed only where the condition of FILTER is true.
     fn filtered_expr(&mut self, expr: &Expr, filter: Option<&Expr>) -> Result<(Expr, SqlType), SqlError> {
         let mut inner = Typer::new(self.env, self.schema, self.outer);
+        if let Sets::Arguments(_) = self.sets {
+            inner.sets = self.sets;
+        }
         let value = inner.typed(expr, Place::Value)?;
         let mut value = inner.settle(value)?;
         let ty = value.ty();
@@ -534,6 +548,7 @@ impl<'a> Typer<'a> {
     /// A condition as a plan expression.
     pub fn condition(&mut self, expr: &Expr) -> Result<Expr, SqlError> {
         let mut inner = Typer::new(self.env, self.schema, self.outer);
+        inner.sets = if let Sets::Refused(_) = self.sets { self.sets } else { Sets::Refused("FILTER") };
         let value = inner.boolean(expr, Place::Conjunct)?;
         crate::emit::emit(&value, &inner.slots)
     }
@@ -542,6 +557,7 @@ impl<'a> Typer<'a> {
     /// those that may fail, and each that has a subquery by itself.
     pub fn conditions(&mut self, expr: &Expr) -> Result<Vec<Expr>, SqlError> {
         let mut inner = Typer::new(self.env, self.schema, self.outer);
+        inner.sets = self.sets;
         let all = match inner.boolean(expr, Place::Conjunct)? {
             ScalarExpr::And(all) => all,
             one => vec![one],

@@ -92,6 +92,16 @@ fn known(plan: &FlowPlan) -> RelationDesc {
             desc.append_only = false;
             desc
         }
+        FlowPlan::FlatMap { input, keep, calls, names, .. } => {
+            let mut desc = choose_columns(&known(input), keep);
+            let made = calls.iter().flat_map(|c| c.types.iter().copied());
+            desc.columns.extend(made.map(|ty| Column { name: String::new(), ty, nullable: true }));
+            for (column, name) in desc.columns.iter_mut().zip(names) {
+                column.name = name.clone();
+            }
+            desc.keys = vec![];
+            desc
+        }
     }
 }
 
@@ -206,6 +216,8 @@ pub fn may_fail(plan: &FlowPlan, fails: &impl Fn(&ScalarExpr) -> bool) -> bool {
     let own = match plan {
         FlowPlan::Mfp { filter, project, .. } => filter.iter().chain(project).any(fails),
         FlowPlan::Reduce { aggregates, .. } => aggregates.iter().any(|a| a.func.may_fail()),
+        // A set has a limit.
+        FlowPlan::FlatMap { .. } => true,
         _ => false,
     };
     own || plan.inputs().into_iter().any(|i| may_fail(i, fails))

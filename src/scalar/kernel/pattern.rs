@@ -64,7 +64,8 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
                 Ok(Some(groups.iter().map(|g| g.map(|(a, b)| text[a..b].to_string())).collect()))
             })
         }),
-        Func::RegexpSplitToArray => Box::new(move |args, rows| {
+        Func::RegexpMatches => Box::new(move |args, rows| matches(&cache, args, rows)),
+        Func::RegexpSplitToArray | Func::RegexpSplitToTable => Box::new(move |args, rows| {
             let call = Call::of(&cache, func, args, None, None, args.get(2))?;
             build_arrays(strict_nulls(args), rows, |i| Ok(Some(split(&call, i)?)))
         }),
@@ -254,6 +255,33 @@ fn split(call: &Call, row: usize) -> Result<Vec<Option<String>>, SqlError> {
     })?;
     parts.push(Some(text[last..].to_string()));
     Ok(parts)
+}
+
+/// The groups of each match, or the match where there are no groups, as an array of two dimensions.
+fn matches(cache: &Cache, args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {
+    let (s, patterns) = (Str::of(&args[0])?, Str::of(&args[1])?);
+    let letters = args.get(2).map(Str::of).transpose()?;
+    let nulls = strict_nulls(args);
+    let mut out = BinaryBuilder::new();
+    for i in 0..rows {
+        if nulls.as_ref().is_some_and(|n| n.is_null(i)) {
+            out.append_null();
+            continue;
+        }
+        let (flags, global) = flags(letters.as_ref().map_or("", |l| l.get(i)))?;
+        let (regex, text) = (cache.get(patterns.get(i), flags)?, s.get(i));
+        let (subject, mut from, mut found_all) = (Subject::new(text), Some(0), vec![]);
+        while let Some(at) = from
+            && let Some(found) = regex.find(&subject, at)?
+        {
+            from = behind(text, &found).filter(|_| global);
+            let groups = if regex.groups() > 0 { &found[1..] } else { &found[..] };
+            let values = groups.iter().map(|g| g.map_or(Datum::Null, |(a, b)| Datum::Text(text[a..b].to_string())));
+            found_all.push(ArrayValue::from_values(SqlType::Text, values.collect()));
+        }
+        out.append_value(ArrayValue::stack(SqlType::Text, found_all)?.to_bytes()?);
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// A column of type text[]; `f` gives `None` for NULL.

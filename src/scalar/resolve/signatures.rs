@@ -3,6 +3,7 @@
 mod datetime;
 mod json;
 mod numbers;
+mod sets;
 mod text;
 
 use hw_plan::Func;
@@ -52,6 +53,9 @@ fn mixed_floats(result: SqlType) -> [Signature; 2] {
 
 /// The candidates of a function; empty for those resolved by rules of their own.
 pub(crate) fn signatures(func: Func) -> Vec<Signature> {
+    if func.is_set() {
+        return sets::signatures(func);
+    }
     if let Some(all) = numbers::signatures(func) {
         return all;
     }

@@ -8,6 +8,7 @@ use super::scope::{localized, nested, outer_references};
 use super::{input_schema, joined, project};
 use crate::error::{external, from_planner};
 use crate::planner::Env;
+use crate::sets::{expand_of, plan_of};
 use arrow::datatypes::FieldRef;
 use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{Column, DFSchema, JoinType, NullEquality, ScalarValue, TableReference};
@@ -18,6 +19,7 @@ use datafusion_expr::logical_plan::{
 };
 use datafusion_expr::{Expr, ExprSchemable, JoinConstraint, LogicalPlan, lit};
 use hw_repr::SqlError;
+use hw_scalar::sets::Expand;
 use std::sync::Arc;
 
 /// The outer columns that a query reads, and their names within it.
@@ -104,6 +106,9 @@ pub(super) fn push(env: &Env, plan: LogicalPlan, domain: &Domain, rows: &Logical
     if !reads && (is_opaque(env, &plan) || !super::plan_fallible(&plan)) {
         return joined(rows.clone(), plan, vec![]);
     }
+    if let Some(node) = expand_of(&plan) {
+        return push_sets(env, node, domain, rows);
+    }
     let replace = |c: &Column| domain.find(c);
     match plan {
         LogicalPlan::Projection(p) => {
@@ -161,8 +166,18 @@ fn is_opaque(env: &Env, plan: &LogicalPlan) -> bool {
         | LogicalPlan::Union(_)
         | LogicalPlan::Values(_)
         | LogicalPlan::Window(_) => false,
-        _ => true,
+        other => expand_of(other).is_none(),
     }
+}
+
+fn push_sets(env: &Env, node: &Expand, domain: &Domain, rows: &LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    let calls = named(node.calls.clone(), node.input.schema(), &|c| domain.find(c))?;
+    let input = match node.input.as_ref() {
+        LogicalPlan::EmptyRelation(e) if e.produce_one_row && e.schema.fields().is_empty() => rows.clone(),
+        other => push(env, other.clone(), domain, rows)?,
+    };
+    let calls = calls.into_iter().map(Expr::unalias).collect();
+    Ok(plan_of(node.over(Arc::new(input), calls, node.outer).map_err(from_planner)?))
 }
 
 fn push_window(env: &Env, w: Window, domain: &Domain, rows: &LogicalPlan) -> Result<LogicalPlan, SqlError> {
@@ -435,6 +450,9 @@ pub(super) fn lateral(env: &Env, j: Join, query: LogicalPlan) -> Result<LogicalP
             hw_repr::SqlState::new("42P10"),
             "invalid reference to FROM-clause entry: the combining JOIN type must be INNER or LEFT for a LATERAL reference",
         ));
+    }
+    if let Some(plan) = crate::sets::of_left(&j, &query)? {
+        return Ok(plan);
     }
     let columns: Vec<Expr> =
         j.left.schema().columns().into_iter().chain(query.schema().columns()).map(Expr::Column).collect();

@@ -14,6 +14,8 @@ pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<(),
             similar(tokens, at);
         } else if is_word(tokens, at, "trim") {
             trim(tokens, at);
+        } else if is_word(tokens, at, "rows") {
+            rows_from(tokens, at);
         } else if matches!(tokens[at].token, Token::UnicodeStringLiteral(_)) {
             unicode(text, tokens, at)?;
         }
@@ -69,6 +71,28 @@ fn trim(tokens: &mut Vec<TokenWithSpan>, at: usize) {
     }
     if is_word(tokens, next, "from") {
         tokens.remove(next);
+    }
+}
+
+/// `FROM ROWS FROM (f(x), ...)` as a call, where it is one: not a column of that name before FROM.
+fn rows_from(tokens: &mut Vec<TokenWithSpan>, at: usize) {
+    let before = (0..at).rev().find(|i| !matches!(tokens[*i].token, Token::Whitespace(_)));
+    let begins = before.is_some_and(|i| {
+        tokens[i].token == Token::Comma || ["from", "join", "lateral"].iter().any(|w| is_word(tokens, i, w))
+    });
+    let Some(from) = solid(tokens, at + 1).filter(|i| begins && is_word(tokens, *i, "from")) else { return };
+    let Some(open) = solid(tokens, from + 1).filter(|i| tokens[*i].token == Token::LParen) else { return };
+    let mut next = solid(tokens, open + 1);
+    while let Some(word) = next.filter(|i| matches!(tokens[*i].token, Token::Word(_))) {
+        match solid(tokens, word + 1) {
+            Some(dot) if tokens[dot].token == Token::Period => next = solid(tokens, dot + 1),
+            Some(paren) if tokens[paren].token == Token::LParen => {
+                tokens[at].token = Token::make_word(crate::prepare::ROWS_FROM, None);
+                tokens.drain(at + 1..open);
+                return;
+            }
+            _ => return,
+        }
     }
 }
 

@@ -61,7 +61,7 @@ fn aggregate_in_place(env: &Env, ctes: &HashSet<String>, query: &Query) -> Optio
     };
     let mut finder = Finder::default();
     let _ = item.visit(&mut finder);
-    if finder.aggregates {
+    if finder.aggregates || finder.sets {
         return None;
     }
     let mut aggregate = call(ARRAY_AGG, vec![item.clone()]);
@@ -189,11 +189,25 @@ pub(super) fn has_aggregate(expr: &Expr) -> bool {
     finder.aggregates
 }
 
+/// `0A000` for a set-returning call among the arguments of a function in FROM.
+pub(super) fn refuse_sets(args: &[FunctionArg]) -> Result<(), SqlError> {
+    let mut finder = Finder::default();
+    for arg in args {
+        let _ = arg.visit(&mut finder);
+    }
+    match finder.sets {
+        true => Err(SqlError::unsupported("set-returning functions must appear at top level of FROM")),
+        false => Ok(()),
+    }
+}
+
 /// Finds aggregates outside subqueries, and what cannot be planned.
 #[derive(Default)]
 struct Finder {
     depth: usize,
     aggregates: bool,
+    /// Set-returning calls outside subqueries.
+    sets: bool,
     odd: bool,
 }
 
@@ -216,6 +230,7 @@ impl Visitor for Finder {
             Expr::Function(Function { name, .. }) if self.depth == 0 => {
                 let name = name.0.last().and_then(|p| p.as_ident()).map(|i: &Ident| crate::parse::ast_fold(i));
                 let name = name.unwrap_or_default();
+                self.sets |= hw_scalar::function_by_name(&name).is_some_and(|f| f.is_set());
                 self.aggregates |= crate::aggregate::aggregate_by_name(&name).is_some()
                     || crate::collect::collect_by_name(&name).is_some();
             }

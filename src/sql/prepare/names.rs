@@ -5,8 +5,9 @@ use crate::types::sql_type;
 use sqlparser::ast::{Expr, Ident, Select, SelectItem, SetExpr, Value};
 use std::collections::HashSet;
 
-/// Gives every item of a select list its name; a repeated one gets [`MARK`] and its position behind it.
-pub(super) fn name_items(select: &mut Select) {
+/// Gives every item of a select list its name; a repeated one gets [`MARK`] and its position behind it. `is_alias` tells
+/// whether a name will be replaced by that of a column.
+pub(super) fn name_items(select: &mut Select, is_alias: impl Fn(&Ident) -> bool) {
     let wildcard =
         select.projection.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let single = select.projection.len() == 1;
@@ -19,7 +20,7 @@ pub(super) fn name_items(select: &mut Select) {
         };
         let is_column = match item {
             SelectItem::UnnamedExpr(Expr::Identifier(i)) => {
-                i.quote_style.is_some() || !super::is_session_word(&i.value)
+                (i.quote_style.is_some() || !super::is_session_word(&i.value)) && !is_alias(i)
             }
             SelectItem::UnnamedExpr(Expr::CompoundIdentifier(_)) => true,
             _ => false,

@@ -365,13 +365,15 @@ impl Planning<'_> {
 
 /// Qualifies the names of relations; those in `hidden` are CTEs.
 fn qualify(env: &Env, query: &mut sql::Query, hidden: &BTreeSet<String>) {
-    let _ = sql::VisitMut::visit(query, &mut Qualifier { env, scopes: vec![hidden.clone()] });
+    let _ = sql::VisitMut::visit(query, &mut Qualifier { env, scopes: vec![hidden.clone()], function: false });
 }
 
 struct Qualifier<'a, 'b> {
     env: &'a Env<'b>,
     /// Names of the CTEs in sight, a level a query.
     scopes: Vec<BTreeSet<String>>,
+    /// The next name is that of a function in FROM.
+    function: bool,
 }
 
 impl sql::VisitorMut for Qualifier<'_, '_> {
@@ -399,7 +401,15 @@ impl sql::VisitorMut for Qualifier<'_, '_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut sql::TableFactor) -> ControlFlow<()> {
+        self.function = matches!(factor, sql::TableFactor::Table { args: Some(_), .. });
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, relation: &mut sql::ObjectName) -> ControlFlow<()> {
+        if std::mem::take(&mut self.function) {
+            return ControlFlow::Continue(());
+        }
         if let [sql::ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {
             let folded = crate::parse::ast_fold(ident);
             let hidden = self.scopes.last().is_some_and(|s| s.contains(&folded));

@@ -40,6 +40,7 @@ impl Typer<'_> {
             _ => return Err(SqlError::new(SqlState::SYNTAX, "subquery has too many columns")),
         };
         let mut inner = Typer::new(self.env, self.schema, self.outer);
+        inner.sets = self.sets;
         let value = inner.typed(&c.expr, super::Place::Value)?;
         let (wanted, _) = resolve_call_with_unknown(func, &[value.ty(), Some(right)])?;
         let [left_ty, right_ty] = wanted.as_slice() else {

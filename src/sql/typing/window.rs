@@ -1,6 +1,7 @@
 //! Calls of window functions.
 
 use super::{Place, Typed, Typer, unsupported};
+use crate::sets::Sets;
 use datafusion_expr::expr::{AggregateFunction, WindowFunction, WindowFunctionDefinition};
 use datafusion_expr::{Expr, WindowFrameBound, WindowFrameUnits};
 use hw_repr::{SqlError, SqlState, SqlType};
@@ -22,6 +23,7 @@ impl Typer<'_> {
                 let (args, filter) = (params.args.clone(), params.filter.clone());
                 let call = AggregateFunction::new_udf(func.clone(), args, false, filter, vec![], None);
                 let mut inner = Typer::new(self.env, self.schema, self.outer);
+                inner.sets = Sets::Arguments("window");
                 let typed = inner.aggregate(&call)?;
                 let Some(Expr::AggregateFunction(call)) = inner.slots.pop() else {
                     return Err(SqlError::internal("an aggregate was lost"));
@@ -57,6 +59,7 @@ impl Typer<'_> {
         args: &[Expr],
     ) -> Result<(Vec<Expr>, SqlType), SqlError> {
         let mut inner = Typer::new(self.env, self.schema, self.outer);
+        inner.sets = Sets::Arguments("window");
         let values = args.iter().map(|a| inner.typed(a, Place::Value)).collect::<Result<Vec<_>, _>>()?;
         // The default of lag and lead and the value take one type.
         let first = match (values.first().map(Typed::ty), values.get(2).map(Typed::ty)) {

@@ -11,8 +11,8 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use disk::Disk;
 use hw_dataflow::{Correction, Engine, EngineConfig, FlowKind, FlowSpec, Layout, SubscribeMsg, SubscribeSink};
-use hw_plan::{Aggregate, AggregateFunc, FlowPlan};
-use hw_repr::{Column, GlobalId, PublishedRelation, RelationDesc, SqlType, UpdateBatch};
+use hw_plan::{Aggregate, AggregateFunc, FlowPlan, Func, ScalarExpr, SetCall};
+use hw_repr::{Column, Datum, GlobalId, PublishedRelation, RelationDesc, SqlType, UpdateBatch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,7 +99,37 @@ fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
         (except, 2),
         (of_view, 6),
         (view_join, 8),
+        (sets(get(1), false), 5),
+        (FlowPlan::Distinct { input: Box::new(sets(get(2), true)) }, 5),
     ]
+}
+
+/// `generate_series(c0, c1)` beside `generate_series(c1, c0, -2)`, with the numbers of their rows.
+fn sets(input: FlowPlan, outer: bool) -> FlowPlan {
+    let column = |c| ScalarExpr::Column(c, SqlType::Int8);
+    let step = ScalarExpr::Literal(Datum::Int8(-2), SqlType::Int8);
+    let call = |func, args| SetCall { func, args, types: vec![SqlType::Int8] };
+    let calls = vec![
+        call(Func::GenerateSeries, vec![column(0), column(1)]),
+        call(Func::GenerateSeries, vec![column(1), column(0), step]),
+        call(Func::SetOrdinality, vec![]),
+    ];
+    FlowPlan::FlatMap { input: Box::new(input), keep: vec![1, 0], calls, outer, names: vec![] }
+}
+
+/// What they mean for a row.
+fn naive_sets(row: &[Option<i64>], outer: bool) -> Vec<Vec<Option<i64>>> {
+    let (mut up, mut down): (Vec<i64>, Vec<i64>) = (vec![], vec![]);
+    if let (Some(a), Some(b)) = (row[0], row[1]) {
+        up = (a..=b).collect();
+        down = (a..=b).rev().step_by(2).collect();
+    }
+    let count = up.len().max(down.len());
+    let at = |i: usize| vec![row[1], row[0], up.get(i).copied(), down.get(i).copied(), Some(i as i64 + 1)];
+    match count {
+        0 if outer => vec![vec![row[1], row[0], None, None, None]],
+        _ => (0..count).map(at).collect(),
+    }
 }
 
 /// What a plan means.
@@ -110,6 +140,11 @@ fn naive(plan: &FlowPlan, tables: &[Rows; 2]) -> Rows {
             return naive(&plans(false)[(id.0 - FIRST_VIEW) as usize].0, tables);
         }
         FlowPlan::Get { id, .. } => return tables[id.0 as usize - 1].clone(),
+        FlowPlan::FlatMap { input, outer, .. } => {
+            for (row, d) in naive(input, tables) {
+                naive_sets(&row, *outer).into_iter().for_each(|r| *out.entry(r).or_insert(0) += d);
+            }
+        }
         FlowPlan::Union { inputs } => {
             for input in inputs {
                 naive(input, tables).into_iter().for_each(|(r, d)| *out.entry(r).or_insert(0) += d);
