@@ -169,6 +169,7 @@ fn parse(text: &str) -> Result<Builtin, String> {
         create_sql: text[text.find("CREATE").unwrap_or(0)..].trim_end().trim_end_matches(';').to_owned(),
         depends_on: vec![],
         kind: ObjectKind::Table(RelationDesc::new(columns)),
+        rules: hw_plan::TableRules::default(),
     };
     Ok(Builtin { description, object: Arc::new(object) })
 }

@@ -1,7 +1,8 @@
 //! What PostgreSQL's catalog functions tell of the objects of a snapshot.
 
 use crate::builtin;
-use crate::snapshot::{CatalogSnapshot, PRIMARY_KEY_OIDS};
+use crate::constraints;
+use crate::snapshot::CatalogSnapshot;
 use hw_plan::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind};
 use hw_repr::RelationDesc;
 
@@ -12,7 +13,7 @@ fn quote(name: &str) -> String {
     if plain && !name.is_empty() { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-fn columns(desc: &RelationDesc, positions: &[usize]) -> Vec<String> {
+pub(crate) fn columns(desc: &RelationDesc, positions: &[usize]) -> Vec<String> {
     positions.iter().filter_map(|c| desc.columns.get(*c)).map(|c| quote(&c.name)).collect()
 }
 
@@ -49,12 +50,14 @@ fn add(snapshot: &CatalogSnapshot, object: &Object, facts: &mut ObjectFacts) {
         ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } => facts.publishable.push(id),
         ObjectKind::Table(desc) => {
             facts.publishable.push(id);
-            if let Some(key) = desc.keys.first() {
-                let (oid, name) = (PRIMARY_KEY_OIDS + id, format!("{}_pkey", object.name));
-                let columns = columns(desc, key);
-                facts.relations.push((oid, object.schema.clone(), name.clone()));
-                facts.constraints.push((oid, format!("PRIMARY KEY ({})", columns.join(", "))));
-                facts.indexes.push(index(oid, true, &name, object, columns));
+            for constraint in constraints::of(snapshot, object) {
+                let oid = constraint.oid;
+                if constraint.kind == "p" {
+                    let columns = columns(desc, &constraint.columns);
+                    facts.relations.push((oid, object.schema.clone(), constraint.name.clone()));
+                    facts.indexes.push(index(oid, true, &constraint.name, object, columns));
+                }
+                facts.constraints.push((oid, constraint.definition));
             }
         }
         ObjectKind::View { query, .. } | ObjectKind::MaterializedView { query, .. } => {
@@ -64,7 +67,8 @@ fn add(snapshot: &CatalogSnapshot, object: &Object, facts: &mut ObjectFacts) {
             let Some(on) = snapshot.get(*on) else { return };
             let Some(desc) = on.desc() else { return };
             let columns = columns(desc, positions);
-            facts.indexes.push(index(id, false, &object.name, &on, columns));
+            let unique = constraints::is_unique_index(&on, &object.name);
+            facts.indexes.push(index(id, unique, &object.name, &on, columns));
         }
     }
     facts.relations.push(relation);

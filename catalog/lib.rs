@@ -10,6 +10,7 @@
 
 pub mod builtin;
 pub mod change;
+mod constraints;
 mod facts;
 pub mod files;
 pub mod meta;

@@ -8,6 +8,7 @@ mod people;
 
 use crate::DATABASE;
 use crate::builtin::{self, Builtin};
+use crate::constraints;
 use crate::snapshot::{CatalogSnapshot, PRIMARY_KEY_OIDS, SUPERUSER_OID};
 use hw_plan::{CatalogView, Object, ObjectKind};
 use hw_repr::datum::Float;
@@ -50,7 +51,6 @@ const EMPTY: &[&str] = &[
     "check_constraints",
     "parameters",
     "pg_aggregate",
-    "pg_attrdef",
     "pg_auth_members",
     "pg_cast",
     "pg_conversion",
@@ -159,6 +159,7 @@ pub fn catalog_rows(snapshot: &CatalogSnapshot, schema: &str, name: &str) -> Opt
         "pg_namespace" => namespace_rows(snapshot, &table),
         "pg_index" => index_rows(snapshot, &table),
         "pg_constraint" => constraint_rows(snapshot, &table),
+        "pg_attrdef" => default_rows(snapshot, &table),
         "pg_roles" => role_rows(snapshot, &table),
         "pg_database" => database_rows(&table),
         "pg_tables" => pg_tables_rows(snapshot, &table),
@@ -189,12 +190,14 @@ impl Filler {
         Some(Filler { name: object.name.clone(), columns: object.desc()?.columns.clone() })
     }
 
+    fn set(&self, row: &mut [Datum], name: &str, value: Datum) {
+        let at = self.columns.iter().position(|c| c.name == name).expect("a column of the built-in relation");
+        row[at] = value;
+    }
+
     fn row(&self, values: &[(&str, Datum)]) -> Vec<Datum> {
         let mut row: Vec<Datum> = self.columns.iter().map(default).collect();
-        for (name, value) in values {
-            let at = self.columns.iter().position(|c| c.name == *name).expect("a column of the built-in relation");
-            row[at] = value.clone();
-        }
+        values.iter().for_each(|(name, value)| self.set(&mut row, name, value.clone()));
         row
     }
 }
@@ -306,6 +309,7 @@ fn class_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
                 ("relpersistence", text("p")),
                 ("relkind", text(kind)),
                 ("relnatts", count16(natts)),
+                ("relchecks", count16(if kind == "r" { object.rules.checks.len() } else { 0 })),
                 ("relispopulated", Datum::Bool(true)),
                 ("relreplident", text(if matches!(kind, "r" | "m") { "d" } else { "n" })),
             ])
@@ -314,7 +318,7 @@ fn class_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
         rows.push(common(oid(object.id), object.name.clone(), kind, am, natts, indexed));
         if let Some(key) = primary_key(&object) {
             let id = int8(primary_key_oid(object.id));
-            rows.push(common(id, format!("{}_pkey", object.name), "i", BTREE_AM, key.len(), false));
+            rows.push(common(id, object.rules.key_name(&object.name), "i", BTREE_AM, key.len(), false));
         }
     }
     rows
@@ -329,10 +333,40 @@ fn attribute_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
             }
         } else if let Some(desc) = object.desc() {
             let all: Vec<usize> = (0..desc.arity()).collect();
+            let first = rows.len();
             index_attributes(table, &oid(object.id), desc, &all, &mut rows);
+            fillings(&object, table, &mut rows[first..]);
             if let Some(key) = primary_key(&object) {
                 index_attributes(table, &int8(primary_key_oid(object.id)), desc, key, &mut rows);
             }
+        }
+    }
+    rows
+}
+
+/// What columns are filled by.
+fn fillings(object: &Object, table: &Filler, rows: &mut [Vec<Datum>]) {
+    if object.rules.columns.is_empty() {
+        return;
+    }
+    for (column, row) in rows.iter_mut().enumerate() {
+        table.set(row, "atthasdef", Datum::Bool(constraints::default_of(object, column).is_some()));
+        table.set(row, "attidentity", text(constraints::identity_of(object, column)));
+        table.set(row, "attgenerated", text(if constraints::is_generated(object, column) { "s" } else { "" }));
+    }
+}
+
+fn default_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
+    let mut rows = vec![];
+    for object in snapshot.objects() {
+        for column in 0..object.rules.columns.len() {
+            let Some(default) = constraints::default_of(&object, column) else { continue };
+            rows.push(table.row(&[
+                ("oid", int8(i64::from(object.id.0) << 11 | column as i64)),
+                ("adrelid", oid(object.id)),
+                ("adnum", count16(column + 1)),
+                ("adbin", text(default)),
+            ]));
         }
     }
     rows
@@ -392,14 +426,14 @@ fn vector(items: impl Iterator<Item = usize>) -> Datum {
 }
 
 fn index_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
-    let row = |index: Datum, on: GlobalId, columns: &[usize], primary: bool| {
+    let row = |index: Datum, on: GlobalId, columns: &[usize], unique: bool, primary: bool| {
         let zeros = || vector(columns.iter().map(|_| 0));
         table.row(&[
             ("indexrelid", index),
             ("indrelid", oid(on)),
             ("indnatts", count16(columns.len())),
             ("indnkeyatts", count16(columns.len())),
-            ("indisunique", Datum::Bool(primary)),
+            ("indisunique", Datum::Bool(unique)),
             ("indisprimary", Datum::Bool(primary)),
             ("indimmediate", Datum::Bool(true)),
             ("indisvalid", Datum::Bool(true)),
@@ -414,9 +448,10 @@ fn index_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
     let mut rows = vec![];
     for object in snapshot.objects() {
         if let ObjectKind::Index { on, columns } = &object.kind {
-            rows.push(row(oid(object.id), *on, columns, false));
+            let unique = snapshot.get(*on).is_some_and(|on| constraints::is_unique_index(&on, &object.name));
+            rows.push(row(oid(object.id), *on, columns, unique, false));
         } else if let Some(key) = primary_key(&object) {
-            rows.push(row(int8(primary_key_oid(object.id)), object.id, key, true));
+            rows.push(row(int8(primary_key_oid(object.id)), object.id, key, true, true));
         }
     }
     rows
@@ -425,23 +460,24 @@ fn index_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
 fn constraint_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
     let mut rows = vec![];
     for object in snapshot.objects() {
-        let Some(key) = primary_key(&object) else { continue };
-        let numbers: Vec<String> = key.iter().map(|c| (c + 1).to_string()).collect();
-        rows.push(table.row(&[
-            ("oid", int8(primary_key_oid(object.id))),
-            ("conname", text(format!("{}_pkey", object.name))),
-            ("connamespace", schema_oid(snapshot, &object.schema)),
-            ("contype", text("p")),
-            ("convalidated", Datum::Bool(true)),
-            ("conrelid", oid(object.id)),
-            ("conindid", int8(primary_key_oid(object.id))),
-            ("confupdtype", text(" ")),
-            ("confdeltype", text(" ")),
-            ("confmatchtype", text(" ")),
-            ("conislocal", Datum::Bool(true)),
-            ("connoinherit", Datum::Bool(true)),
-            ("conkey", text(format!("{{{}}}", numbers.join(",")))),
-        ]));
+        for constraint in constraints::of(snapshot, &object) {
+            let numbers: Vec<String> = constraint.columns.iter().map(|c| (c + 1).to_string()).collect();
+            rows.push(table.row(&[
+                ("oid", int8(i64::from(constraint.oid))),
+                ("conname", text(constraint.name)),
+                ("connamespace", schema_oid(snapshot, &object.schema)),
+                ("contype", text(constraint.kind)),
+                ("convalidated", Datum::Bool(true)),
+                ("conrelid", oid(object.id)),
+                ("conindid", int8(i64::from(constraint.index))),
+                ("confupdtype", text(" ")),
+                ("confdeltype", text(" ")),
+                ("confmatchtype", text(" ")),
+                ("conislocal", Datum::Bool(true)),
+                ("connoinherit", Datum::Bool(constraint.kind != "c")),
+                ("conkey", text(format!("{{{}}}", numbers.join(",")))),
+            ]));
+        }
     }
     rows
 }
@@ -616,6 +652,8 @@ fn information_columns(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
     for (o, _) in relations(snapshot) {
         let updatable = matches!(o.kind, ObjectKind::Table(_)) && !snapshot.is_system(o.id);
         for (number, column) in o.desc().into_iter().flat_map(|d| &d.columns).enumerate() {
+            let (identity, generated) = (constraints::identity_of(&o, number), constraints::is_generated(&o, number));
+            let default = constraints::default_of(&o, number).filter(|_| !generated).map_or(Datum::Null, text);
             let mut values = vec![
                 ("table_catalog", text(DATABASE)),
                 ("table_schema", text(&o.schema)),
@@ -625,8 +663,9 @@ fn information_columns(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
                 ("is_nullable", yes_no(column.nullable)),
                 ("udt_catalog", text(DATABASE)),
                 ("udt_schema", text("pg_catalog")),
-                ("is_identity", yes_no(false)),
-                ("is_generated", text("NEVER")),
+                ("column_default", default),
+                ("is_identity", yes_no(!identity.is_empty())),
+                ("is_generated", text(if generated { "ALWAYS" } else { "NEVER" })),
                 ("is_updatable", yes_no(updatable)),
             ];
             values.extend(type_facts(column.ty));

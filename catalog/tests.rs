@@ -28,6 +28,7 @@ fn object(id: u32, name: &str, depends_on: &[u32], kind: ObjectKind) -> Object {
         create_sql: format!("CREATE ... {name}"),
         depends_on: depends_on.iter().map(|d| GlobalId(*d)).collect(),
         kind,
+        rules: hw_plan::TableRules::default(),
     }
 }
 fn create(o: Object) -> CatalogChange {

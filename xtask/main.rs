@@ -9,7 +9,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency | restart | checkpoint-cost | steady] [--help]\n\
+const USAGE: &str = "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency | restart | checkpoint-cost | steady | copy] [--help]\n\
      \u{20}      cargo xtask crash [--kills N] [--points [NAME]] [--simulate N] [--seed S]";
 
 fn main() -> ExitCode {
@@ -71,7 +71,7 @@ fn test(root: &Path) -> Result<(), String> {
 /// that need a broker are examples of the test harness.
 fn bench(root: &Path, mut args: Vec<String>) -> Result<(), String> {
     let broker = args.first().is_some_and(|a| a.starts_with("kafka-") || a == "restart" || a == "steady");
-    let program = if broker || args.first().is_some_and(|a| a == "checkpoint-cost") {
+    let program = if broker || args.first().is_some_and(|a| a == "checkpoint-cost" || a == "copy") {
         format!("examples/{}", args.remove(0).replace('-', "_"))
     } else {
         "bench".to_owned()

@@ -1,4 +1,4 @@
--- Column defaults (none).
+-- Column defaults and what generated columns are computed by.
 -- oid 2604
 CREATE TABLE pg_catalog.pg_attrdef (
   oid bigint NOT NULL,

@@ -1,4 +1,4 @@
--- Constraints: primary keys.
+-- Constraints: primary keys, UNIQUE, CHECK.
 -- oid 2606
 CREATE TABLE pg_catalog.pg_constraint (
   oid bigint NOT NULL,

@@ -1,8 +1,9 @@
 //! The views of the catalogs that people and BI tools read: `pg_indexes`, `pg_user`, and of `information_schema` the
 //! constraints, their columns and the views.
 
-use super::{Filler, Rows, count32, definition, primary_key, relations, role_oid, text, yes_no};
+use super::{Filler, Rows, count32, definition, relations, role_oid, text, yes_no};
 use crate::DATABASE;
+use crate::constraints::{self, Constraint};
 use crate::snapshot::CatalogSnapshot;
 use hw_plan::{CatalogView, IndexFacts, Object};
 use hw_repr::Datum;
@@ -53,47 +54,45 @@ pub(super) fn view_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
     relations(snapshot).iter().filter(|(_, kind)| *kind == "v").map(row).collect()
 }
 
-/// User tables with a primary key.
-fn keyed(snapshot: &CatalogSnapshot) -> Vec<(Arc<Object>, Vec<String>)> {
-    let names = |o: &Object| {
-        let desc = o.desc()?;
-        let key = primary_key(o)?;
-        Some(key.iter().filter_map(|k| desc.columns.get(*k)).map(|c| c.name.clone()).collect())
-    };
-    snapshot.objects().into_iter().filter_map(|o| names(&o).map(|n| (o, n))).collect()
+/// Every constraint of user tables.
+fn every_constraint(snapshot: &CatalogSnapshot) -> Vec<(Arc<Object>, Constraint)> {
+    let of =
+        |o: Arc<Object>| constraints::of(snapshot, &o).into_iter().map(|c| (Arc::clone(&o), c)).collect::<Vec<_>>();
+    snapshot.objects().into_iter().flat_map(of).collect()
 }
 
 pub(super) fn constraint_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
-    let row = |(o, _): &(Arc<Object>, Vec<String>)| {
+    let row = |(o, constraint): &(Arc<Object>, Constraint)| {
         table.row(&[
             ("constraint_catalog", text(DATABASE)),
             ("constraint_schema", text(&o.schema)),
-            ("constraint_name", text(format!("{}_pkey", o.name))),
+            ("constraint_name", text(&constraint.name)),
             ("table_catalog", text(DATABASE)),
             ("table_schema", text(&o.schema)),
             ("table_name", text(&o.name)),
-            ("constraint_type", text("PRIMARY KEY")),
+            ("constraint_type", text(constraint.kind_name())),
             ("is_deferrable", yes_no(false)),
             ("initially_deferred", yes_no(false)),
             ("enforced", yes_no(true)),
         ])
     };
-    keyed(snapshot).iter().map(row).collect()
+    every_constraint(snapshot).iter().map(row).collect()
 }
 
-/// A row a column of a primary key; `numbered` for `key_column_usage`.
+/// A row a column of a constraint; `numbered` for `key_column_usage`, which has keys only.
 pub(super) fn key_rows(snapshot: &CatalogSnapshot, table: &Filler, numbered: bool) -> Rows {
     let mut rows = vec![];
-    for (o, columns) in keyed(snapshot) {
-        for (number, column) in columns.iter().enumerate() {
+    for (o, constraint) in every_constraint(snapshot).iter().filter(|(_, c)| !numbered || c.kind != "c") {
+        let columns = constraint.columns.iter().filter_map(|c| o.desc()?.columns.get(*c));
+        for (number, column) in columns.enumerate() {
             let mut values = vec![
                 ("constraint_catalog", text(DATABASE)),
                 ("constraint_schema", text(&o.schema)),
-                ("constraint_name", text(format!("{}_pkey", o.name))),
+                ("constraint_name", text(&constraint.name)),
                 ("table_catalog", text(DATABASE)),
                 ("table_schema", text(&o.schema)),
                 ("table_name", text(&o.name)),
-                ("column_name", text(column)),
+                ("column_name", text(&column.name)),
             ];
             if numbered {
                 values.push(("ordinal_position", count32(number + 1)));

@@ -3,8 +3,8 @@
 use crate::errors::LeftOut;
 use crate::session::CommitPoint;
 use arrow::array::RecordBatch;
-use hw_plan::{ScalarExpr, Statement};
-use hw_repr::{Datum, GlobalId, PublishedRelation, RelationDesc, SqlError, Timestamp};
+use hw_plan::{OnConflict, ScalarExpr, Statement};
+use hw_repr::{Datum, Diff, GlobalId, PublishedRelation, RelationDesc, SqlError, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -18,7 +18,11 @@ pub(crate) enum Command {
     /// A statement that changes the catalog. What needs the outside world was done by the session before.
     Ddl { statement: Box<Statement>, owner: String, commit: Arc<CommitPoint>, reply: Reply<DdlDone> },
     /// A statement that writes a table.
-    Write { write: TableWrite, commit: Arc<CommitPoint>, reply: Reply<u64> },
+    Write { write: TableWrite, commit: Arc<CommitPoint>, reply: Reply<Written> },
+    /// The next value of a table's identity column is the first one again.
+    RestartIdentity { table: GlobalId, reply: Reply<()> },
+    /// The next values of a table's identity column; answered with the first of `count`.
+    Identity { table: GlobalId, count: u64, reply: Reply<i64> },
     /// Contents of these relations at one time: the newest, or that of an earlier read that is held.
     Read { ids: Vec<GlobalId>, at: ReadAt, reply: Reply<ReadSnapshot> },
     /// Rows of a system relation that the coordinator knows.
@@ -53,25 +57,77 @@ pub(crate) struct DdlDone {
 pub(crate) enum TableWrite {
     /// Rows to add, already of the table's types. `read` is the time at which a query gave them and what it read:
     /// where a table among that has changed since, the statement must be computed again (40001).
-    Insert { table: GlobalId, rows: Vec<RecordBatch>, read: Option<(Timestamp, Vec<GlobalId>)> },
+    /// The rows have passed the table's own rules, but for its unique constraints.
+    Insert {
+        table: GlobalId,
+        rows: Vec<RecordBatch>,
+        read: Option<(Timestamp, Vec<GlobalId>)>,
+        conflict: Option<OnConflict>,
+        lines: Option<CopyLines>,
+        returning: bool,
+    },
     /// `UPDATE`
-    Update { table: GlobalId, filter: Option<ScalarExpr>, set: Vec<(usize, ScalarExpr)> },
+    Update { table: GlobalId, filter: Option<ScalarExpr>, set: Vec<(usize, ScalarExpr)>, returning: bool },
     /// `DELETE`
-    Delete { table: GlobalId, filter: Option<ScalarExpr> },
+    Delete { table: GlobalId, filter: Option<ScalarExpr>, returning: bool },
+    /// What a transaction that has read as of `at` has done, in order. Where a table among what it has read or written
+    /// has changed since, it fails (40001); else all checks it has made still hold.
+    Transaction { at: Timestamp, reads: Vec<GlobalId>, changes: Vec<(GlobalId, RecordBatch, Diff)> },
 }
 
 impl TableWrite {
-    /// The table written.
-    pub fn table(&self) -> GlobalId {
+    /// The table written, unless it is a transaction.
+    pub fn table(&self) -> Option<GlobalId> {
         match self {
             TableWrite::Insert { table, .. } | TableWrite::Update { table, .. } | TableWrite::Delete { table, .. } => {
-                *table
+                Some(*table)
             }
+            TableWrite::Transaction { .. } => None,
         }
     }
     /// True where the write depends on rows that are there, beyond key checks.
     pub fn reads_table(&self) -> bool {
-        !matches!(self, TableWrite::Insert { .. })
+        match self {
+            TableWrite::Insert { conflict, .. } => conflict.as_ref().is_some_and(|c| c.update.is_some()),
+            TableWrite::Transaction { .. } => false,
+            TableWrite::Update { .. } | TableWrite::Delete { .. } => true,
+        }
+    }
+    /// True where the client wants to see the rows.
+    pub fn returning(&self) -> bool {
+        match self {
+            TableWrite::Insert { returning, .. }
+            | TableWrite::Update { returning, .. }
+            | TableWrite::Delete { returning, .. } => *returning,
+            TableWrite::Transaction { .. } => false,
+        }
+    }
+}
+
+/// What a write has done.
+#[derive(Default)]
+pub(crate) struct Written {
+    /// Rows affected.
+    pub count: u64,
+    /// The rows as they have become, or were where they are deleted; only where they are wanted.
+    pub rows: Vec<RecordBatch>,
+}
+
+/// Where the rows of a COPY stand in what the client has sent.
+pub(crate) struct CopyLines {
+    /// The table's name.
+    pub relation: String,
+    /// The line of each row, from 1.
+    pub lines: Vec<u32>,
+}
+
+impl CopyLines {
+    /// What an error at a row adds.
+    pub fn context(&self, row: usize) -> String {
+        match self.lines.get(row) {
+            Some(line) => format!("COPY {}, line {line}", self.relation),
+            None => format!("COPY {}", self.relation),
+        }
     }
 }
 

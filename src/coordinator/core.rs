@@ -3,7 +3,7 @@
 //! Owns which dataflows exist and how far they are, what waits for the next tick, what waits for a time to be
 //! readable. Does not read or write rows itself: `tick` closes ticks, `ddl` changes the catalog, `read` answers reads.
 
-use crate::command::{Command, ReadHold, ReadSnapshot, Reply, TableWrite};
+use crate::command::{Command, ReadHold, ReadSnapshot, Reply, TableWrite, Written};
 use crate::errors::WaitingErrors;
 use crate::hydrate::Hydration;
 use crate::known::Known;
@@ -83,7 +83,7 @@ pub(crate) struct WaitingRead {
 pub(crate) struct PendingWrite {
     pub write: TableWrite,
     pub commit: Arc<CommitPoint>,
-    pub reply: Reply<u64>,
+    pub reply: Reply<Written>,
 }
 
 /// An acknowledgement that waits for a tick to be durable.
@@ -149,6 +149,8 @@ pub(crate) struct Core {
     pub holds: Vec<Weak<ReadHold>>,
     /// Per table, the last tick that changed it since the start.
     pub changed: BTreeMap<GlobalId, Timestamp>,
+    /// Values of identity columns that were set aside: the next one, and the first one behind them.
+    pub identities: BTreeMap<GlobalId, (i64, i64)>,
     pub flushes: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)>,
     pub acks: VecDeque<(Timestamp, Vec<Ack>)>,
     pub subscriptions: Subscriptions,
@@ -256,6 +258,8 @@ impl Core {
                     self.writes.push_back(PendingWrite { write, commit, reply });
                 }
             }
+            Command::RestartIdentity { table, reply } => self.restart_identity(table, reply),
+            Command::Identity { table, count, reply } => self.next_identity(table, count, reply),
             Command::Read { ids, at, reply } => self.start_read(ids, at, reply),
             Command::System { name, reply } if name == "view_errors" => {
                 self.errors_asked.push(WaitingErrors { at: self.read_ts.max(self.acked), reply });

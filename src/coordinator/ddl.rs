@@ -11,7 +11,7 @@ use crate::known::Known;
 use hw_catalog::CatalogChange;
 use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
 use hw_plan::statement::QualifiedName;
-use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, OnError, SourceConnector, Statement};
+use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, OnError, SourceConnector, Statement, TableRules};
 use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,9 +87,10 @@ impl Core {
             Statement::CreateSource { name, desc, if_not_exists, create_sql, depends_on } => {
                 self.create_source(owner, name, if_not_exists, create_sql, depends_on, desc)
             }
-            Statement::CreateTable { name, desc, retain_ms, if_not_exists, create_sql } => self
-                .create(owner, name, if_not_exists, create_sql, vec![], ObjectKind::Table(desc))
-                .map(|effect| effect.retaining(retain_ms)),
+            Statement::CreateTable { name, desc, rules, retain_ms, if_not_exists, create_sql, filled: _ } => {
+                let effect = self.create(owner, name, if_not_exists, create_sql, vec![], ObjectKind::Table(desc))?;
+                self.with_rules(effect.retaining(retain_ms), rules)
+            }
             Statement::CreateView { name, query, desc, if_not_exists, create_sql, depends_on } => {
                 self.create(owner, name, if_not_exists, create_sql, depends_on, ObjectKind::View { query, desc })
             }
@@ -163,14 +164,78 @@ impl Core {
             return Err(e.clone());
         }
         let id = GlobalId(self.catalog.next_oid());
-        let object =
-            Object { id, schema: name.schema, name: name.name, owner: owner.into(), create_sql, depends_on, kind };
+        let object = Object {
+            id,
+            schema: name.schema,
+            name: name.name,
+            owner: owner.into(),
+            create_sql,
+            depends_on,
+            kind,
+            rules: TableRules::default(),
+        };
         check_column_names(&object)?;
         Ok(Effect {
             changes: vec![CatalogChange::CreateObject(object.clone())],
             created: vec![object],
             ..Effect::default()
         })
+    }
+
+    /// A table gets its rules, and an index for each of its unique constraints.
+    fn with_rules(&self, mut effect: Effect, rules: TableRules) -> Result<Effect, SqlError> {
+        if rules.is_empty() {
+            return Ok(effect);
+        }
+        let Some(mut table) = effect.created.pop() else { return Ok(effect) };
+        table.rules = rules;
+        for change in &mut effect.changes {
+            if let CatalogChange::CreateObject(object) = change {
+                *object = table.clone();
+            }
+        }
+        let indexes = table.rules.uniques.iter().map(|unique| {
+            let name = QualifiedName { schema: table.schema.clone(), name: unique.name.clone() };
+            if let Some(taken) = self.taken(&name, false) {
+                taken?;
+            }
+            let names: Vec<&str> =
+                unique.columns.iter().filter_map(|c| Some(table.desc()?.columns.get(*c)?.name.as_str())).collect();
+            let create_sql =
+                format!("CREATE UNIQUE INDEX {} ON {}.{} ({})", name.name, table.schema, table.name, names.join(", "));
+            Ok(Object {
+                id: GlobalId(self.catalog.next_oid()),
+                schema: name.schema,
+                name: name.name,
+                owner: table.owner.clone(),
+                create_sql,
+                depends_on: vec![table.id],
+                kind: ObjectKind::Index { on: table.id, columns: unique.columns.clone() },
+                rules: TableRules::default(),
+            })
+        });
+        let indexes = indexes.collect::<Result<Vec<Object>, SqlError>>()?;
+        effect.changes.extend(indexes.iter().cloned().map(CatalogChange::CreateObject));
+        effect.created.push(table);
+        effect.created.extend(indexes);
+        Ok(effect)
+    }
+
+    /// The constraint that an index serves: it stays as long as its table does.
+    fn refuse_constraint(&self, roots: &BTreeSet<GlobalId>) -> Result<(), SqlError> {
+        let catalog = self.snapshot.load();
+        for object in roots.iter().filter_map(|id| catalog.get(*id)) {
+            let ObjectKind::Index { on, .. } = object.kind else { continue };
+            let Some(table) = catalog.get(on).filter(|t| !roots.contains(&t.id)) else { continue };
+            if table.rules.uniques.iter().any(|u| u.name == object.name) {
+                let (index, table) = (&object.name, &table.name);
+                let message =
+                    format!("cannot drop index {index} because constraint {index} on table {table} requires it");
+                return Err(SqlError::new(SqlState::DEPENDENT_OBJECTS, message)
+                    .hint(format!("You can drop constraint {index} on table {table} instead.")));
+            }
+        }
+        Ok(())
     }
 
     /// The statement was planned against a snapshot that may have changed since.
@@ -215,6 +280,7 @@ impl Core {
                 create_sql: create_sql.clone(),
                 depends_on: vec![source],
                 kind: ObjectKind::SourceOutput { source, output, desc },
+                rules: TableRules::default(),
             };
             effect.changes.push(CatalogChange::CreateObject(object.clone()));
             effect.created.push(object);
@@ -230,6 +296,7 @@ impl Core {
         for schema in &schemas {
             roots.extend(catalog.objects().iter().filter(|o| o.schema == *schema).map(|o| o.id));
         }
+        self.refuse_constraint(&roots)?;
         if !schemas.is_empty() && !roots.is_empty() && !cascade {
             let e = SqlError::new(
                 SqlState::DEPENDENT_OBJECTS,
@@ -290,6 +357,7 @@ impl Core {
         self.broken.remove(&id);
         self.histories.remove(&id);
         self.changed.remove(&id);
+        self.identities.remove(&id);
     }
 
     /// As [`Core::install`]. An object that cannot be started stays in the catalog, so that it can be dropped; its readers

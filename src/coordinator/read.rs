@@ -153,7 +153,7 @@ impl Core {
     }
 
     /// Arrangements of `id` by other keys that have passed `at`.
-    fn indexes_of(&self, id: GlobalId, at: Timestamp) -> Vec<Arc<PublishedRelation>> {
+    pub(crate) fn indexes_of(&self, id: GlobalId, at: Timestamp) -> Vec<Arc<PublishedRelation>> {
         let flows = self.flows.iter().filter(|(i, f)| {
             matches!(f.object.kind, ObjectKind::Index { on, .. } if on == id)
                 && self.engine.frontier(**i) > at

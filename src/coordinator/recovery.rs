@@ -176,6 +176,13 @@ fn find(config: &CoordinatorConfig) -> Result<Found, SqlError> {
     Ok(Found { log, manifest, checkpoints, catalog, replayed, last })
 }
 
+/// Histories that subscriptions and RETAIN HISTORY ask for.
+fn keep_histories(core: &mut Core) {
+    let snapshot = core.snapshot.load_full();
+    snapshot.histories().iter().for_each(|id| core.keep_history(*id, core.resume_ms));
+    snapshot.retentions().iter().for_each(|(id, ms)| core.keep_history(*id, *ms));
+}
+
 /// Opens everything in `config.data_dir` and brings the dataflows to the last durable tick; says when the catalog is
 /// there. Blocks.
 pub(crate) fn recover(
@@ -221,6 +228,7 @@ pub(crate) fn recover(
         holds: vec![],
         changed: BTreeMap::new(),
         flushes: vec![],
+        identities: BTreeMap::new(),
         acks: VecDeque::new(),
         subscriptions: Subscriptions::default(),
         histories: BTreeMap::new(),
@@ -236,9 +244,7 @@ pub(crate) fn recover(
         metrics_at: Instant::now(),
     };
     core.restore_sources(&manifest, &replayed)?;
-    let snapshot = core.snapshot.load_full();
-    snapshot.histories().iter().for_each(|id| core.keep_history(*id, core.resume_ms));
-    snapshot.retentions().iter().for_each(|(id, ms)| core.keep_history(*id, *ms));
+    keep_histories(&mut core);
     core.restore_tables(&log, manifest.tick, &replayed.stretches)?;
     core.restore_views(manifest.log_floor)?;
     core.log = Some(LogWriter::start(log)?);

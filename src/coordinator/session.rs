@@ -70,6 +70,17 @@ pub enum Outcome {
         /// Append the number of rows to the tag.
         count_in_tag: bool,
     },
+    /// `COPY ... FROM STDIN`: rows are to be read from the client.
+    CopyIn(Box<crate::statement::CopyIn>),
+    /// `COPY ... TO STDOUT`
+    CopyOut {
+        /// Columns.
+        desc: RelationDesc,
+        /// The rows.
+        rows: RowStream,
+        /// How they are written.
+        options: hw_plan::CopyOptions,
+    },
     /// The empty query.
     Empty,
 }

@@ -3,24 +3,27 @@
 //! Everything that can be done without the coordinator task (planning, evaluating queries, talking to brokers) is
 //! done here, on the connection's own task.
 
+mod block;
+mod copy;
 mod ddl;
 mod query;
 mod settings;
+mod write;
 
-use crate::command::{Command, ReadHold, Reply, SubscribeRequest, TableWrite};
+pub use copy::CopyIn;
+
+use crate::command::{Command, Reply, SubscribeRequest};
 use crate::handle::CoordinatorHandle;
 use crate::plans::LastPlan;
 use crate::session::{CommitPoint, Executed, Notice, Outcome, Prepared, TransactionStatus};
+use crate::transaction::Transaction;
 use hw_plan::Statement;
 use hw_repr::{Datum, GlobalId, SqlError, SqlState, SqlType};
-use hw_sql::{ParamTypes, ParsedStatement, Planned, Query};
+use hw_sql::{ParamTypes, ParsedStatement, Planned};
 use settings::Settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often an INSERT from a query is computed again because its input changes.
-const INSERT_ATTEMPTS_MAX: usize = 100;
 
 /// One client's session.
 pub struct Session {
@@ -32,8 +35,10 @@ pub struct Session {
     pub(crate) prepared: BTreeMap<String, hw_sql::PreparedSql>,
     pub(crate) backend_pid: i32,
     status: TransactionStatus,
-    /// The time that all reads of a transaction block are answered at.
-    block: Option<Arc<ReadHold>>,
+    /// The transaction block, or the transaction of the statement that runs.
+    tx: Transaction,
+    /// The statement that runs has a transaction of its own.
+    own: bool,
     /// The time of BEGIN, µs since 1970: what `now()` is inside the block.
     begun_us: Option<i64>,
     /// That of the statement that runs.
@@ -57,7 +62,8 @@ impl Session {
             prepared: BTreeMap::new(),
             backend_pid: 0,
             status: TransactionStatus::Idle,
-            block: None,
+            tx: Transaction::default(),
+            own: false,
             begun_us: None,
             commit: Arc::default(),
             keep_identical: false,
@@ -74,6 +80,7 @@ impl Session {
     /// Parses and plans one statement. `declared[i]` is the type of `$i+1` where the client said.
     pub async fn prepare(&mut self, sql: &str, declared: &[Option<SqlType>]) -> Result<Prepared, SqlError> {
         self.handle.ready().await?;
+        self.forget_own();
         let plan = LastPlan::default();
         let Some(parsed) = one_statement(sql)? else {
             return Ok(Prepared { param_types: vec![], desc: None, sql: Arc::from(sql), empty: true, plan });
@@ -96,13 +103,20 @@ impl Session {
         let catalog = self.handle.snapshot.load_full();
         let (context, declared) = (self.planning_context(), ParamTypes(declared.to_vec()));
         let planned = beside_others(&parsed.text, || hw_sql::plan(parsed, &*catalog, &context, &declared))?;
-        last.put(&catalog, self.settings.search_path(), &planned);
+        // What the transaction has written changes how views are read.
+        if self.tx.is_clean() {
+            last.put(&catalog, self.settings.search_path(), &planned);
+        }
         Ok(planned)
     }
 
     fn describe(&self, planned: &Planned) -> Option<hw_repr::RelationDesc> {
         match &planned.statement {
             Statement::Select { .. } => planned.query.as_ref().map(|q| q.desc.clone()),
+            Statement::Insert { returning, .. }
+            | Statement::Update { returning, .. }
+            | Statement::Delete { returning, .. }
+            | Statement::Modify { returning, .. } => returning.as_ref().map(|r| r.desc.clone()),
             Statement::Rows { desc, .. } => Some(desc.clone()),
             Statement::Show { name } => Some(Settings::show_desc(name)),
             Statement::SetConfig { .. } => Some(Settings::show_desc("set_config")),
@@ -118,15 +132,22 @@ impl Session {
 
     /// The commit point of the statement that is executed next.
     pub fn begin_statement(&mut self) -> Arc<CommitPoint> {
+        self.forget_own();
         self.commit = Arc::default();
         self.commit.clone()
+    }
+
+    /// A statement that was cancelled may have left its own transaction behind.
+    fn forget_own(&mut self) {
+        if std::mem::take(&mut self.own) {
+            self.tx = Transaction::default();
+        }
     }
 
     /// A statement has failed, wherever: a transaction block is over but for its end.
     pub fn statement_failed(&mut self) {
         if self.status == TransactionStatus::Active {
             self.status = TransactionStatus::Failed;
-            self.block = None;
         }
     }
 
@@ -149,6 +170,7 @@ impl Session {
 
     async fn run(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError> {
         if self.status != TransactionStatus::Failed
+            && self.tx.is_clean()
             && let Some(planned) = prepared.plan.get(&self.handle.snapshot.load(), &self.settings.search_path())
         {
             return self.run_planned(planned, None, params).await;
@@ -175,36 +197,32 @@ impl Session {
         match statement {
             Statement::Select { as_of } => self.run_select(query, as_of, params).await,
             Statement::Rows { desc, rows, tag } => query::literal_rows(desc, rows, tag),
-            Statement::Insert { table } => {
-                let count = self.insert(table, query, params).await?;
-                Ok(done(Outcome::Complete { tag: format!("INSERT 0 {count}") }))
+            Statement::Insert { table, identity, conflict, returning } => {
+                let insertion = write::Insertion { table, identity, conflict, returning };
+                self.run_insert(insertion, query, params).await
             }
-            Statement::Update { table, filter, set } => {
-                let count = self.write(TableWrite::Update { table, filter, set }).await?;
-                Ok(done(Outcome::Complete { tag: format!("UPDATE {count}") }))
+            Statement::Update { table, filter, set, returning } => self.run_update(table, filter, set, returning).await,
+            Statement::Delete { table, filter, returning } => self.run_delete(table, filter, returning).await,
+            Statement::Modify { table, set, returning } => self.run_modify(table, set, returning, query, params).await,
+            Statement::Truncate { tables, restart_identity } => self.run_truncate(tables, restart_identity).await,
+            Statement::CopyFrom { table, columns, fill, filter, identity, options } => {
+                self.run_copy_from(table, columns, (fill, filter), identity, options)
             }
-            Statement::Delete { table, filter } => {
-                let count = self.write(TableWrite::Delete { table, filter }).await?;
-                Ok(done(Outcome::Complete { tag: format!("DELETE {count}") }))
-            }
+            Statement::CopyTo { options } => self.run_copy_to(query, options, params).await,
+            Statement::CreateTable { filled: Some(filled), .. } => match parsed {
+                Some(parsed) => self.create_table_as(statement, parsed, query, params, filled).await,
+                None => Err(SqlError::internal("a plan that was kept changes the catalog")),
+            },
             Statement::Subscribe { id, snapshot, progress, as_of, up_to } => {
                 self.run_subscribe(SubscribeRequest { relation: id, snapshot, progress, as_of, up_to }).await
             }
-            Statement::Begin => {
-                self.set_status(TransactionStatus::Active, "BEGIN", "there is already a transaction in progress")
+            Statement::Begin { read_only } => Ok(self.begin(read_only)),
+            Statement::Commit => self.commit().await,
+            Statement::Rollback => Ok(self.rollback()),
+            Statement::Savepoint { .. } | Statement::Release { .. } | Statement::RollbackTo { .. } => {
+                self.savepoint(statement)
             }
-            Statement::Commit => {
-                let tag = if self.status == TransactionStatus::Failed { "ROLLBACK" } else { "COMMIT" };
-                self.set_status(TransactionStatus::Idle, tag, "there is no transaction in progress")
-            }
-            Statement::Rollback => {
-                self.set_status(TransactionStatus::Idle, "ROLLBACK", "there is no transaction in progress")
-            }
-            Statement::Set { name, value } => {
-                let parameter_status = self.settings.set(&name, value)?;
-                let tag = "SET".to_string();
-                Ok(Executed { outcome: Outcome::Complete { tag }, notices: vec![], parameter_status })
-            }
+            Statement::Set { name, value } => self.run_set(&name, value),
             Statement::Show { name } => {
                 let value = self.settings.show(&name, &self.user)?;
                 query::literal_rows(Settings::show_desc(&name), vec![vec![Datum::Text(value)]], "SHOW")
@@ -234,19 +252,16 @@ impl Session {
         Ok(done(Outcome::Complete { tag: tag.into() }))
     }
 
-    /// Computed again where a table that the query reads has changed before its rows were written.
-    async fn insert(&self, table: GlobalId, query: Option<Query>, params: Vec<Datum>) -> Result<u64, SqlError> {
-        let query = query.ok_or_else(|| SqlError::internal("an INSERT without a query"))?;
-        let mut attempts = 0;
-        loop {
-            let depends_on = query.depends_on.clone();
-            let (rows, at) = self.collect(query.clone(), params.clone()).await?;
-            let read = at.map(|hold| (hold.at, depends_on));
-            match self.write(TableWrite::Insert { table, rows, read }).await {
-                Err(e) if e.code == SqlState::SERIALIZATION && attempts < INSERT_ATTEMPTS_MAX => attempts += 1,
-                other => return other,
-            }
+    /// `SET name = value`, `SET TRANSACTION ...`
+    fn run_set(&mut self, name: &str, value: Option<String>) -> Result<Executed, SqlError> {
+        if name == "transaction" {
+            return Ok(self.set_transaction(&value.unwrap_or_default()));
         }
+        if name == "transaction_read_only" && self.status == TransactionStatus::Active {
+            self.tx.read_only = value.as_deref().is_some_and(settings::is_on);
+        }
+        let parameter_status = self.settings.set(name, value)?;
+        Ok(Executed { parameter_status, ..done(Outcome::Complete { tag: "SET".into() }) })
     }
 
     /// `SELECT set_config(name, value, ...)`
@@ -282,53 +297,6 @@ impl Session {
             }
         };
         Ok(done(Outcome::Complete { tag: tag.into() }))
-    }
-
-    async fn write(&self, write: TableWrite) -> Result<u64, SqlError> {
-        let commit = self.commit.clone();
-        self.handle.request(|reply| Command::Write { write, commit, reply }).await
-    }
-
-    /// A transaction block may only read so far.
-    fn check_block(&self, statement: &Statement) -> Result<(), SqlError> {
-        let reads = matches!(
-            statement,
-            Statement::Select { .. }
-                | Statement::Rows { .. }
-                | Statement::Show { .. }
-                | Statement::Set { .. }
-                | Statement::SetConfig { .. }
-                | Statement::Prepare { .. }
-                | Statement::Begin
-                | Statement::Commit
-                | Statement::Rollback
-                | Statement::Subscribe { .. }
-                | Statement::Deallocate { .. }
-        );
-        if self.status == TransactionStatus::Idle || reads {
-            return Ok(());
-        }
-        Err(SqlError::unsupported("a transaction block may only read")
-            .hint("Run the statement outside BEGIN ... COMMIT; it commits by itself."))
-    }
-
-    fn set_status(&mut self, to: TransactionStatus, tag: &str, idle: &str) -> Result<Executed, SqlError> {
-        let unchanged = (self.status == TransactionStatus::Idle) == (to == TransactionStatus::Idle);
-        self.status = to;
-        if !unchanged {
-            self.begun_us = (to == TransactionStatus::Active).then(now_us);
-        }
-        if !(unchanged && to == TransactionStatus::Active) {
-            self.block = None;
-        }
-        let notices = if unchanged {
-            let code =
-                if to == TransactionStatus::Idle { SqlState::new("25P01") } else { SqlState::ACTIVE_TRANSACTION };
-            vec![Notice { severity: "WARNING", error: SqlError::new(code, idle) }]
-        } else {
-            vec![]
-        };
-        Ok(Executed { outcome: Outcome::Complete { tag: tag.into() }, notices, parameter_status: vec![] })
     }
 
     /// For ReadyForQuery.

@@ -8,9 +8,9 @@
 //! A record that is handed over while the log syncs waits for the next sync. So a tick that closes only then loses no
 //! time, and takes with it all that came meanwhile: fewer, larger ticks where the disk is slower than the clock.
 
-use crate::command::Reply;
-use crate::core::{Ack, Core, LAG_LIMIT};
-use crate::tables::{Checked, Overlay};
+use crate::command::{Reply, TableWrite, Written};
+use crate::core::{Ack, Core, LAG_LIMIT, PendingWrite};
+use crate::tables::{Overlay, updates};
 use arrow::array::Array;
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
 use hw_store::{DeadLetterRow, SourcePosition, TableWrite as LoggedWrite, TickRecord};
@@ -23,7 +23,7 @@ pub(crate) const TICK_SOURCE_BYTES_MAX: usize = 16 << 20;
 /// Bytes of table writes that one tick takes, beyond its first write.
 const TICK_WRITE_BYTES: usize = 64 << 20;
 /// Bytes of one write: its record has to fit into the log.
-const WRITE_BYTES_MAX: usize = 900 << 20;
+pub(crate) const WRITE_BYTES_MAX: usize = 900 << 20;
 
 /// While the previous tick has not passed, its passing wakes the coordinator; beside that it looks this often.
 const BLOCKED_POLL: Duration = Duration::from_millis(20);
@@ -172,7 +172,15 @@ impl Core {
             if pending.reply.is_closed() {
                 continue;
             }
-            let table = pending.write.table();
+            let Some(table) = pending.write.table() else {
+                if bytes > TICK_WRITE_BYTES {
+                    later.push_back(pending);
+                } else if let Some(done) = self.take_transaction(pending, time, &mut out, acks) {
+                    bytes += done.bytes;
+                    done.tables.into_iter().for_each(|t| overlays.entry(t).or_default().rewrite());
+                }
+                continue;
+            };
             let waits = blocked.contains(&table)
                 || bytes > TICK_WRITE_BYTES
                 || (pending.write.reads_table() && out.contains_key(&table))
@@ -185,9 +193,10 @@ impl Core {
             }
             let overlay = overlays.entry(table).or_default();
             let checked = self.check_current(&pending.write, &out);
-            match checked.and_then(|()| self.check_write(&pending.write, overlay, time)) {
-                Ok(Checked { count, changes }) => {
-                    let size = logged_bytes(&changes);
+            match checked.and_then(|()| self.check_write(&pending.write, overlay)) {
+                Ok(change) => {
+                    let changes = change.updates(time);
+                    let size = changes.iter().map(|c| logged_bytes(&c.rows)).sum::<usize>();
                     let fits = size <= WRITE_BYTES_MAX;
                     if !fits || !pending.commit.reach() {
                         // The overlay knows of rows that do not come.
@@ -202,7 +211,13 @@ impl Core {
                         self.changed.insert(table, time);
                         out.entry(table).or_default().extend(changes);
                     }
-                    acks.push(acknowledge(pending.reply, count));
+                    let deleted = matches!(pending.write, TableWrite::Delete { .. });
+                    let rows = match pending.write.returning() {
+                        true if deleted => change.removed,
+                        true => change.added,
+                        false => vec![],
+                    };
+                    acks.push(acknowledge(pending.reply, Written { count: change.count, rows }));
                 }
                 Err(e) => drop(pending.reply.send(Err(e))),
             }
@@ -211,19 +226,60 @@ impl Core {
         self.stats.writes += acks.len() as u64;
         out
     }
+
+    /// A transaction whose reads still hold; it is told where they do not.
+    fn take_transaction(
+        &mut self,
+        pending: PendingWrite,
+        time: Timestamp,
+        out: &mut BTreeMap<GlobalId, Vec<UpdateBatch>>,
+        acks: &mut Vec<Ack>,
+    ) -> Option<Taken> {
+        if let Err(e) = self.check_current(&pending.write, out) {
+            let _ = pending.reply.send(Err(e));
+            return None;
+        }
+        let PendingWrite { write: TableWrite::Transaction { changes, .. }, commit, reply } = pending else {
+            return None;
+        };
+        let changes: Vec<(GlobalId, UpdateBatch)> =
+            changes.into_iter().filter_map(|(id, rows, diff)| Some((id, updates(rows, diff, time)?))).collect();
+        let bytes: usize = changes.iter().map(|(_, c)| logged_bytes(&c.rows)).sum();
+        if bytes > WRITE_BYTES_MAX {
+            let _ = reply.send(Err(too_large(bytes)));
+            return None;
+        }
+        if !commit.reach() {
+            return None;
+        }
+        let mut tables = std::collections::BTreeSet::new();
+        for (id, change) in changes {
+            tables.insert(id);
+            self.changed.insert(id, time);
+            out.entry(id).or_default().push(change);
+        }
+        acks.push(acknowledge(reply, Written::default()));
+        Some(Taken { bytes, tables })
+    }
+}
+
+/// What a transaction has put into a tick.
+struct Taken {
+    bytes: usize,
+    tables: std::collections::BTreeSet<GlobalId>,
 }
 
 /// About the bytes that changes take in the log.
-fn logged_bytes(changes: &[UpdateBatch]) -> usize {
+pub(crate) fn logged_bytes(rows: &arrow::array::RecordBatch) -> usize {
     let column = |c: &arrow::array::ArrayRef| c.to_data().get_slice_memory_size().unwrap_or(c.get_array_memory_size());
-    changes.iter().map(|b| b.len() * 8 + b.rows.columns().iter().map(column).sum::<usize>()).sum()
+    rows.num_rows() * 8 + rows.columns().iter().map(column).sum::<usize>()
 }
 
-fn too_large(bytes: usize) -> SqlError {
+pub(crate) fn too_large(bytes: usize) -> SqlError {
     let message = format!("a write of {bytes} bytes exceeds the limit of {WRITE_BYTES_MAX} bytes");
     SqlError::new(SqlState::LIMIT_EXCEEDED, message).hint("Split it into several statements.")
 }
 
-fn acknowledge(reply: Reply<u64>, count: u64) -> Ack {
-    Box::new(move |result| drop(reply.send(result.map(|()| count))))
+fn acknowledge(reply: Reply<Written>, written: Written) -> Ack {
+    Box::new(move |result| drop(reply.send(result.map(|()| written))))
 }

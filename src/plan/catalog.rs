@@ -1,6 +1,6 @@
 //! The catalog as planners read it.
 
-use crate::{ConnectionDesc, FlowPlan, SourceDesc};
+use crate::{ConnectionDesc, FlowPlan, SourceDesc, TableRules};
 use hw_repr::{GlobalId, RelationDesc};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub struct Object {
     pub depends_on: Vec<GlobalId>,
     /// What it is.
     pub kind: ObjectKind,
+    /// What a table demands of its rows; nothing for anything else.
+    #[serde(default, skip_serializing_if = "TableRules::is_empty")]
+    pub rules: TableRules,
 }
 
 /// What becomes of rows that a materialized view cannot compute.

@@ -1,6 +1,8 @@
 //! Planned statements: what the coordinator executes.
 
-use crate::{ConnectionDesc, FlowPlan, OnError, ScalarExpr, SourceDesc};
+use crate::{
+    ConnectionDesc, CopyOptions, FlowPlan, OnConflict, OnError, Returning, ScalarExpr, SourceDesc, TableRules,
+};
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 
@@ -54,12 +56,16 @@ pub enum Statement {
         name: QualifiedName,
         /// Columns and primary key (`keys[0]`).
         desc: RelationDesc,
+        /// Defaults and constraints.
+        rules: TableRules,
         /// `RETAIN HISTORY`, ms.
         retain_ms: Option<u64>,
         /// `IF NOT EXISTS`
         if_not_exists: bool,
         /// Normalised text.
         create_sql: String,
+        /// `AS`: the query beside gives its first rows. With false (`WITH NO DATA`) it gives none.
+        filled: Option<bool>,
     },
     /// `CREATE VIEW`
     CreateView {
@@ -134,6 +140,12 @@ pub enum Statement {
     Insert {
         /// The table.
         table: GlobalId,
+        /// A NULL in the identity column stands for its next value.
+        identity: bool,
+        /// `ON CONFLICT`
+        conflict: Option<OnConflict>,
+        /// `RETURNING`, over the table's columns.
+        returning: Option<Returning>,
     },
     /// `UPDATE t SET ... WHERE ...`. The expressions read the table's columns.
     Update {
@@ -143,6 +155,45 @@ pub enum Statement {
         filter: Option<ScalarExpr>,
         /// (column, new value already cast)
         set: Vec<(usize, ScalarExpr)>,
+        /// `RETURNING`, over the table's columns.
+        returning: Option<Returning>,
+    },
+    /// UPDATE and DELETE that read more than the table's row. The query beside gives a row for each row of the table
+    /// that is found: the new values of the columns in `set`, then the row as it is, then the columns of the other relations.
+    Modify {
+        /// The table.
+        table: GlobalId,
+        /// The columns that are set; `None`: the rows are deleted.
+        set: Option<Vec<usize>>,
+        /// `RETURNING`, over the table's columns as they become and those of the other relations.
+        returning: Option<Returning>,
+    },
+    /// `TRUNCATE`
+    Truncate {
+        /// The tables.
+        tables: Vec<GlobalId>,
+        /// `RESTART IDENTITY`
+        restart_identity: bool,
+    },
+    /// `COPY t (columns) FROM STDIN`
+    CopyFrom {
+        /// The table.
+        table: GlobalId,
+        /// The columns that come, in order.
+        columns: Vec<usize>,
+        /// Each column of the table, over those that come.
+        fill: Vec<ScalarExpr>,
+        /// `WHERE`, over the table's columns.
+        filter: Option<ScalarExpr>,
+        /// A NULL in the identity column stands for its next value.
+        identity: bool,
+        /// How it is written.
+        options: CopyOptions,
+    },
+    /// `COPY ... TO STDOUT` of the query beside
+    CopyTo {
+        /// How it is written.
+        options: CopyOptions,
     },
     /// `DELETE FROM t WHERE ...`
     Delete {
@@ -150,6 +201,8 @@ pub enum Statement {
         table: GlobalId,
         /// WHERE; `None`: all rows.
         filter: Option<ScalarExpr>,
+        /// `RETURNING`, over the table's columns.
+        returning: Option<Returning>,
     },
     /// A query; its plan is beside this enum.
     Select {
@@ -198,7 +251,25 @@ pub enum Statement {
         name: String,
     },
     /// `BEGIN`
-    Begin,
+    Begin {
+        /// `READ ONLY`, or `READ WRITE` with false.
+        read_only: Option<bool>,
+    },
+    /// `SAVEPOINT name`
+    Savepoint {
+        /// Name.
+        name: String,
+    },
+    /// `RELEASE SAVEPOINT name`
+    Release {
+        /// Name.
+        name: String,
+    },
+    /// `ROLLBACK TO SAVEPOINT name`
+    RollbackTo {
+        /// Name.
+        name: String,
+    },
     /// `COMMIT`
     Commit,
     /// `ROLLBACK`

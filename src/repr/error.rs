@@ -72,12 +72,18 @@ states! {
     INVALID_TEXT = "22P02";
     /// invalid_binary_representation
     INVALID_BINARY = "22P03";
+    /// bad_copy_file_format
+    BAD_COPY_FORMAT = "22P04";
+    /// check_violation
+    CHECK = "23514";
     /// not_null_violation
     NOT_NULL = "23502";
     /// unique_violation
     UNIQUE = "23505";
     /// active_sql_transaction
     ACTIVE_TRANSACTION = "25001";
+    /// no_active_sql_transaction
+    NO_TRANSACTION = "25P01";
     /// in_failed_sql_transaction
     FAILED_TRANSACTION = "25P02";
     /// invalid_password
@@ -92,6 +98,10 @@ states! {
     SYNTAX = "42601";
     /// invalid_name
     INVALID_NAME = "42602";
+    /// invalid_savepoint_specification
+    INVALID_SAVEPOINT = "3B001";
+    /// generated_always
+    GENERATED_ALWAYS = "428C9";
     /// duplicate_column
     DUPLICATE_COLUMN = "42701";
     /// ambiguous_column
@@ -158,12 +168,15 @@ pub struct SqlError {
     pub hint: Option<String>,
     /// One-based character position in the statement.
     pub position: Option<usize>,
+    /// Where it happened beyond the statement: `COPY t, line 3`.
+    #[serde(default)]
+    pub context: Option<String>,
 }
 
 impl SqlError {
     /// With a message alone.
     pub fn new(code: SqlState, message: impl Into<String>) -> Self {
-        SqlError { code, message: message.into(), detail: None, hint: None, position: None }
+        SqlError { code, message: message.into(), detail: None, hint: None, position: None, context: None }
     }
     /// `0A000`.
     pub fn unsupported(message: impl Into<String>) -> Self {
@@ -181,6 +194,11 @@ impl SqlError {
     /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+    /// Adds where it happened; what was said before stays.
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context = self.context.or_else(|| Some(context.into()));
         self
     }
     /// Adds a one-based character position.

@@ -1,7 +1,9 @@
 //! The coordinator behind the server's [`Backend`] trait. Translation only, no decisions.
 
 use crate::backend::{AuthRule, Backend, ScramVerifier, SessionBackend};
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use hw_coordinator::CopyIn;
 use hw_coordinator::session::Session;
 use hw_coordinator::session::{CommitPoint, Executed, Prepared, TransactionStatus};
 use hw_coordinator::{CoordinatorConfig, CoordinatorHandle};
@@ -65,6 +67,12 @@ impl SessionBackend for CoordinatorSession {
     }
     async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError> {
         self.0.execute(prepared, params).await
+    }
+    async fn copy_rows(&mut self, copy: &mut CopyIn, rows: RecordBatch, lines: Vec<u32>) -> Result<(), SqlError> {
+        self.0.copy_rows(copy, rows, lines).await
+    }
+    async fn copy_done(&mut self, copy: Box<CopyIn>) -> Result<Executed, SqlError> {
+        self.0.copy_done(copy).await
     }
     fn begin_statement(&mut self) -> Arc<CommitPoint> {
         self.0.begin_statement()

@@ -2,7 +2,9 @@
 //!
 //! Cancellation: every future and row stream may be dropped at any time; dropping it cancels the work.
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use hw_coordinator::CopyIn;
 use hw_coordinator::session::{CommitPoint, Executed, Prepared, TransactionStatus};
 use hw_repr::{Datum, SqlError, SqlType};
 use std::sync::Arc;
@@ -61,6 +63,14 @@ pub trait SessionBackend: Send {
     fn split(&mut self, sql: &str) -> Result<Vec<(usize, String)>, SqlError>;
     /// Runs a statement up to its first rows.
     async fn execute(&mut self, prepared: &Prepared, params: Vec<Datum>) -> Result<Executed, SqlError>;
+    /// Rows of a COPY, with the line of each.
+    async fn copy_rows(&mut self, _copy: &mut CopyIn, _rows: RecordBatch, _lines: Vec<u32>) -> Result<(), SqlError> {
+        Err(SqlError::unsupported("COPY is not supported"))
+    }
+    /// All rows of a COPY have come: it is written.
+    async fn copy_done(&mut self, _copy: Box<CopyIn>) -> Result<Executed, SqlError> {
+        Err(SqlError::unsupported("COPY is not supported"))
+    }
     /// The commit point of the statement that is executed next.
     fn begin_statement(&mut self) -> Arc<CommitPoint> {
         Arc::default()

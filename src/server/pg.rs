@@ -5,6 +5,7 @@
 
 pub mod cancel;
 pub mod connection;
+pub mod copy;
 pub mod decode;
 pub mod encode;
 pub mod extended;

@@ -38,9 +38,9 @@ pub use parse::{ParsedStatement, ast, parse};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, LogicalPlan};
-use hw_plan::{CatalogView, ScalarExpr, Statement};
+use hw_plan::{CatalogView, OnConflict, OnConflictUpdate, Returning, ScalarExpr, Statement};
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What planning needs to know of the session.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct SessionContextInfo {
     pub prepared: BTreeMap<String, PreparedSql>,
     /// What `pg_backend_pid()` is.
     pub backend_pid: i32,
+    /// Materialized views that are computed by their queries instead of read.
+    pub inline: BTreeSet<GlobalId>,
 }
 
 /// A statement that PREPARE has named.
@@ -158,15 +160,49 @@ pub fn bind_statement(statement: Statement, params: &[Datum]) -> Result<Statemen
         Ok::<_, SqlError>(e)
     };
     Ok(match statement {
-        Statement::Update { table, filter, set } => Statement::Update {
+        Statement::Update { table, filter, set, returning } => Statement::Update {
             table,
             filter: filter.map(bind).transpose()?,
-            set: set.into_iter().map(|(c, e)| Ok((c, bind(e)?))).collect::<Result<_, SqlError>>()?,
+            set: bind_set(set, bind)?,
+            returning: bind_returning(returning, bind)?,
         },
+        Statement::Insert { table, identity, conflict, returning } => {
+            let update = |u: OnConflictUpdate| {
+                let filter = u.filter.map(bind).transpose()?;
+                Ok::<_, SqlError>(OnConflictUpdate { set: bind_set(u.set, bind)?, filter })
+            };
+            let whole = |c: OnConflict| {
+                Ok::<_, SqlError>(OnConflict { target: c.target, update: c.update.map(update).transpose()? })
+            };
+            let conflict = conflict.map(whole).transpose()?;
+            Statement::Insert { table, identity, conflict, returning: bind_returning(returning, bind)? }
+        }
+        Statement::Modify { table, set, returning } => {
+            Statement::Modify { table, set, returning: bind_returning(returning, bind)? }
+        }
         Statement::Select { as_of } => Statement::Select { as_of: as_of.map(bind).transpose()? },
-        Statement::Delete { table, filter } => Statement::Delete { table, filter: filter.map(bind).transpose()? },
+        Statement::Delete { table, filter, returning } => Statement::Delete {
+            table,
+            filter: filter.map(bind).transpose()?,
+            returning: bind_returning(returning, bind)?,
+        },
         other => other,
     })
+}
+
+fn bind_set(
+    set: Vec<(usize, ScalarExpr)>,
+    bind: impl Fn(ScalarExpr) -> Result<ScalarExpr, SqlError>,
+) -> Result<Vec<(usize, ScalarExpr)>, SqlError> {
+    set.into_iter().map(|(c, e)| Ok((c, bind(e)?))).collect()
+}
+
+fn bind_returning(
+    returning: Option<Returning>,
+    bind: impl Fn(ScalarExpr) -> Result<ScalarExpr, SqlError>,
+) -> Result<Option<Returning>, SqlError> {
+    let Some(Returning { desc, exprs }) = returning else { return Ok(None) };
+    Ok(Some(Returning { desc, exprs: exprs.into_iter().map(bind).collect::<Result<_, _>>()? }))
 }
 
 fn bound_value(

@@ -3,12 +3,14 @@
 //! Knows nothing of the catalog.
 
 pub mod ast;
+mod copy;
 mod cursor;
 pub(crate) mod depth;
 mod dialect;
 pub(crate) mod own;
 mod strings;
 mod suffix;
+pub(crate) mod table;
 
 use ast::Ast;
 use cursor::Cursor;
@@ -54,12 +56,16 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlError> {
 pub(crate) fn parse_one(text: &str) -> Result<Ast, SqlError> {
     let mut tokens = tokenize(text)?;
     depth::check(&tokens)?;
+    let table = table::take(&mut tokens);
     let suffix = suffix::take(&mut tokens);
     depth::with_stack(text, || {
         let mut cursor = Cursor::new(text, tokens, &DIALECT);
         let mut ast = own::parse_statement(&mut cursor)?;
         cursor.expect_end()?;
         balance(&mut ast);
+        if let Some(table) = table {
+            ast = table.around(ast);
+        }
         match suffix {
             Some(suffix) => suffix.around(ast, text),
             None => Ok(ast),
@@ -77,6 +83,18 @@ pub(crate) fn parse_query(text: &str) -> Result<Box<sqlparser::ast::Query>, SqlE
         cursor.expect_end()?;
         depth::balance_query(&mut query);
         Ok(query)
+    })
+}
+
+/// Parses the text of a stored expression.
+pub(crate) fn parse_expr(text: &str) -> Result<sqlparser::ast::Expr, SqlError> {
+    let tokens = tokenize(text)?;
+    depth::check(&tokens)?;
+    depth::with_stack(text, || {
+        let mut cursor = Cursor::new(text, tokens, &DIALECT);
+        let expr = cursor.native(|p| p.parse_expr())?;
+        cursor.expect_end()?;
+        Ok(expr)
     })
 }
 

@@ -104,6 +104,11 @@ impl<'a> Env<'a> {
         self.statement_text.filter(|_| !self.in_view.get())
     }
 
+    /// From now on positions mean nothing to the statement, as those of stored text do; gives what it was before.
+    pub fn beside_text(&self, beside: bool) -> bool {
+        self.in_view.replace(beside)
+    }
+
     /// What catalog functions know.
     pub fn facts(&self) -> Result<Arc<Facts>, SqlError> {
         if self.stored {
@@ -431,7 +436,12 @@ impl Context<'_, '_> {
             )));
         }
         let mut source = relation_source(&object, desc);
-        if let ObjectKind::View { query, .. } = &object.kind {
+        let query = match &object.kind {
+            ObjectKind::View { query, .. } => Some(query),
+            ObjectKind::MaterializedView { query, .. } if env.session.inline.contains(&object.id) => Some(query),
+            _ => None,
+        };
+        if let Some(query) = query {
             if env.depth.get() >= VIEW_DEPTH_MAX {
                 return Err(SqlError::unsupported("views nest too deeply"));
             }
@@ -589,6 +599,8 @@ pub(crate) enum Target<'a> {
     Column(&'a str, SqlType),
     /// A value of this type.
     Value(SqlType),
+    /// A value of whatever type.
+    Any,
     /// WHERE
     Condition,
 }
@@ -601,19 +613,34 @@ pub(crate) fn plan_expr(
     desc: &RelationDesc,
     target: Target,
 ) -> Result<hw_plan::ScalarExpr, SqlError> {
+    let schema =
+        datafusion_common::DFSchema::try_from_qualified_schema(TableReference::bare(table), desc.schema().as_ref())
+            .map_err(from_planner)?;
+    plan_expr_in(env, expr, &schema, target)
+}
+
+/// As [`plan_expr`], over the columns of a schema.
+pub(crate) fn plan_expr_in(
+    env: &Env,
+    expr: &sqlparser::ast::Expr,
+    schema: &datafusion_common::DFSchema,
+    target: Target,
+) -> Result<hw_plan::ScalarExpr, SqlError> {
     let mut expr = expr.clone();
     crate::prepare::prepare_expr(env, &mut expr)?;
     let context = Context { env, config: config(), planners: vec![Arc::new(OperatorPlanner)] };
     let planner = SqlToRel::new_with_options(&context, parser_options());
-    let schema =
-        datafusion_common::DFSchema::try_from_qualified_schema(TableReference::bare(table), desc.schema().as_ref())
-            .map_err(from_planner)?;
-    let planned = planner.sql_to_expr(expr, &schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))?;
-    let mut typer = crate::typing::Typer::new(env, &schema, &[]);
-    typer.sets = Sets::Refused(if matches!(target, Target::Condition) { "WHERE" } else { "UPDATE" });
+    let planned = planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))?;
+    let mut typer = crate::typing::Typer::new(env, schema, &[]);
+    typer.sets = Sets::Refused(match target {
+        Target::Condition => "WHERE",
+        Target::Any => "RETURNING",
+        _ => "UPDATE",
+    });
     let typed = typer.typed(&planned, crate::typing::Place::Value)?;
     let typed = match target {
         Target::Column(name, ty) => typer.assign(typed, name, ty)?,
+        Target::Any => typer.settle(typed)?,
         Target::Value(ty) => typer.cast(typed, ty, hw_scalar::CastContext::Assignment)?,
         Target::Condition => {
             let value = typer.boolean(&planned, crate::typing::Place::Value);
@@ -630,10 +657,8 @@ pub(crate) fn plan_expr(
             }
             datafusion_expr::Expr::ScalarSubquery(_)
             | datafusion_expr::Expr::Exists(_)
-            | datafusion_expr::Expr::InSubquery(_) => {
-                Err(SqlError::unsupported("a subquery in UPDATE or DELETE is not supported yet"))
-            }
-            other => crate::lower::lower_expr(other, &schema),
+            | datafusion_expr::Expr::InSubquery(_) => Err(SqlError::unsupported("a subquery is not supported here")),
+            other => crate::lower::lower_expr(other, schema),
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(hw_plan::transform::substitute(&typed, &columns))

@@ -18,6 +18,8 @@ mod using;
 pub(crate) use tables::{ONCE, ORDINALITY, ROWS_FROM, SET};
 pub(crate) use using::check_using;
 
+pub(crate) use names::output_name;
+
 use crate::planner::Env;
 use crate::types::{reg_type, sql_type};
 use hw_repr::{SqlError, SqlState};

@@ -1,7 +1,10 @@
 //! From a parsed statement to a planned one; one file a family.
 
+mod copy;
 mod create;
+mod create_table;
 mod dml;
+mod modify;
 mod show;
 
 use crate::parse::ast::{Ast, DropKind, NameRef};
@@ -77,7 +80,22 @@ impl<'a> Planning<'a> {
             Ast::ShowCreate { kind, name } => self.show_create(*kind, name),
             Ast::ShowSetting(name) => plain(Statement::Show { name: name.clone() }),
             Ast::Set { name, value } => plain(Statement::Set { name: name.clone(), value: value.clone() }),
-            Ast::Begin => plain(Statement::Begin),
+            Ast::Copy(copy) => self.copy(copy),
+            Ast::Truncate { names, restart_identity } => {
+                let tables = names.iter().map(|n| Ok(self.table(n)?.object.id)).collect::<Result<_, SqlError>>()?;
+                plain(Statement::Truncate { tables, restart_identity: *restart_identity })
+            }
+            Ast::Overriding { inner, system } => match inner.as_ref() {
+                Ast::Sql(s) => match s.as_ref() {
+                    sql::Statement::Insert(i) => self.insert(i, Some(*system)),
+                    _ => Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \"OVERRIDING\"")),
+                },
+                _ => Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \"OVERRIDING\"")),
+            },
+            Ast::Savepoint(name) => plain(Statement::Savepoint { name: name.clone() }),
+            Ast::Release(name) => plain(Statement::Release { name: name.clone() }),
+            Ast::RollbackTo(name) => plain(Statement::RollbackTo { name: name.clone() }),
+            Ast::Begin { read_only } => plain(Statement::Begin { read_only: *read_only }),
             Ast::Commit => plain(Statement::Commit),
             Ast::Rollback => plain(Statement::Rollback),
             Ast::Prepare { name, types, sql } => {
@@ -96,10 +114,15 @@ impl<'a> Planning<'a> {
         match statement {
             sql::Statement::Query(q) if is_compact(q) => plain(Statement::Compact),
             sql::Statement::Query(q) if set_config(q).is_some() => self.set_config(q),
+            sql::Statement::Query(q) if writes(q) => self.with_write(q),
+            sql::Statement::Query(q) if writes_within(q) => {
+                Err(SqlError::unsupported("INSERT, UPDATE and DELETE within WITH are not supported yet")
+                    .hint("Run them before, in the same transaction."))
+            }
             sql::Statement::Query(q) => self.select(q, None),
-            sql::Statement::Insert(i) => self.insert(i),
-            sql::Statement::Update(u) => self.update(u),
-            sql::Statement::Delete(d) => self.delete(d),
+            sql::Statement::Insert(i) => self.insert(i, None),
+            sql::Statement::Update(u) => self.update(u, None),
+            sql::Statement::Delete(d) => self.delete(d, None),
             sql::Statement::CreateTable(t) => self.create_table(t, &[]),
             sql::Statement::CreateIndex(i) => self.create_index(i),
             sql::Statement::CreateSchema { schema_name, if_not_exists, .. } => {
@@ -118,6 +141,24 @@ impl<'a> Planning<'a> {
         let query = finish_query(&env, plan)?;
         let as_of = at.map(|at| history_time(&env, at)).transpose()?;
         Ok(env.planned(Statement::Select { as_of }, Some(query)))
+    }
+
+    /// `WITH q AS (...) INSERT | UPDATE | DELETE`
+    fn with_write(&self, query: &sql::Query) -> Result<Planned, SqlError> {
+        let with = query.with.clone();
+        match query.body.as_ref() {
+            sql::SetExpr::Insert(sql::Statement::Insert(i)) => {
+                let mut insert = i.clone();
+                match insert.source.as_mut() {
+                    Some(source) if source.with.is_none() => source.with = with,
+                    _ => return Err(SqlError::unsupported("WITH before and behind INSERT")),
+                }
+                self.insert(&insert, None)
+            }
+            sql::SetExpr::Update(sql::Statement::Update(u)) => self.update(u, with),
+            sql::SetExpr::Delete(sql::Statement::Delete(d)) => self.delete(d, with),
+            _ => Err(SqlError::unsupported("this statement behind WITH is not supported")),
+        }
     }
 
     fn as_of(&self, inner: &Ast, at: &sql::Expr) -> Result<Planned, SqlError> {
@@ -344,6 +385,16 @@ fn kind_of(kind: &ObjectKind) -> Option<DropKind> {
         ObjectKind::MaterializedView { .. } => DropKind::MaterializedView,
         ObjectKind::Index { .. } => DropKind::Index,
     })
+}
+
+/// True where the body of a query is a statement that writes.
+fn writes(q: &sql::Query) -> bool {
+    matches!(q.body.as_ref(), sql::SetExpr::Insert(_) | sql::SetExpr::Update(_) | sql::SetExpr::Delete(_))
+}
+
+/// True where a CTE of a query is a statement that writes.
+fn writes_within(q: &sql::Query) -> bool {
+    q.with.iter().flat_map(|w| &w.cte_tables).any(|cte| writes(&cte.query))
 }
 
 fn is_compact(q: &sql::Query) -> bool {

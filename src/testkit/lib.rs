@@ -18,6 +18,7 @@ pub mod process;
 mod random;
 pub mod raw;
 pub mod rows;
+pub mod serial;
 mod server;
 mod slt;
 

@@ -5,7 +5,7 @@ use super::{Session, done};
 use crate::command::{Command, ReadAt, ReadHold, ReadTable, SubscribeEvent, SubscribeRequest, Subscription};
 use crate::errors::LeftOut;
 use crate::external;
-use crate::session::{Executed, Outcome, RowStream, TransactionStatus};
+use crate::session::{Executed, Outcome, RowStream};
 use crate::source::{READER_BUFFER_BYTES, relations_of};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use futures::{StreamExt, stream};
@@ -14,7 +14,7 @@ use hw_plan::{CatalogView, Object, ObjectKind, ScalarExpr};
 use hw_query::{QueryOptions, QueryTable};
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType, Timestamp};
 use hw_sql::Query;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,28 @@ impl Session {
             settings: self.settings.all(&self.user),
             prepared: self.prepared.clone(),
             backend_pid: self.backend_pid,
+            inline: self.stale_views(),
+        }
+    }
+
+    /// Materialized views over what the transaction has written: they are computed, as they do not show it.
+    fn stale_views(&self) -> BTreeSet<GlobalId> {
+        let mut stale = self.tx.written();
+        if stale.is_empty() {
+            return stale;
+        }
+        let catalog = self.handle.snapshot.load_full();
+        loop {
+            let more: Vec<GlobalId> = catalog
+                .objects()
+                .iter()
+                .filter(|o| !stale.contains(&o.id) && o.depends_on.iter().any(|d| stale.contains(d)))
+                .map(|o| o.id)
+                .collect();
+            if more.is_empty() {
+                return stale;
+            }
+            stale.extend(more);
         }
     }
 
@@ -39,25 +61,35 @@ impl Session {
     ) -> Result<Executed, SqlError> {
         let query = query.ok_or_else(|| SqlError::internal("a query without a plan"))?;
         let desc = query.desc.clone();
-        let at = match &as_of {
-            Some(time) => ReadAt::Past(past_time(&hw_scalar::eval_const(time)?)?),
-            None => self.block.clone().map_or(ReadAt::Now, ReadAt::Held),
+        let rows = match &as_of {
+            Some(time) => {
+                let at = ReadAt::Past(past_time(&hw_scalar::eval_const(time)?)?);
+                self.stream(query, at, params).await?.0
+            }
+            None => self.read(query, params).await?.0,
         };
-        let (rows, hold) = self.stream(query, at, params).await?;
-        if as_of.is_none() && self.status == TransactionStatus::Active && self.block.is_none() {
-            self.block = hold;
-        }
         Ok(done(Outcome::Rows { desc, rows, tag: "SELECT", count_in_tag: true }))
     }
 
-    /// All rows of a query, for INSERT, and the time they were read at.
+    pub(super) async fn run_copy_to(
+        &mut self,
+        query: Option<Query>,
+        options: hw_plan::CopyOptions,
+        params: Vec<Datum>,
+    ) -> Result<Executed, SqlError> {
+        let query = query.ok_or_else(|| SqlError::internal("a COPY without a query"))?;
+        let desc = query.desc.clone();
+        let (rows, _) = self.read(query, params).await?;
+        Ok(done(Outcome::CopyOut { desc, rows, options }))
+    }
+
+    /// All rows of a query, for a statement that writes, and the time they were read at.
     pub(super) async fn collect(
-        &self,
+        &mut self,
         query: Query,
         params: Vec<Datum>,
     ) -> Result<(Vec<RecordBatch>, Option<Arc<ReadHold>>), SqlError> {
-        let at = self.block.clone().map_or(ReadAt::Now, ReadAt::Held);
-        let (mut rows, hold) = self.stream(query, at, params).await?;
+        let (mut rows, hold) = self.read(query, params).await?;
         let mut out = vec![];
         while let Some(batch) = rows.next().await {
             out.push(batch?);
@@ -65,8 +97,22 @@ impl Session {
         Ok((out, hold))
     }
 
+    /// A query at the transaction's snapshot, which its first read chooses, or now.
+    async fn read(&mut self, query: Query, params: Vec<Datum>) -> Result<(RowStream, Option<Arc<ReadHold>>), SqlError> {
+        let at = self.tx.hold.clone().map_or(ReadAt::Now, ReadAt::Held);
+        let reads = query.depends_on.clone();
+        let (rows, hold) = self.stream(query, at, params).await?;
+        if self.in_block() {
+            if self.tx.hold.is_none() {
+                self.tx.hold = hold.clone();
+            }
+            self.tx.reads.extend(reads);
+        }
+        Ok((rows, hold))
+    }
+
     async fn stream(
-        &self,
+        &mut self,
         query: Query,
         at: ReadAt,
         params: Vec<Datum>,
@@ -79,7 +125,7 @@ impl Session {
 
     /// Every relation of a query, at one time: in a transaction block that of its first read.
     async fn tables(
-        &self,
+        &mut self,
         ids: &[GlobalId],
         at: ReadAt,
     ) -> Result<(HashMap<GlobalId, QueryTable>, Option<Arc<ReadHold>>), SqlError> {
@@ -89,6 +135,7 @@ impl Session {
             return Err(SqlError::unsupported("AS OF reads tables and materialized views")
                 .hint("System relations have no history."));
         }
+        let past = matches!(at, ReadAt::Past(_));
         let mut out = HashMap::new();
         for id in system {
             let object =
@@ -103,6 +150,11 @@ impl Session {
         let as_of = snapshot.as_of.at;
         for (id, table) in snapshot.tables {
             let table = match table {
+                ReadTable::Arranged { desc, published, indexes } if !past && self.tx.writes(id) => {
+                    let published = self.tx.overlaid(id, &desc, &published, as_of);
+                    let indexes = indexes.iter().map(|p| self.tx.overlaid(id, &desc, p, as_of)).collect();
+                    QueryTable::Snapshot { desc, published, indexes, as_of }
+                }
                 ReadTable::Arranged { desc, published, indexes } => {
                     QueryTable::Snapshot { desc, published, indexes, as_of }
                 }

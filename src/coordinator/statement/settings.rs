@@ -53,6 +53,11 @@ const ONLY: &[(&str, &[&str])] = &[
     ("bytea_output", &["hex"]),
 ];
 
+/// True for a boolean setting that is on.
+pub(crate) fn is_on(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "1" | "yes")
+}
+
 /// A session's settings.
 pub(crate) struct Settings {
     values: BTreeMap<&'static str, String>,
@@ -123,6 +128,11 @@ impl Settings {
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
         let ms = parse_ms(&self.values["statement_timeout"]).unwrap_or(0);
         (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
+    /// True where a transaction that does not say otherwise only reads.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.values.get("default_transaction_read_only").is_some_and(|v| is_on(v))
     }
 
     /// Schemas that unqualified names are looked up in.

@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 /// Messages read ahead of their execution.
 const READ_AHEAD_MESSAGES: usize = 8;
 
+/// Bytes read from the socket at a time.
+const READ_BYTES: usize = 32 << 10;
+
 /// Why something on a connection ended early.
 #[derive(Debug)]
 pub enum Fail {
@@ -68,7 +71,7 @@ pub struct Connection<'a> {
     pub(super) statements: HashMap<String, Arc<Statement>>,
     pub(super) portals: HashMap<String, Portal>,
     shared: Arc<Shared>,
-    messages: mpsc::Receiver<Result<Frontend, ReadError>>,
+    pub(super) messages: mpsc::Receiver<Result<Frontend, ReadError>>,
     reading: AbortHandle,
     /// Cancelled when the client has closed its side.
     gone: CancellationToken,
@@ -86,12 +89,13 @@ impl Drop for Connection<'_> {
 }
 
 fn spawn_reader(
-    mut reader: OwnedReadHalf,
+    reader: OwnedReadHalf,
     gone: CancellationToken,
 ) -> (mpsc::Receiver<Result<Frontend, ReadError>>, AbortHandle) {
     let (sender, messages) = mpsc::channel(READ_AHEAD_MESSAGES);
     let task = tokio::spawn(async move {
         let _gone = gone.drop_guard();
+        let mut reader = tokio::io::BufReader::with_capacity(READ_BYTES, reader);
         while let Some(message) = frontend::read_message(&mut reader, MESSAGE_BYTES_MAX).await.transpose() {
             let last = message.is_err();
             if sender.send(message).await.is_err() || last {
@@ -335,6 +339,8 @@ impl<'a> Connection<'a> {
         match self.execute(&prepared, vec![], control).await? {
             Outcome::Empty => self.out.put(&Message::EmptyQueryResponse(EmptyQueryResponse::new()))?,
             Outcome::Complete { tag } => self.out.put_complete(tag)?,
+            Outcome::CopyIn(copy) => self.copy_in(copy, control).await?,
+            Outcome::CopyOut { desc, rows, options } => self.copy_out(desc, rows, options, control).await?,
             Outcome::Rows { desc, rows, tag, count_in_tag } => {
                 let formats = vec![Format::Text; desc.arity()];
                 self.out.put_description(Some(&desc), &formats)?;

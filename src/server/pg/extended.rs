@@ -55,7 +55,7 @@ impl Connection<'_> {
                 }
                 Ok(self.out.put(&Message::CloseComplete(CloseComplete::new()))?)
             }
-            Frontend::Copy => Ok(()),
+            Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => Ok(()),
             _ => Err(SqlError::new(SqlState::PROTOCOL_VIOLATION, "unexpected message").into()),
         }
     }
@@ -157,6 +157,10 @@ impl Connection<'_> {
                         return Ok(self.out.put(&Message::EmptyQueryResponse(EmptyQueryResponse::new()))?);
                     }
                     Outcome::Complete { tag } => return Ok(self.out.put_complete(tag)?),
+                    Outcome::CopyIn(copy) => return self.copy_in(copy, &control).await,
+                    Outcome::CopyOut { desc, rows, options } => {
+                        return self.copy_out(desc, rows, options, &control).await;
+                    }
                     Outcome::Rows { desc, rows, tag, count_in_tag } => {
                         check_result_type(&portal.statement.prepared, &desc)?;
                         let cursor = RowCursor::new(desc, portal.formats.clone(), rows, tag, count_in_tag);

@@ -84,8 +84,12 @@ pub enum Frontend {
     Flush,
     /// Password or SASL data.
     Password(Bytes),
-    /// CopyData, CopyDone or CopyFail: ignored outside COPY.
-    Copy,
+    /// A piece of what COPY reads; ignored outside COPY, as the next two are.
+    CopyData(Bytes),
+    /// The end of what COPY reads.
+    CopyDone,
+    /// The client gives up COPY; why.
+    CopyFail(String),
     /// The fast-path function call: not supported.
     FunctionCall,
     /// Goodbye.
@@ -216,7 +220,9 @@ fn decode(tag: u8, body: Bytes) -> Result<Frontend, ReadError> {
         b'X' => Frontend::Terminate,
         b'p' => return Ok(Frontend::Password(b.0)),
         b'F' => return Ok(Frontend::FunctionCall),
-        _ => return Ok(Frontend::Copy),
+        b'd' => return Ok(Frontend::CopyData(b.0)),
+        b'c' => Frontend::CopyDone,
+        _ => Frontend::CopyFail(b.cstr()?),
     };
     b.end()?;
     Ok(message)

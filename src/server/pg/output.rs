@@ -110,6 +110,7 @@ fn fields(severity: &str, error: &SqlError) -> Vec<(u8, String)> {
     ];
     fields.extend(error.detail.iter().map(|d| (b'D', clean(d))));
     fields.extend(error.hint.iter().map(|h| (b'H', clean(h))));
+    fields.extend(error.context.iter().map(|w| (b'W', clean(w))));
     fields.extend(error.position.iter().map(|p| (b'P', p.to_string())));
     fields
 }

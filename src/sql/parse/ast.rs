@@ -149,8 +149,33 @@ pub enum Ast {
         /// Value; `None` resets.
         value: Option<String>,
     },
+    /// `COPY`
+    Copy(Box<CopyAst>),
+    /// `TRUNCATE [TABLE] a, b [RESTART IDENTITY]`
+    Truncate {
+        /// The tables.
+        names: Vec<NameRef>,
+        /// `RESTART IDENTITY`
+        restart_identity: bool,
+    },
+    /// `INSERT` with `OVERRIDING SYSTEM | USER VALUE`
+    Overriding {
+        /// The statement without it.
+        inner: Box<Ast>,
+        /// SYSTEM rather than USER.
+        system: bool,
+    },
+    /// `SAVEPOINT name`
+    Savepoint(String),
+    /// `RELEASE [SAVEPOINT] name`
+    Release(String),
+    /// `ROLLBACK TO [SAVEPOINT] name`
+    RollbackTo(String),
     /// `BEGIN`, `START TRANSACTION`
-    Begin,
+    Begin {
+        /// `READ ONLY`
+        read_only: Option<bool>,
+    },
     /// `COMMIT`, `END`
     Commit,
     /// `ROLLBACK`, `ABORT`
@@ -177,6 +202,41 @@ pub enum Ast {
     Flush,
     /// `CHECKPOINT`.
     Checkpoint,
+}
+
+/// `COPY`
+#[derive(Clone, Debug)]
+pub struct CopyAst {
+    /// What is copied.
+    pub what: CopyWhat,
+    /// FROM rather than TO.
+    pub from: bool,
+    /// Options as written.
+    pub options: Vec<CopyOption>,
+    /// `WHERE` behind FROM.
+    pub filter: Option<sql::Expr>,
+}
+
+/// What COPY copies.
+#[derive(Clone, Debug)]
+pub enum CopyWhat {
+    /// A relation, and columns of it with their positions in the text.
+    Table(NameRef, Vec<(String, usize)>),
+    /// The rows of a query.
+    Query(Box<sql::Query>),
+}
+
+/// An option of COPY.
+#[derive(Clone, Debug)]
+pub struct CopyOption {
+    /// Lower case.
+    pub name: String,
+    /// Where it stands.
+    pub position: usize,
+    /// Its value, where it has one.
+    pub value: Option<String>,
+    /// Its columns; an empty list is `*`.
+    pub columns: Option<Vec<(String, usize)>>,
 }
 
 /// An option of a statement of our own.

@@ -40,6 +40,17 @@ pub(super) fn parse_statement(c: &mut Cursor) -> Result<Ast, SqlError> {
         "EXECUTE" => execute(c),
         "DEALLOCATE" | "DISCARD" => deallocate(c),
         "TABLE" => table(c),
+        "COPY" => super::copy::copy(c),
+        "TRUNCATE" => truncate(c),
+        "SAVEPOINT" => {
+            c.expect(&["SAVEPOINT"])?;
+            Ok(Ast::Savepoint(c.ident()?))
+        }
+        "RELEASE" => {
+            c.expect(&["RELEASE"])?;
+            c.eat(&["SAVEPOINT"]);
+            Ok(Ast::Release(c.ident()?))
+        }
         "FLUSH" => {
             c.expect(&["FLUSH"])?;
             Ok(Ast::Flush)
@@ -66,6 +77,28 @@ fn table(c: &mut Cursor) -> Result<Ast, SqlError> {
     Ok(Ast::Sql(Box::new(Sql::Query(query))))
 }
 
+fn truncate(c: &mut Cursor) -> Result<Ast, SqlError> {
+    c.expect(&["TRUNCATE"])?;
+    c.eat(&["TABLE"]);
+    let mut names: Vec<NameRef> = vec![];
+    loop {
+        c.eat(&["ONLY"]);
+        names.push(c.name()?);
+        c.eat_token(&Token::Mul);
+        if !c.eat_token(&Token::Comma) {
+            break;
+        }
+    }
+    let restart_identity = c.eat(&["RESTART", "IDENTITY"]);
+    if !restart_identity {
+        c.eat(&["CONTINUE", "IDENTITY"]);
+    }
+    if !c.eat(&["CASCADE"]) {
+        c.eat(&["RESTRICT"]);
+    }
+    Ok(Ast::Truncate { names, restart_identity })
+}
+
 fn native(c: &mut Cursor) -> Result<Ast, SqlError> {
     if !matches!(
         c.word(0).as_deref(),
@@ -79,8 +112,6 @@ fn native(c: &mut Cursor) -> Result<Ast, SqlError> {
                 | "DELETE"
                 | "CREATE"
                 | "ALTER"
-                | "TRUNCATE"
-                | "COPY"
                 | "GRANT"
                 | "REVOKE"
                 | "COMMENT"
@@ -95,8 +126,6 @@ fn native(c: &mut Cursor) -> Result<Ast, SqlError> {
                 | "VACUUM"
                 | "LOCK"
                 | "CALL"
-                | "SAVEPOINT"
-                | "RELEASE"
         )
     ) {
         return Err(c.unexpected());
@@ -508,10 +537,19 @@ fn set(c: &mut Cursor) -> Result<Ast, SqlError> {
     if !c.eat(&["SESSION"]) {
         c.eat(&["LOCAL"]);
     }
-    if c.eat(&["TRANSACTION"]) || c.eat(&["CHARACTERISTICS", "AS", "TRANSACTION"]) {
-        let value = c.rest().to_ascii_lowercase();
-        c.skip_to_end();
-        return Ok(Ast::Set { name: "transaction".into(), value: Some(value) });
+    let all = c.eat(&["CHARACTERISTICS", "AS", "TRANSACTION"]);
+    if all || c.eat(&["TRANSACTION"]) {
+        let modes = transaction_modes(c)?;
+        if !all {
+            let value = modes.map(|only| if only { "read only" } else { "read write" }.to_string());
+            return Ok(Ast::Set { name: "transaction".into(), value });
+        }
+        let value = modes.map(|only| if only { "on" } else { "off" }.to_string());
+        return Ok(match value {
+            Some(_) => Ast::Set { name: "default_transaction_read_only".into(), value },
+            // What else it says holds anyway.
+            None => Ast::Set { name: "default_transaction_isolation".into(), value },
+        });
     }
     let name = if c.eat(&["TIME", "ZONE"]) {
         "timezone".to_string()
@@ -541,34 +579,40 @@ fn transaction(c: &mut Cursor) -> Result<Ast, SqlError> {
         c.eat(&["WORK"]);
     }
     match word.as_str() {
-        "BEGIN" | "START" => {
-            while !c.at_end() {
-                let known = [
-                    &["ISOLATION", "LEVEL"][..],
-                    &["READ", "ONLY"],
-                    &["READ", "WRITE"],
-                    &["DEFERRABLE"],
-                    &["NOT", "DEFERRABLE"],
-                ]
-                .into_iter()
-                .find(|words| c.eat(words));
-                match known {
-                    Some(["ISOLATION", "LEVEL"]) => isolation_level(c)?,
-                    Some(_) => {}
-                    None => return Err(c.unexpected()),
-                }
-                c.eat_token(&Token::Comma);
-            }
-            Ok(Ast::Begin)
-        }
+        "BEGIN" | "START" => Ok(Ast::Begin { read_only: transaction_modes(c)? }),
         "COMMIT" | "END" => Ok(Ast::Commit),
         _ => {
             if c.eat(&["TO"]) {
-                return Err(SqlError::unsupported("savepoints are not supported yet"));
+                c.eat(&["SAVEPOINT"]);
+                return Ok(Ast::RollbackTo(c.ident()?));
             }
             Ok(Ast::Rollback)
         }
     }
+}
+
+/// The modes of BEGIN and SET TRANSACTION: whether they say READ ONLY or READ WRITE.
+fn transaction_modes(c: &mut Cursor) -> Result<Option<bool>, SqlError> {
+    let mut read_only = None;
+    while !c.at_end() {
+        let known = [
+            &["ISOLATION", "LEVEL"][..],
+            &["READ", "ONLY"],
+            &["READ", "WRITE"],
+            &["DEFERRABLE"],
+            &["NOT", "DEFERRABLE"],
+        ]
+        .into_iter()
+        .find(|words| c.eat(words));
+        match known {
+            Some(["ISOLATION", "LEVEL"]) => isolation_level(c)?,
+            Some(["READ", mode]) => read_only = Some(*mode == "ONLY"),
+            Some(_) => {}
+            None => return Err(c.unexpected()),
+        }
+        c.eat_token(&Token::Comma);
+    }
+    Ok(read_only)
 }
 
 fn isolation_level(c: &mut Cursor) -> Result<(), SqlError> {

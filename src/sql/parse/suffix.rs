@@ -14,6 +14,8 @@ pub(super) enum Suffix {
     AsOf(Vec<TokenWithSpan>),
     /// What follows `WITH`.
     Retain(Vec<TokenWithSpan>),
+    /// `OVERRIDING SYSTEM VALUE`, or USER with false.
+    Overriding(bool),
 }
 
 /// Words that a time begins with. Any other one behind `AS of` goes on after an alias of that name.
@@ -32,6 +34,15 @@ pub(super) fn take(tokens: &mut Vec<TokenWithSpan>) -> Option<Suffix> {
         return None;
     }
     let mut depth = 0_usize;
+    if word(0) == "INSERT"
+        && let Some(n) = (1..solid.len()).find(|n| {
+            word(*n) == "OVERRIDING" && ["SYSTEM", "USER"].contains(&word(n + 1).as_str()) && word(n + 2) == "VALUE"
+        })
+    {
+        let system = word(n + 1) == "SYSTEM";
+        tokens.drain(solid[n]..=solid[n + 2]);
+        return Some(Suffix::Overriding(system));
+    }
     let mut found = None;
     for (n, at) in solid.iter().enumerate() {
         let next = solid.get(n + 2).map(|i| &tokens[*i].token);
@@ -80,12 +91,16 @@ impl Suffix {
                         .at(position)),
                 }
             }
+            Suffix::Overriding(system) => Ok(Ast::Overriding { inner: Box::new(ast), system }),
             Suffix::Retain(tokens) => {
                 let mut c = Cursor::new(text, tokens, &DIALECT);
                 let options = own::options(&mut c, own::TABLE)?;
                 c.expect_end()?;
                 match ast {
                     Ast::Sql(statement) => Ok(Ast::CreateTable { statement, options }),
+                    Ast::CreateTable { statement, options: before } => {
+                        Ok(Ast::CreateTable { statement, options: [options, before].concat() })
+                    }
                     other => Ok(other),
                 }
             }

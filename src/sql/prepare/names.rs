@@ -35,7 +35,7 @@ pub(super) fn name_items(select: &mut Select, is_alias: impl Fn(&Ident) -> bool)
 }
 
 /// PostgreSQL's name of an unnamed select item.
-pub(super) fn output_name(expr: &Expr) -> String {
+pub(crate) fn output_name(expr: &Expr) -> String {
     match figure(expr) {
         Some((name, _)) => name,
         None => "?column?".into(),

@@ -5,7 +5,6 @@ use crate::Planned;
 use crate::parse::ast::{Ast, NameRef, Opt, OptValue};
 use crate::parse::own::{ON_ERROR, RETAIN_HISTORY};
 use crate::planner::{Env, plan_query};
-use crate::types::sql_type;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{
     ConnectionDesc, Format, KafkaSource, Metadata, NexmarkSource, ObjectKind, OnError, SourceConnector, SourceDesc,
@@ -36,7 +35,7 @@ fn natural(option: &Opt) -> Result<u64, SqlError> {
 }
 
 /// ms of history to keep, and the option that says so.
-fn retain(options: &[Opt]) -> Result<(Option<u64>, String), SqlError> {
+pub(super) fn retain(options: &[Opt]) -> Result<(Option<u64>, String), SqlError> {
     let Some(option) = options.iter().find(|o| o.name == RETAIN_HISTORY) else { return Ok((None, String::new())) };
     let wanted = || invalid(option, "an interval that is not negative, such as '1 hour'");
     let text = text(option).map_err(|_| wanted())?;
@@ -67,22 +66,22 @@ fn on_error(options: &[Opt]) -> Result<(OnError, String), SqlError> {
 }
 
 /// The clause with those options that say something.
-fn with_clause(options: &[String]) -> String {
+pub(super) fn with_clause(options: &[String]) -> String {
     let said: Vec<&str> = options.iter().map(String::as_str).filter(|o| !o.is_empty()).collect();
     if said.is_empty() { String::new() } else { format!(" WITH ({})", said.join(", ")) }
 }
 
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     let plain =
         name.chars().enumerate().all(|(i, c)| c.is_ascii_lowercase() || c == '_' || i > 0 && c.is_ascii_digit());
     if plain && !name.is_empty() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-fn qualified(name: &QualifiedName) -> String {
+pub(super) fn qualified(name: &QualifiedName) -> String {
     format!("{}.{}", quote(&name.schema), quote(&name.name))
 }
 
-fn check_unique(columns: &[Column]) -> Result<(), SqlError> {
+pub(super) fn check_unique(columns: &[Column]) -> Result<(), SqlError> {
     let mut seen = BTreeSet::new();
     match columns.iter().find(|c| !seen.insert(c.name.clone())) {
         None => Ok(()),
@@ -158,7 +157,7 @@ impl Planning<'_> {
                         super::wrong_kind(&connection.name, crate::ast::DropKind::Connection).at(connection.position)
                     );
                 }
-                let mut desc = self.columns(columns)?.0;
+                let mut desc = self.source_columns(columns)?;
                 let mut metadata = vec![];
                 for (kind, column) in include {
                     let (kind, ty, nullable) = match kind.as_str() {
@@ -221,65 +220,6 @@ impl Planning<'_> {
             }
             _ => Err(SqlError::internal("not a source")),
         }
-    }
-
-    /// Columns and the primary key that stands among them.
-    fn columns(&self, defs: &[sql::ColumnDef]) -> Result<(RelationDesc, Option<Vec<usize>>), SqlError> {
-        let (mut columns, mut key) = (vec![], None);
-        for (i, def) in defs.iter().enumerate() {
-            let name = crate::parse::ast_fold(&def.name);
-            let mut nullable = true;
-            for option in &def.options {
-                match &option.option {
-                    sql::ColumnOption::Null => {}
-                    sql::ColumnOption::NotNull => nullable = false,
-                    sql::ColumnOption::PrimaryKey(_) if key.is_none() => {
-                        key = Some(vec![i]);
-                        nullable = false;
-                    }
-                    other => {
-                        return Err(SqlError::unsupported(format!("column constraint {other} is not supported yet"))
-                            .hint("PRIMARY KEY and NOT NULL are."));
-                    }
-                }
-            }
-            columns.push(Column { name, ty: sql_type(&def.data_type)?, nullable });
-        }
-        check_unique(&columns)?;
-        Ok((RelationDesc::new(columns), key))
-    }
-
-    pub(super) fn create_table(&self, t: &sql::CreateTable, options: &[Opt]) -> Result<Planned, SqlError> {
-        if t.query.is_some() || t.like.is_some() || t.temporary || t.or_replace {
-            return Err(SqlError::unsupported("only CREATE TABLE name (columns) is supported")
-                .hint("For CREATE TABLE AS: create the table, then INSERT ... SELECT."));
-        }
-        let name = self.new_name(&crate::parse::own::name_in(self.text, &t.name)?)?;
-        let (mut desc, mut key) = self.columns(&t.columns)?;
-        for constraint in &t.constraints {
-            let sql::TableConstraint::PrimaryKey(pk) = constraint else {
-                return Err(SqlError::unsupported(format!("constraint {constraint} is not supported yet"))
-                    .hint("PRIMARY KEY and NOT NULL are."));
-            };
-            if key.is_some() {
-                let message = format!("multiple primary keys for table \"{}\" are not allowed", name.name);
-                return Err(SqlError::new(SqlState::new("42P16"), message));
-            }
-            key = Some(pk.columns.iter().map(|c| column_of(&c.column.expr, &desc)).collect::<Result<_, _>>()?);
-        }
-        if let Some(key) = key {
-            for column in &key {
-                if desc.columns[*column].ty == SqlType::Jsonb {
-                    return Err(SqlError::unsupported("a primary key of type jsonb is not supported yet")
-                        .hint("Use a column of another type, for instance text."));
-                }
-                desc.columns[*column].nullable = false;
-            }
-            desc.keys = vec![key];
-        }
-        let (retain_ms, retain) = retain(options)?;
-        let create_sql = format!("{}{}", table_sql(&name, &desc), with_clause(&[retain]));
-        plain(Statement::CreateTable { name, desc, retain_ms, if_not_exists: t.if_not_exists, create_sql })
     }
 
     pub(super) fn create_index(&self, i: &sql::CreateIndex) -> Result<Planned, SqlError> {
@@ -429,7 +369,7 @@ fn written(name: &str) -> sql::Ident {
     if keyword || quote(name) != name { sql::Ident::with_quote('"', name) } else { sql::Ident::new(name) }
 }
 
-fn column_of(expr: &sql::Expr, desc: &RelationDesc) -> Result<usize, SqlError> {
+pub(super) fn column_of(expr: &sql::Expr, desc: &RelationDesc) -> Result<usize, SqlError> {
     let sql::Expr::Identifier(ident) = expr else {
         return Err(SqlError::unsupported("an index or key on an expression is not supported"));
     };
@@ -438,19 +378,6 @@ fn column_of(expr: &sql::Expr, desc: &RelationDesc) -> Result<usize, SqlError> {
         .iter()
         .position(|c| c.name == name)
         .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))
-}
-
-fn table_sql(name: &QualifiedName, desc: &RelationDesc) -> String {
-    let mut parts: Vec<String> = desc
-        .columns
-        .iter()
-        .map(|c| format!("{} {}{}", quote(&c.name), c.ty, if c.nullable { "" } else { " NOT NULL" }))
-        .collect();
-    if let Some(key) = desc.keys.first() {
-        let key: Vec<String> = key.iter().map(|k| quote(&desc.columns[*k].name)).collect();
-        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
-    }
-    format!("CREATE TABLE {} ({})", qualified(name), parts.join(", "))
 }
 
 fn kafka_options(options: &[Opt]) -> Result<(String, StartAt), SqlError> {

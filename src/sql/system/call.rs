@@ -33,7 +33,7 @@ pub(super) const ALL: &[SystemFunction] = &[
     f("pg_opclass_is_visible", is_true, &[OID], 0, SqlType::Bool),
     f("pg_get_userbyid", user_by_id, &[OID], 0, NAME),
     f("format_type", format_type, &[OID, INT], 0, SqlType::Text),
-    f("pg_get_expr", nothing, &[TEXT, OID, BOOL], 1, SqlType::Text),
+    f("pg_get_expr", expression, &[TEXT, OID, BOOL], 1, SqlType::Text),
     f("pg_get_viewdef", view_definition, &[Arg::Relation, BOOL], 1, SqlType::Text),
     f("pg_get_indexdef", index_definition, &[Arg::Relation, INT, BOOL], 2, SqlType::Text),
     f("pg_get_constraintdef", constraint_definition, &[OID, BOOL], 1, SqlType::Text),
@@ -116,6 +116,11 @@ fn any_null(args: &[Datum]) -> bool {
 
 fn nothing(_: &Facts, _: &[Datum]) -> Result<Datum, SqlError> {
     Ok(Datum::Null)
+}
+
+/// Stored expressions are kept as text.
+fn expression(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+    Ok(if any_null(args) { Datum::Null } else { args.first().cloned().unwrap_or(Datum::Null) })
 }
 
 fn no_size(_: &Facts, _: &[Datum]) -> Result<Datum, SqlError> {
