@@ -138,6 +138,11 @@ fn raw_names(plan: &FlowPlan) -> Vec<String> {
             };
             keep.iter().map(|c| below[*c].clone()).chain(made.enumerate().map(own)).collect()
         }
+        FlowPlan::TopK { input, names, .. } => {
+            let mut all = hw_plan::stack::deep(|| raw_names(input));
+            all.extend(names.iter().skip(all.len()).cloned());
+            all
+        }
         FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } | FlowPlan::Union { .. } => {
             plan.inputs().first().map(|i| hw_plan::stack::deep(|| raw_names(i))).unwrap_or_default()
         }

@@ -17,7 +17,7 @@ use crate::types::{Pair, RowStream, RowTrace};
 use hw_plan::{Aggregate, FlowPlan};
 use hw_repr::{GlobalId, SqlError, Timestamp};
 use hw_scalar::Mfp;
-use hw_scalar::aggregate::Evaluator;
+use hw_scalar::aggregate::{Evaluator, top_rows_aggregate};
 use hw_scalar::sets::FlatMap;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -118,6 +118,10 @@ fn validate_node(plan: &FlowPlan, bound: &mut Vec<u32>) -> Result<(), SqlError> 
             group.iter().try_for_each(|g| inside(*g, types.len()))?;
             aggregates.iter().try_for_each(|a| Evaluator::new(a, &types, false).map(drop))?;
         }
+        FlowPlan::TopK { input, group, order, .. } => {
+            let width = arity(input);
+            group.iter().chain(order.iter().map(|k| &k.column)).try_for_each(|c| inside(*c, width))?;
+        }
         FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => {}
         FlowPlan::Let { id, value, body } => {
             hw_plan::stack::deep(|| validate_node(value, bound))?;
@@ -172,6 +176,12 @@ impl<'s> Render<'s> {
             FlowPlan::Distinct { input } => {
                 let all: Vec<usize> = (0..input.types().len()).collect();
                 self.reduce(plan, input, &all, &[])
+            }
+            FlowPlan::TopK { input, group, order, numbers, skip, limit, .. } => {
+                let types = input.types();
+                let kept = top_rows_aggregate(types.len(), order, *skip, *limit);
+                let made = self.reduce(plan, input, group, &[kept]);
+                Pair { oks: stateless::top_rows(made.oks, &types, numbers), errs: made.errs }
             }
             FlowPlan::Union { inputs } => {
                 let (oks, errs) = inputs.iter().map(|p| self.plan(p)).map(|p| (p.oks, p.errs)).unzip();
@@ -250,7 +260,11 @@ impl<'s> Render<'s> {
 
     /// The grouping, or DISTINCT, that `plan` is.
     fn reduce(&mut self, plan: &FlowPlan, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
-        let name = if let FlowPlan::Distinct { .. } = plan { "distinct" } else { "reduce" };
+        let name = match plan {
+            FlowPlan::Distinct { .. } => "distinct",
+            FlowPlan::TopK { .. } => "top-k",
+            _ => "reduce",
+        };
         let types = input.types();
         let append_only = self.append_only(input);
         let inner = self.plan(input);
@@ -361,6 +375,7 @@ fn plan_hash(plan: &FlowPlan) -> u64 {
             FlowPlan::Mfp { filter, project, .. } => hash((filter, project)),
             FlowPlan::Join { on, null_safe, .. } => hash((on, null_safe)),
             FlowPlan::Reduce { group, aggregates, .. } => hash((group, aggregates)),
+            FlowPlan::TopK { group, order, numbers, skip, limit, .. } => hash((group, order, numbers, skip, limit)),
             FlowPlan::Union { inputs } => hash(inputs.len()),
             FlowPlan::Let { id, .. } | FlowPlan::Shared { id, .. } => hash(id),
             FlowPlan::FlatMap { keep, calls, outer, .. } => hash((keep, calls, outer)),

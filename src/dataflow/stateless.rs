@@ -3,10 +3,14 @@
 pub use crate::errors::{ErrorRow, error_batch, row_json};
 use crate::errors::{column_names, expression_text};
 use crate::types::{Pair, Parcels, RowStream, Rows, batch_of, schema_of};
-use arrow::array::{ArrayRef, Int64Array, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
+use hw_plan::flow::RowNumber;
 use hw_plan::{FlowPlan, ScalarExpr};
+use hw_repr::encoding::RowCodec;
 use hw_repr::{Datum, Diff, SqlError, SqlType, Timestamp, UpdateBatch};
 use hw_scalar::Mfp;
+use hw_scalar::aggregate::TopRow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
@@ -122,6 +126,74 @@ pub fn constant_batch(
     let columns = (0..types.len()).map(column).collect::<Result<Vec<_>, _>>()?;
     let diffs: Int64Array = rows.iter().map(|r| r.1).collect::<Vec<_>>().into();
     Ok(UpdateBatch { rows: batch_of(&schema_of(types), columns, rows.len())?, diffs: Some(Arc::new(diffs)), time })
+}
+
+/// The rows that the last column of a top-k's groups holds (see [`TopRow`]), then their numbers. What a group showed before
+/// and shows still cancels within a batch.
+pub fn top_rows<'s>(stream: RowStream<'s>, types: &[SqlType], numbers: &[RowNumber]) -> RowStream<'s> {
+    let mut shown = types.to_vec();
+    shown.extend(numbers.iter().map(|_| SqlType::Int8));
+    let (codec, schema, numbers) = (RowCodec::new(types), schema_of(&shown), numbers.to_vec());
+    let take_apart = move |b: UpdateBatch| -> Result<UpdateBatch, SqlError> {
+        let lists = b.rows.column(b.rows.num_columns() - 1).as_binary::<i32>();
+        let mut places: HashMap<TopRow<'_>, usize> = HashMap::new();
+        let mut rows: Vec<(TopRow<'_>, Diff)> = vec![];
+        for at in 0..b.len() {
+            for row in hw_scalar::aggregate::top_rows(lists.value(at))? {
+                for (row, diff) in separate(row, b.diff(at), &numbers) {
+                    let place = *places.entry(row).or_insert(rows.len());
+                    match rows.get_mut(place) {
+                        Some(known) => known.1 += diff,
+                        None => rows.push((row, diff)),
+                    }
+                }
+            }
+        }
+        rows.retain(|r| r.1 != 0);
+        let mut columns = codec.decode(&mut rows.iter().map(|r| r.0.row))?;
+        for number in &numbers {
+            let of = |r: &(TopRow<'_>, Diff)| match number {
+                RowNumber::RowNumber => r.0.first,
+                RowNumber::Rank => r.0.rank,
+                RowNumber::DenseRank => r.0.dense_rank,
+            };
+            columns.push(Arc::new(rows.iter().map(of).collect::<Int64Array>()));
+        }
+        let diffs: Int64Array = rows.iter().map(|r| r.1).collect();
+        Ok(UpdateBatch { rows: batch_of(&schema, columns, rows.len())?, diffs: Some(Arc::new(diffs)), time: b.time })
+    };
+    stream.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, "TopRows", move |_, _| {
+        move |input, output| {
+            input.for_each(|cap, rows| {
+                let apart = |b| take_apart(b).expect("invariant: the reduction made the lists");
+                let mut rows = Rows(rows.0.drain(..).map(apart).filter(|b| !b.is_empty()).collect());
+                if !rows.0.is_empty() {
+                    output.session_with_builder(&cap).give_container(&mut rows);
+                }
+            })
+        }
+    })
+}
+
+/// Equal rows as one with a greater diff, or each by itself where their row numbers are shown; numbers that are not shown
+/// are 0.
+fn separate<'a>(
+    row: TopRow<'a>,
+    diff: Diff,
+    numbers: &[RowNumber],
+) -> impl Iterator<Item = (TopRow<'a>, Diff)> + use<'a> {
+    let shown = |kind, n: i64| if numbers.contains(&kind) { n } else { 0 };
+    let one = TopRow {
+        first: 0,
+        copies: 1,
+        rank: shown(RowNumber::Rank, row.rank),
+        dense_rank: shown(RowNumber::DenseRank, row.dense_rank),
+        ..row
+    };
+    let each = numbers.contains(&RowNumber::RowNumber);
+    let (rows, times) = if each { (row.copies, 1) } else { (1, row.copies) };
+    let first = if each { row.first } else { 0 };
+    (0..rows).map(move |i| (TopRow { first: if each { first + i } else { 0 }, ..one }, diff * times))
 }
 
 /// What a row that fails is told of: the texts of the expressions, and of the input's columns.

@@ -134,6 +134,8 @@ pub enum AggregateFunc {
     First,
     /// last(x ORDER BY ...)
     Last,
+    /// What a [`crate::FlowPlan::TopK`] keeps; no call has it
+    TopRows,
 }
 
 impl AggregateFunc {
@@ -245,6 +247,7 @@ impl AggregateFunc {
                 | F::Mode
                 | F::First
                 | F::Last
+                | F::TopRows
         )
     }
 
@@ -252,7 +255,7 @@ impl AggregateFunc {
     pub fn strict_args(self) -> usize {
         match self {
             Self::ArrayAgg | Self::JsonAgg | Self::JsonbAgg | Self::JsonObjectAgg | Self::JsonbObjectAgg => 0,
-            Self::First | Self::Last => 0,
+            Self::First | Self::Last | Self::TopRows => 0,
             _ if self.is_pair() => 2,
             _ => 1,
         }
@@ -269,7 +272,7 @@ impl AggregateFunc {
         use AggregateFunc as F;
         match self {
             F::Count | F::Min | F::Max | F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::BitXor => false,
-            F::RegrCount | F::Mode | F::First | F::Last | F::PercentileDisc => false,
+            F::RegrCount | F::Mode | F::First | F::Last | F::TopRows | F::PercentileDisc => false,
             _ => true,
         }
     }

@@ -1,5 +1,6 @@
 //! Plans as text, for people and snapshot tests: one operator a line, inputs indented below.
 
+use crate::flow::RowNumber;
 use crate::{Aggregate, FlowPlan, OrderKey, ScalarExpr};
 use hw_repr::{Datum, SqlType};
 use std::fmt::Write;
@@ -44,6 +45,16 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
             list(aggregates, aggregate),
             names.join(", ")
         ),
+        FlowPlan::TopK { group, order, numbers, skip, limit, .. } => {
+            let limit = limit.map_or(String::new(), |(kind, n)| format!(" {} <= {n}", number(kind)));
+            let skip = if *skip == 0 { String::new() } else { format!(" row_number > {skip}") };
+            format!(
+                "TopK group=[{}] order=[{}] numbers=[{}]{skip}{limit}",
+                list(group, |g| format!("#{g}")),
+                list(order, order_key),
+                list(numbers, |n| number(*n).to_string())
+            )
+        }
         FlowPlan::Distinct { .. } => "Distinct".into(),
         FlowPlan::Union { .. } => "Union".into(),
         FlowPlan::Negate { .. } => "Negate".into(),
@@ -61,6 +72,19 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
     plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, out));
 }
 
+fn number(kind: RowNumber) -> &'static str {
+    match kind {
+        RowNumber::RowNumber => "row_number",
+        RowNumber::Rank => "rank",
+        RowNumber::DenseRank => "dense_rank",
+    }
+}
+
+fn order_key(k: &OrderKey) -> String {
+    let (direction, nulls) = (if k.descending { " desc" } else { "" }, if k.nulls_first { " nulls first" } else { "" });
+    format!("#{}{direction}{nulls}", k.column)
+}
+
 fn aggregate(a: &Aggregate) -> String {
     let mut args: Vec<String> = a.args().map(|c| format!("#{c}")).collect();
     if args.is_empty() {
@@ -69,12 +93,7 @@ fn aggregate(a: &Aggregate) -> String {
     args.extend(a.direct.iter().map(Datum::to_string));
     let distinct = if a.distinct { "distinct " } else { "" };
     let filter = a.filter.map_or(String::new(), |f| format!(" filter #{f}"));
-    let key = |k: &OrderKey| {
-        let (direction, nulls) =
-            (if k.descending { " desc" } else { "" }, if k.nulls_first { " nulls first" } else { "" });
-        format!("#{}{direction}{nulls}", k.column)
-    };
-    let order = if a.order.is_empty() { String::new() } else { format!(" order by {}", list(&a.order, key)) };
+    let order = if a.order.is_empty() { String::new() } else { format!(" order by {}", list(&a.order, order_key)) };
     let func = format!("{:?}", a.func).to_lowercase();
     format!("{func}({distinct}{}{order}){filter} {}", args.join(", "), a.ty)
 }

@@ -1,6 +1,6 @@
 //! Dataflow plans: the contract between planner and dataflow.
 
-use crate::{Aggregate, ScalarExpr, SetCall};
+use crate::{Aggregate, OrderKey, ScalarExpr, SetCall};
 use hw_repr::{Datum, Diff, GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,23 @@ pub enum FlowPlan {
         /// What it reads.
         input: Box<FlowPlan>,
     },
+    /// The rows of each group that their numbers in an order select: the columns of the input, then the numbers.
+    TopK {
+        /// What it reads.
+        input: Box<FlowPlan>,
+        /// Group columns.
+        group: Vec<usize>,
+        /// The order; rows that it does not tell apart are in the order of their columns.
+        order: Vec<OrderKey>,
+        /// Numbers that are shown, int8 each.
+        numbers: Vec<RowNumber>,
+        /// Rows whose row number is at most this are left out.
+        skip: u64,
+        /// Rows are left out whose number of this kind is greater than this.
+        limit: Option<(RowNumber, u64)>,
+        /// Names of all output columns.
+        names: Vec<String>,
+    },
     /// The body, in which `Shared` with this id stands for the value. The value is made once, however often it is read.
     Let {
         /// Unique within the plan.
@@ -108,6 +125,17 @@ pub enum FlowPlan {
     },
 }
 
+/// Numbers of rows within their group, from 1, as PostgreSQL's window functions of these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RowNumber {
+    /// row_number()
+    RowNumber,
+    /// rank()
+    Rank,
+    /// dense_rank()
+    DenseRank,
+}
+
 impl FlowPlan {
     /// Inputs, in order.
     pub fn inputs(&self) -> Vec<&FlowPlan> {
@@ -117,6 +145,7 @@ impl FlowPlan {
             | FlowPlan::Reduce { input, .. }
             | FlowPlan::Distinct { input }
             | FlowPlan::FlatMap { input, .. }
+            | FlowPlan::TopK { input, .. }
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
             FlowPlan::Let { value, body, .. } => vec![value, body],
@@ -132,6 +161,7 @@ impl FlowPlan {
             | FlowPlan::Reduce { input, .. }
             | FlowPlan::Distinct { input }
             | FlowPlan::FlatMap { input, .. }
+            | FlowPlan::TopK { input, .. }
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
             FlowPlan::Let { value, body, .. } => vec![value, body],
@@ -155,6 +185,11 @@ impl FlowPlan {
             FlowPlan::Reduce { input, group, aggregates, .. } => {
                 let types = input.types();
                 group.iter().map(|g| types[*g]).chain(aggregates.iter().map(|a| a.ty)).collect()
+            }
+            FlowPlan::TopK { input, numbers, .. } => {
+                let mut types = input.types();
+                types.extend(numbers.iter().map(|_| SqlType::Int8));
+                types
             }
             FlowPlan::Distinct { input } | FlowPlan::Negate { input } => input.types(),
             FlowPlan::Union { inputs } => inputs.first().map(FlowPlan::types).unwrap_or_default(),

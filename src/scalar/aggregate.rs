@@ -19,6 +19,7 @@ mod moments;
 mod multiset;
 mod number;
 mod pairs;
+mod top;
 mod wide;
 
 use acc::Acc;
@@ -30,6 +31,7 @@ use hw_repr::encoding::{RowCodec, RowEncoder};
 use hw_repr::{Datum, Diff, SqlError, SqlType};
 pub use input::{Input, damaged, string};
 pub use number::exact;
+pub use top::{TopRow, top_rows, top_rows_aggregate};
 
 /// One aggregate, ready to be evaluated over columns of known types.
 #[derive(Debug)]

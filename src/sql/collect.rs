@@ -1,123 +1,12 @@
-//! Aggregates of ad-hoc reads only: what `ARRAY(SELECT ...)` becomes, and the value of a scalar subquery.
-//!
-//! There are no array types here: an array is its printed form.
+//! The value of a scalar subquery as an aggregate, and the printed arrays of the catalogs.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{Result as DfResult, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use hw_repr::{SqlError, SqlState};
-use std::any::Any;
-use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::sync::Arc;
-
-/// The name of the aggregate behind `ARRAY(SELECT ...)`.
-pub(crate) const ARRAY_AGG: &str = "hw_array_agg";
-
-/// The aggregate of that name.
-pub(crate) fn collect_by_name(name: &str) -> Option<Arc<AggregateUDF>> {
-    (name == ARRAY_AGG).then(|| ordered(vec![]))
-}
-
-/// The aggregate whose last arguments are the keys of its ORDER BY, as [`crate::keys::key_of`] makes them.
-pub(crate) fn ordered(order: Vec<Direction>) -> Arc<AggregateUDF> {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(AggregateUDF::new_from_impl(CollectUdaf { order, signature }))
-}
-
-/// Whether an aggregate is this one.
-pub(crate) fn is_collect(udaf: &AggregateUDF) -> bool {
-    let inner: &dyn Any = udaf.inner().as_ref();
-    inner.is::<CollectUdaf>()
-}
-
-/// How one key of an ORDER BY sorts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Direction {
-    pub ascending: bool,
-    pub nulls_first: bool,
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct CollectUdaf {
-    order: Vec<Direction>,
-    signature: Signature,
-}
-
-impl AggregateUDFImpl for CollectUdaf {
-    fn name(&self) -> &str {
-        ARRAY_AGG
-    }
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(DataType::Utf8)
-    }
-    fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
-        let order = self.order.clone();
-        Ok(Box::new(Collector { order, distinct: args.is_distinct, items: vec![], bytes: 0 }))
-    }
-    fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format!("{}[state]", args.name), DataType::Binary, true))])
-    }
-}
-
-/// One value, and where it sorts.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-struct Item {
-    value: Option<String>,
-    keys: Vec<Option<Vec<u8>>>,
-}
-
-#[derive(Debug)]
-struct Collector {
-    order: Vec<Direction>,
-    distinct: bool,
-    items: Vec<Item>,
-    bytes: usize,
-}
-
-impl Collector {
-    fn add(&mut self, item: Item) {
-        self.bytes += size_of::<Item>() + item.value.as_ref().map_or(0, String::len);
-        self.items.push(item);
-    }
-
-    fn compare(&self, a: &Item, b: &Item) -> Ordering {
-        for (direction, (a, b)) in self.order.iter().zip(a.keys.iter().zip(&b.keys)) {
-            let order = match (a, b) {
-                (Some(a), Some(b)) if direction.ascending => a.cmp(b),
-                (Some(a), Some(b)) => b.cmp(a),
-                (None, None) => Ordering::Equal,
-                (None, Some(_)) if direction.nulls_first => Ordering::Less,
-                (Some(_), None) if direction.nulls_first => Ordering::Greater,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(_), None) => Ordering::Less,
-            };
-            if order != Ordering::Equal {
-                return order;
-            }
-        }
-        Ordering::Equal
-    }
-
-    /// The items in their order, repeated ones dropped where they must be.
-    fn sorted(&self) -> Vec<&Item> {
-        let mut items: Vec<&Item> = self.items.iter().collect();
-        items.sort_by(|a, b| self.compare(a, b));
-        if self.distinct {
-            let mut seen = HashSet::new();
-            items.retain(|i| seen.insert(&i.value));
-        }
-        items
-    }
-}
 
 /// One element of an array as PostgreSQL prints it.
 pub(crate) fn write_element(value: Option<&str>, out: &mut String) {
@@ -190,67 +79,6 @@ pub(crate) fn read_elements(array: &str) -> Result<Vec<Option<String>>, SqlError
             Some(',') => {}
             Some(_) => return Err(malformed()),
         }
-    }
-}
-
-fn cell(array: &ArrayRef, row: usize) -> DfResult<Option<String>> {
-    match ScalarValue::try_from_array(array, row)? {
-        ScalarValue::Utf8(value) => Ok(value),
-        other => Err(crate::error::external(SqlError::internal(format!("text expected, not {other}")))),
-    }
-}
-
-fn key(array: &ArrayRef, row: usize) -> DfResult<Option<Vec<u8>>> {
-    match ScalarValue::try_from_array(array, row)? {
-        ScalarValue::Binary(value) => Ok(value),
-        other => Err(crate::error::external(SqlError::internal(format!("a key expected, not {other}")))),
-    }
-}
-
-fn bad_state(e: serde_json::Error) -> datafusion_common::DataFusionError {
-    crate::error::external(SqlError::internal(format!("state of an aggregate: {e}")))
-}
-
-impl Accumulator for Collector {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        let Some(array) = values.first() else { return Ok(()) };
-        let keys = values.get(1..).unwrap_or_default();
-        for row in 0..array.len() {
-            let keys = keys.iter().map(|k| key(k, row)).collect::<DfResult<Vec<_>>>()?;
-            self.add(Item { value: cell(array, row)?, keys });
-        }
-        Ok(())
-    }
-
-    fn evaluate(&mut self) -> DfResult<ScalarValue> {
-        let mut out: Option<String> = None;
-        for item in self.sorted() {
-            let first = out.is_none();
-            let text = out.get_or_insert_with(String::new);
-            if !first {
-                text.push(',');
-            }
-            write_element(item.value.as_deref(), text);
-        }
-        Ok(ScalarValue::Utf8(out.map(|o| format!("{{{o}}}"))))
-    }
-
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.bytes
-    }
-
-    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        let bytes = serde_json::to_vec(&self.items).map_err(bad_state)?;
-        Ok(vec![ScalarValue::Binary(Some(bytes))])
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
-        let Some(states) = states.first() else { return Ok(()) };
-        for bytes in states.as_binary::<i32>().iter().flatten() {
-            let items: Vec<Item> = serde_json::from_slice(bytes).map_err(bad_state)?;
-            items.into_iter().for_each(|i| self.add(i));
-        }
-        Ok(())
     }
 }
 

@@ -1,16 +1,17 @@
 //! Logical plan to [`FlowPlan`]: what a maintained view can hold. Everything else is refused with `0A000` and a hint
 //! that names the construct; nothing is approximated.
 
+mod join;
+mod ranked;
 mod scalar;
 
-use crate::error::from_planner;
 use crate::grouping::SharedInput;
 use crate::planner::RelationSource;
 use crate::typing::field_type;
-use datafusion_common::{DFSchema, JoinType};
+use datafusion_common::DFSchema;
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::logical_plan::{
-    Aggregate as DfAggregate, Distinct, Extension, Join, Projection, TableScan, Values,
+    Aggregate as DfAggregate, Distinct, Extension, Projection, Sort, TableScan, Values,
 };
 use datafusion_expr::{Expr, LogicalPlan};
 use hw_plan::{Aggregate, AggregateFunc, CatalogView, FlowPlan, ScalarExpr};
@@ -29,6 +30,9 @@ pub fn lower(plan: &LogicalPlan, catalog: &dyn CatalogView) -> Result<FlowPlan, 
     hw_plan::transform::simplify(&mut flow);
     Ok(flow)
 }
+
+/// Numbers of what is bound here, beyond those that the planner gives.
+const FIRST_BOUND: u32 = 1 << 24;
 
 struct Lowering<'a> {
     catalog: &'a dyn CatalogView,
@@ -111,11 +115,13 @@ impl Lowering<'_> {
                 Ok(FlowPlan::Constant { rows, desc: describe(&e.schema)? })
             }
             LogicalPlan::Sort(s) if s.fetch.is_none() => self.plan(&s.input),
-            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
-                Err(refuse("LIMIT", "Put ORDER BY and LIMIT into the SELECT that reads the view."))
+            LogicalPlan::Sort(s) => {
+                let sort = LogicalPlan::Sort(Sort { fetch: None, ..s.clone() });
+                self.first_rows(&sort, 0, s.fetch.map(|n| n as u64))
             }
+            LogicalPlan::Limit(l) => self.limit(l),
             LogicalPlan::Distinct(Distinct::On(_)) => Err(refuse("DISTINCT ON", "Use min or max with GROUP BY.")),
-            LogicalPlan::Window(_) => Err(refuse("a window function", "Aggregate in a subquery and join it.")),
+            LogicalPlan::Window(w) => self.window(w),
             LogicalPlan::RecursiveQuery(_) => Err(refuse("WITH RECURSIVE", "Read it in an ad-hoc SELECT.")),
             other => Err(refuse(&other.display().to_string(), "Read it in an ad-hoc SELECT.")),
         }
@@ -147,53 +153,14 @@ impl Lowering<'_> {
         Ok(FlowPlan::Mfp { input: Box::new(input), filter: vec![], project, names: names(&p.schema) })
     }
 
-    fn join(&self, j: &Join) -> Result<FlowPlan, SqlError> {
-        if j.join_type != JoinType::Inner {
-            let what = match j.join_type {
-                JoinType::Left | JoinType::Right | JoinType::Full => "an outer join".to_string(),
-                JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftAnti | JoinType::RightAnti => {
-                    "IN or EXISTS with a subquery".to_string()
-                }
-                other => format!("{other} join"),
-            };
-            return Err(refuse(&what, "Use inner joins; read the rest in an ad-hoc SELECT."));
-        }
-        let (left, right) = (self.plan(&j.left)?, self.plan(&j.right)?);
-        let mut sides = [Side::new(left, j.left.schema()), Side::new(right, j.right.schema())];
-        let mut on = vec![];
-        for (l, r) in &j.on {
-            let (l, r) = (lower_expr(l, j.left.schema())?, lower_expr(r, j.right.schema())?);
-            if l.ty().arrow() != r.ty().arrow() {
-                return Err(SqlError::internal(format!("join keys of types {} and {}", l.ty(), r.ty())));
-            }
-            let [left, right] = &mut sides;
-            on.push((left.key(l), right.key(r)));
-        }
-        if on.is_empty() {
-            // Every row meets every row: by a key that all have.
-            let [left, right] = &mut sides;
-            let one = || ScalarExpr::Literal(Datum::Bool(true), SqlType::Bool);
-            on.push((left.key(one()), right.key(one())));
-        }
-        let null_safe = vec![j.null_equality == datafusion_common::NullEquality::NullEqualsNull; on.len()];
-        let [left, right] = sides;
-        let (left_arity, right_arity) = (left.arity, right.arity);
-        let (left, right) = (left.finish(), right.finish());
-        let left_width = left.types().len();
-        let types: Vec<_> = left.types().into_iter().chain(right.types()).collect();
-        let join = FlowPlan::Join { left: Box::new(left), right: Box::new(right), on, null_safe };
-        // Computed keys go again; what is left of the condition filters the pairs.
-        let kept: Vec<usize> = (0..left_arity).chain(left_width..left_width + right_arity).collect();
-        let filter = match &j.filter {
-            Some(f) => {
-                let mut f = lower_expr(f, &j.left.schema().join(j.right.schema()).map_err(from_planner)?)?;
-                f.map_columns(&mut |c| kept[c]);
-                conjuncts(f)
-            }
-            None => vec![],
-        };
-        let project = kept.iter().map(|c| ScalarExpr::Column(*c, types[*c])).collect();
-        Ok(FlowPlan::Mfp { input: Box::new(join), filter, project, names: names(&j.schema) })
+    /// A plan that is read at several places, made once.
+    fn bind(&self, value: FlowPlan) -> FlowPlan {
+        let mut shared = self.shared.borrow_mut();
+        let names: Vec<String> = (0..value.types().len()).map(|i| format!("c{i}")).collect();
+        let desc = hw_plan::transform::describe(&value, &names);
+        let id = FIRST_BOUND + shared.len() as u32;
+        shared.push((id, value));
+        FlowPlan::Shared { id, desc }
     }
 
     fn aggregate(&self, a: &DfAggregate) -> Result<FlowPlan, SqlError> {
@@ -258,41 +225,6 @@ impl Lowering<'_> {
             rows.push((row, 1));
         }
         Ok(FlowPlan::Constant { rows, desc: describe(&v.schema)? })
-    }
-}
-
-/// One input of a join: its columns, then computed keys.
-struct Side {
-    plan: FlowPlan,
-    arity: usize,
-    extra: Vec<ScalarExpr>,
-    names: Vec<String>,
-}
-
-impl Side {
-    fn new(plan: FlowPlan, schema: &DFSchema) -> Self {
-        Side { arity: plan.types().len(), plan, extra: vec![], names: names(schema) }
-    }
-
-    fn key(&mut self, e: ScalarExpr) -> usize {
-        if let ScalarExpr::Column(c, _) = e {
-            return c;
-        }
-        if let Some(found) = self.extra.iter().position(|x| *x == e) {
-            return self.arity + found;
-        }
-        self.extra.push(e);
-        self.names.push(format!("key{}", self.extra.len()));
-        self.arity + self.extra.len() - 1
-    }
-
-    fn finish(self) -> FlowPlan {
-        if self.extra.is_empty() {
-            return self.plan;
-        }
-        let types = self.plan.types().into_iter().enumerate();
-        let project = types.map(|(i, t)| ScalarExpr::Column(i, t)).chain(self.extra).collect();
-        FlowPlan::Mfp { input: Box::new(self.plan), filter: vec![], project, names: self.names }
     }
 }
 

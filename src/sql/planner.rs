@@ -364,7 +364,7 @@ impl ContextProvider for Context<'_, '_> {
             let bare = split_position(name).0;
             let bare = bare.strip_prefix("pg_catalog.").unwrap_or(bare);
             // An unknown one, too, is typed first: the message names the types of its arguments.
-            let aggregate = aggregate_by_name(bare).is_some() || crate::collect::collect_by_name(bare).is_some();
+            let aggregate = aggregate_by_name(bare).is_some();
             (!aggregate && !RESERVED.contains(&bare)).then(|| lazy(Lazy::Unknown(bare.to_string()), name))
         })
     }
@@ -374,7 +374,7 @@ impl ContextProvider for Context<'_, '_> {
         if name == "grouping" {
             return Some(crate::aggregate::grouping());
         }
-        aggregate_by_name(name).or_else(|| crate::collect::collect_by_name(name))
+        aggregate_by_name(name)
     }
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
         None

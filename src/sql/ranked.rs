@@ -1,5 +1,5 @@
-//! What rows' numbers within their group give: DISTINCT ON, EXCEPT ALL and INTERSECT ALL, LIMIT for each of many (ad hoc
-//! only); and the other set operations.
+//! What rows' numbers within their group give: DISTINCT ON, EXCEPT ALL and INTERSECT ALL, LIMIT for each of many; and the
+//! other set operations.
 
 use crate::error::from_planner;
 use crate::keys::{key_of, needs_key};
@@ -12,14 +12,6 @@ use datafusion_expr::logical_plan::{Distinct, DistinctOn, Filter, Join, Sort, Su
 use datafusion_expr::{Expr, JoinConstraint, LogicalPlan, WindowFrame, lit};
 use hw_repr::SqlError;
 use std::sync::Arc;
-
-fn only_ad_hoc(env: &Env, what: &str) -> Result<(), SqlError> {
-    match env.stored {
-        true => Err(SqlError::unsupported(format!("{what} is not supported in a materialized view yet"))
-            .hint("Read it in an ad-hoc SELECT.")),
-        false => Ok(()),
-    }
-}
 
 /// `input` with one more column: the number of each row among those with equal `by`, in this order, from 1.
 pub(crate) fn numbered(
@@ -39,14 +31,14 @@ pub(crate) fn numbered(
     Ok((plan, Column::from_name(name)))
 }
 
-/// All columns, as keys of SQL equality.
-pub(crate) fn columns_as_keys(plan: &LogicalPlan) -> Result<Vec<Expr>, SqlError> {
+/// All columns, as keys of SQL equality; in a maintained view they are that themselves.
+pub(crate) fn columns_as_keys(env: &Env, plan: &LogicalPlan) -> Result<Vec<Expr>, SqlError> {
     let columns = plan.schema().columns().into_iter().zip(plan.schema().fields());
     columns
         .map(|(c, f)| {
             let ty = field_type(f)?;
             let column = Expr::Column(c);
-            Ok(if needs_key(ty) { key_of(column, ty) } else { column })
+            Ok(if needs_key(ty) && !env.stored { key_of(column, ty) } else { column })
         })
         .collect()
 }
@@ -59,7 +51,6 @@ pub(crate) fn distinct_on(
     outer: &[DFSchemaRef],
     select: impl Fn(&LogicalPlan, Vec<Expr>) -> Result<Vec<Expr>, SqlError>,
 ) -> Result<LogicalPlan, SqlError> {
-    only_ad_hoc(env, "DISTINCT ON")?;
     let items = select(&input, d.select_expr)?;
     let schema = Arc::clone(input.schema());
     let mut typer = Typer::new(env, &schema, outer);
@@ -91,11 +82,10 @@ pub(crate) fn set_operation(
         return grouped(left, right, kind);
     }
     let columns: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
-    let mut on = columns_as_keys(&left)?;
+    let mut on = columns_as_keys(env, &left)?;
     let (left, right) = match all {
         true => {
-            only_ad_hoc(env, "EXCEPT ALL or INTERSECT ALL")?;
-            let (by_left, by_right) = (on.clone(), columns_as_keys(&right)?);
+            let (by_left, by_right) = (on.clone(), columns_as_keys(env, &right)?);
             let (left, number) = numbered(env, left, by_left, vec![])?;
             let (right, same) = numbered(env, right, by_right, vec![])?;
             on.push(Expr::Column(number.clone()));

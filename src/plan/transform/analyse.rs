@@ -2,8 +2,9 @@
 //!
 //! Every answer errs on the safe side: nullable, no key, retracted, may fail.
 
+use crate::flow::RowNumber;
 use crate::{AggregateFunc, FlowPlan, Func, ScalarExpr};
-use hw_repr::{Column, Datum, RelationDesc};
+use hw_repr::{Column, Datum, RelationDesc, SqlType};
 
 /// Keys beyond this many are forgotten.
 const KEYS_MAX: usize = 8;
@@ -65,6 +66,26 @@ fn known(plan: &FlowPlan) -> RelationDesc {
                 keys: vec![(0..group.len()).collect()],
                 append_only: below.append_only && aggregates.is_empty() && !group.is_empty(),
             }
+        }
+        FlowPlan::TopK { input, group, numbers, skip, limit, names, .. } => {
+            let mut desc = known(input);
+            let width = desc.columns.len();
+            let number = |_: &RowNumber| Column { name: String::new(), ty: SqlType::Int8, nullable: false };
+            desc.columns.extend(numbers.iter().map(number));
+            for (column, name) in desc.columns.iter_mut().zip(names) {
+                column.name = name.clone();
+            }
+            desc.append_only = false;
+            if let Some((RowNumber::RowNumber, most)) = limit
+                && most.saturating_sub(*skip) <= 1
+            {
+                desc.keys = vec![group.clone()];
+            } else if let Some(at) = numbers.iter().position(|n| *n == RowNumber::RowNumber)
+                && desc.keys.is_empty()
+            {
+                desc.keys = vec![group.iter().copied().chain([width + at]).collect()];
+            }
+            desc
         }
         FlowPlan::Distinct { input } => {
             let mut desc = known(input);
@@ -227,7 +248,7 @@ pub fn may_fail(plan: &FlowPlan, fails: &impl Fn(&ScalarExpr) -> bool) -> bool {
 mod tests {
     use super::*;
     use crate::Aggregate;
-    use hw_repr::{GlobalId, SqlType};
+    use hw_repr::GlobalId;
 
     fn get(keys: Vec<Vec<usize>>, append_only: bool) -> FlowPlan {
         let column = |n: &str| Column { name: n.into(), ty: SqlType::Int4, nullable: true };

@@ -1,11 +1,16 @@
 //! Fuses what stands on itself: Mfp over Mfp, Union in Union, Distinct of Distinct, and Mfps that do nothing.
 
+use super::rank::bound_numbers;
 use crate::{FlowPlan, ScalarExpr};
 
 /// Rewrites a plan, leaves first, to its simplest form of the same meaning.
 pub fn simplify(plan: &mut FlowPlan) {
     plan.inputs_mut().into_iter().for_each(simplify);
-    if let Some(new) = fuse_mfps(plan).or_else(|| merge_unions(plan)).or_else(|| drop_repeated_distinct(plan)) {
+    if let Some(new) = fuse_mfps(plan)
+        .or_else(|| merge_unions(plan))
+        .or_else(|| drop_repeated_distinct(plan))
+        .or_else(|| bound_numbers(plan))
+    {
         *plan = new;
         simplify(plan);
     }

@@ -52,6 +52,7 @@ fn fits(agg: &Aggregate, args: &[T]) -> bool {
         (F::PercentileCont, [t @ (T::Float8 | T::Interval)]) => fraction && agg.ty == *t && agg.order.len() == 1,
         (F::PercentileDisc, [t]) => fraction && agg.ty.arrow() == t.arrow() && agg.order.len() == 1,
         (F::Mode, [t]) => agg.ty.arrow() == t.arrow() && agg.order.len() == 1,
+        (F::TopRows, _) => agg.ty == T::Bytea && agg.direct.len() == 3,
         (F::First | F::Last, [t]) => agg.ty.arrow() == t.arrow(),
         _ => false,
     }

@@ -8,7 +8,7 @@
 
 use super::json::{write_key, write_string, write_value};
 use super::multiset::Multiset;
-use super::{Rows, wide};
+use super::{Rows, top, wide};
 use arrow::array::{Array, ArrayRef, AsArray};
 use hw_plan::{Aggregate, AggregateFunc as F};
 use hw_repr::datum::{Float, IntervalValue};
@@ -41,7 +41,7 @@ pub fn write_entry(agg: &Aggregate, rows: &mut Rows, row: usize) {
 }
 
 /// The keys and the arguments of an entry.
-fn split(entry: &[u8]) -> Result<(&[u8], &[u8]), SqlError> {
+pub fn split(entry: &[u8]) -> Result<(&[u8], &[u8]), SqlError> {
     let parts = || {
         let (rest, len) = entry.split_last_chunk::<4>()?;
         rest.split_at_checked(rest.len().checked_sub(u32::from_be_bytes(*len) as usize)?)
@@ -67,6 +67,7 @@ pub fn result(agg: &Aggregate, types: &[SqlType], codec: &RowCodec, list: &Multi
         F::First => value(list.iter().next().map(|(e, _)| e), codec),
         F::Last => value(list.last(), codec),
         F::Mode => mode(codec, list),
+        F::TopRows => top::result(agg, list),
         F::PercentileCont | F::PercentileDisc => percentile(agg, codec, list),
         _ => {
             let rows: Vec<(&[u8], i64)> =

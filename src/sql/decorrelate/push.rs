@@ -103,7 +103,7 @@ fn reads_outer(plan: &LogicalPlan, domain: &Domain) -> bool {
 pub(super) fn push(env: &Env, plan: LogicalPlan, domain: &Domain, rows: &LogicalPlan) -> Result<LogicalPlan, SqlError> {
     // What may fail is computed for rows of the domain only: where there are none, not at all.
     let reads = reads_outer(&plan, domain);
-    if !reads && (is_opaque(env, &plan) || !super::plan_fallible(&plan)) {
+    if !reads && (is_opaque(&plan) || !super::plan_fallible(&plan)) {
         return joined(rows.clone(), plan, vec![]);
     }
     if let Some(node) = expand_of(&plan) {
@@ -153,10 +153,9 @@ pub(super) fn push(env: &Env, plan: LogicalPlan, domain: &Domain, rows: &Logical
 }
 
 /// A query that reads no outer column and is computed as it is.
-fn is_opaque(env: &Env, plan: &LogicalPlan) -> bool {
+fn is_opaque(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Join(j) => j.join_type == JoinType::Full,
-        LogicalPlan::Limit(_) => env.stored,
         LogicalPlan::Sort(s) => s.fetch.is_some(),
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
@@ -165,6 +164,7 @@ fn is_opaque(env: &Env, plan: &LogicalPlan) -> bool {
         | LogicalPlan::Distinct(Distinct::All(_))
         | LogicalPlan::Union(_)
         | LogicalPlan::Values(_)
+        | LogicalPlan::Limit(_)
         | LogicalPlan::Window(_) => false,
         other => expand_of(other).is_none(),
     }
@@ -199,9 +199,6 @@ fn push_window(env: &Env, w: Window, domain: &Domain, rows: &LogicalPlan) -> Res
 
 /// LIMIT and OFFSET for each row of the domain.
 fn push_limit(env: &Env, l: Limit, domain: &Domain, rows: &LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    if env.stored {
-        return Err(unsupported("LIMIT").hint("Use min or max."));
-    }
     if let LogicalPlan::Projection(p) = l.input.as_ref() {
         // The order that counts may be by columns that are not selected.
         let limit = Limit { skip: l.skip.clone(), fetch: l.fetch.clone(), input: Arc::clone(&p.input) };

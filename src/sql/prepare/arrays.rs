@@ -1,8 +1,7 @@
-//! What clients ask of the system catalogs with arrays, which are no types here: `ARRAY(query)` becomes an aggregate
-//! that prints the array, and items of a SELECT that can never give a row are not computed.
+//! `ARRAY(query)`, which becomes an aggregate; and what clients ask of the system catalogs: the elements of their printed
+//! arrays, and items of a SELECT that can never give a row, which are not computed.
 
 use super::{Env, call, text};
-use crate::collect::ARRAY_AGG;
 use hw_repr::SqlError;
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
@@ -12,8 +11,8 @@ use sqlparser::ast::{
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-/// An array from its printed form, flagged as one; NULL gives `{}`.
-pub(crate) const ARRAY_VALUE: &str = "hw_array";
+/// The aggregate behind `ARRAY(query)`.
+const ARRAY_AGG: &str = "array_agg";
 /// Every element of an array with a prefix.
 pub(crate) const ARRAY_PREFIX: &str = "hw_array_prefix";
 
@@ -30,18 +29,38 @@ pub(super) fn rewrite_array(env: &Env, ctes: &HashSet<String>, expr: &mut Expr) 
         return Ok(Some(new));
     }
     if let Some(aggregated) = aggregate_in_place(env, ctes, query) {
-        return Ok(Some(call(ARRAY_VALUE, vec![Expr::Subquery(aggregated)])));
+        return Ok(Some(or_empty(aggregated)));
     }
     let inner = query.to_string();
-    let outer = format!("SELECT \"{ARRAY_AGG}\"(hw_a.c) FROM ({inner}) AS hw_a (c)");
+    // The order of the query's rows, where it has one: in a view its number is not maintained yet.
+    let outer = match query.order_by.is_some() || query.limit_clause.is_some() {
+        true => {
+            let numbered = format!("SELECT hw_b.c, row_number() OVER () FROM ({inner}) AS hw_b (c)");
+            format!("SELECT {ARRAY_AGG}(hw_a.c ORDER BY hw_a.n) FROM ({numbered}) AS hw_a (c, n)")
+        }
+        false => format!("SELECT {ARRAY_AGG}(hw_a.c) FROM ({inner}) AS hw_a (c)"),
+    };
     // Printed and parsed again: the tree of the outer SELECT has dozens of fields that say nothing here.
     let mut outer = crate::parse::parse_query(&outer)?;
-    if let SetExpr::Select(select) = outer.body.as_mut()
-        && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|f| &mut f.relation)
-    {
-        *subquery = query.clone();
+    replace_innermost(&mut outer, query);
+    Ok(Some(or_empty(outer)))
+}
+
+/// Puts the query where its printed form stands: positions in its text stay what they are.
+fn replace_innermost(outer: &mut Query, inner: &Query) {
+    let SetExpr::Select(select) = outer.body.as_mut() else { return };
+    let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|f| &mut f.relation) else { return };
+    let numbered = matches!(subquery.body.as_ref(), SetExpr::Select(s)
+        if s.projection.len() == 2 && s.projection[1].to_string().starts_with("row_number() OVER ()"));
+    match numbered {
+        true => replace_innermost(subquery, inner),
+        false => **subquery = inner.clone(),
     }
-    Ok(Some(call(ARRAY_VALUE, vec![Expr::Subquery(outer)])))
+}
+
+/// An array of no rows is empty, not NULL.
+fn or_empty(query: Box<Query>) -> Expr {
+    call("coalesce", vec![Expr::Subquery(query), text(String::from("{}"))])
 }
 
 /// `SELECT e FROM ... WHERE ...` as a SELECT of the aggregate of e: the condition may then name outer columns.
@@ -84,7 +103,7 @@ fn aggregate_in_place(env: &Env, ctes: &HashSet<String>, query: &Query) -> Optio
     Some(Box::new(query))
 }
 
-/// `ARRAY(SELECT ['prefix' ||] x FROM unnest(array) x)`.
+/// `ARRAY(SELECT ['prefix' ||] x FROM pg_catalog.unnest(array) x)` of a catalog's printed array.
 fn elements_with_prefix(query: &Query) -> Option<Expr> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let [from] = select.from.as_slice() else { return None };
@@ -111,16 +130,10 @@ fn elements_with_prefix(query: &Query) -> Option<Expr> {
 
 fn unnested(factor: &TableFactor) -> Option<(Expr, &TableAlias)> {
     match factor {
-        TableFactor::UNNEST { array_exprs, alias: Some(alias), with_ordinality: false, .. } => {
-            match array_exprs.as_slice() {
-                [one] => Some((one.clone(), alias)),
-                _ => None,
-            }
-        }
         TableFactor::Table { name, args: Some(args), alias: Some(alias), .. } => {
-            let last = name.0.last().and_then(|p| p.as_ident())?;
+            let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(crate::parse::ast_fold).collect();
             match args.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(one))] if last.value.eq_ignore_ascii_case("unnest") => {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(one))] if parts == ["pg_catalog", "unnest"] => {
                     Some((one.clone(), alias))
                 }
                 _ => None,
@@ -231,8 +244,7 @@ impl Visitor for Finder {
                 let name = name.0.last().and_then(|p| p.as_ident()).map(|i: &Ident| crate::parse::ast_fold(i));
                 let name = name.unwrap_or_default();
                 self.sets |= hw_scalar::function_by_name(&name).is_some_and(|f| f.is_set());
-                self.aggregates |= crate::aggregate::aggregate_by_name(&name).is_some()
-                    || crate::collect::collect_by_name(&name).is_some();
+                self.aggregates |= crate::aggregate::aggregate_by_name(&name).is_some();
             }
             Expr::AnyOp { .. } | Expr::AllOp { .. } | Expr::CompoundFieldAccess { .. } => self.odd = true,
             _ => {}

@@ -69,7 +69,6 @@ pub(super) const ALL: &[SystemFunction] = &[
     of_kind(f("array_remove", array_remove, &[TEXT, TEXT], 0, SqlType::Text), Kind::Array),
     f("cardinality", cardinality, &[TEXT], 0, SqlType::Int4),
     of_kind(f("current_schemas", current_schemas, &[BOOL], 0, SqlType::Text), Kind::Array),
-    of_kind(f("hw_array", array_value, &[TEXT], 0, SqlType::Text), Kind::Array),
     of_kind(f("hw_array_prefix", array_prefix, &[TEXT, TEXT], 0, SqlType::Text), Kind::Array),
     of_kind(f("hw_array_concat", array_concat, &[TEXT, TEXT], 0, SqlType::Text), Kind::Array),
     f("hw_any_equal", any_equal, &[TEXT, TEXT], 0, SqlType::Bool),
@@ -254,10 +253,6 @@ fn current_schemas(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
     let shown = facts.path.iter().filter(|s| *implicit || *s != "pg_catalog");
     let existing = shown.filter(|s| facts.schemas.values().any(|n| n == *s));
     print_array(existing.map(|s| Some(s.as_str())))
-}
-
-fn array_value(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
-    text(string(args, 0).unwrap_or("{}"))
 }
 
 fn array_prefix(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {

@@ -17,9 +17,6 @@ impl Typer<'_> {
             Some(f) => Some(Box::new(self.condition(f)?)),
             None => None,
         };
-        if crate::collect::is_collect(&a.func) {
-            return self.array(a);
-        }
         let Some(call) = call_of(&a.func).cloned() else {
             return Err(crate::error::undefined_function(a.func.name()));
         };
@@ -117,34 +114,5 @@ impl Typer<'_> {
             order.push(OrderKey { column, descending: !key.asc, nulls_first: key.nulls_first });
         }
         Ok(order)
-    }
-
-    /// The aggregate behind `ARRAY(SELECT ...)`.
-    fn array(&mut self, mut a: AggregateFunction) -> Result<Typed, SqlError> {
-        if self.env.stored {
-            return Err(unsupported(&format!("{} in a view", a.func.name())).hint("Read it in an ad-hoc SELECT."));
-        }
-        let mut args = vec![];
-        for arg in &a.params.args {
-            let mut inner = Typer::new(self.env, self.schema, self.outer);
-            let value = inner.typed(arg, Place::Value)?;
-            let value = match value.ty() {
-                None => inner.settle(value)?,
-                _ => inner.cast(value, SqlType::Text, CastContext::Explicit)?,
-            };
-            args.push(crate::emit::emit(&value, &inner.slots)?);
-        }
-        let mut order = vec![];
-        for key in std::mem::take(&mut a.params.order_by) {
-            let (expr, ty) = self.plan_expr(&key.expr)?;
-            if ty == SqlType::Jsonb {
-                return Err(unsupported("ORDER BY on type jsonb").hint("Cast it to text."));
-            }
-            args.push(crate::keys::key_of(expr, ty));
-            order.push(crate::collect::Direction { ascending: key.asc, nulls_first: key.nulls_first });
-        }
-        a.func = crate::collect::ordered(order);
-        a.params.args = args;
-        Ok(self.slot(Expr::AggregateFunction(a), SqlType::Text))
     }
 }

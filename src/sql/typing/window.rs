@@ -9,9 +9,6 @@ use hw_scalar::{CastContext, common_type};
 
 impl Typer<'_> {
     pub(super) fn window(&mut self, w: &WindowFunction) -> Result<Typed, SqlError> {
-        if self.env.stored {
-            return Err(unsupported("a window function in a view").hint("Aggregate in a subquery and join it."));
-        }
         let mut w = w.clone();
         check_frame(&w)?;
         if w.params.distinct {
@@ -85,7 +82,8 @@ impl Typer<'_> {
     /// What rows are told apart and sorted by.
     pub(crate) fn key(&mut self, expr: &Expr) -> Result<Expr, SqlError> {
         let (expr, ty) = self.plan_expr(expr)?;
-        Ok(if crate::keys::needs_key(ty) { crate::keys::key_of(expr, ty) } else { expr })
+        // Maintained views tell rows apart by SQL equality.
+        Ok(if crate::keys::needs_key(ty) && !self.env.stored { crate::keys::key_of(expr, ty) } else { expr })
     }
 }
 
