@@ -585,6 +585,21 @@ funcs! {
     JsonPathExistsOp = "@?";
     /// `jsonb @@ jsonpath`
     JsonPathMatchOp = "@@";
+    // Calls with VARIADIC: the last argument is an array of the last arguments.
+    /// `format(text, VARIADIC array)`
+    VariadicFormat = "format variadic";
+    /// `num_nulls(VARIADIC array)`
+    VariadicNumNulls = "num_nulls variadic";
+    /// `num_nonnulls(VARIADIC array)`
+    VariadicNumNonnulls = "num_nonnulls variadic";
+    /// `jsonb_build_array(VARIADIC array)`
+    VariadicJsonBuildArray = "jsonb_build_array variadic";
+    /// `jsonb_build_object(VARIADIC array)`
+    VariadicJsonBuildObject = "jsonb_build_object variadic";
+    /// `json_build_array(VARIADIC array)`
+    VariadicJsonTextBuildArray = "json_build_array variadic";
+    /// `json_build_object(VARIADIC array)`
+    VariadicJsonTextBuildObject = "json_build_object variadic";
     // Set-returning functions: only within a [`crate::SetCall`].
     /// `generate_series(a, b [, step])`: int4/8, numeric; timestamp[tz] with an interval
     GenerateSeries = "generate_series";

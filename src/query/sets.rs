@@ -12,7 +12,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
+use datafusion::physical_expr::{EquivalenceProperties, OrderingRequirements, Partitioning};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -49,7 +49,9 @@ impl ExtensionPlanner for SetPlanner {
         }
         let sets = Sets::new(&types, expand.outer).map_err(wrap)?;
         let schema = Arc::new(UserDefinedLogicalNode::schema(expand).as_arrow().clone());
-        Ok(Some(Arc::new(SetsExec::new(Arc::clone(input), Arc::new(sets), args, expand.kept(), schema))))
+        let sorted = input.output_ordering().cloned().map(OrderingRequirements::from);
+        let exec = SetsExec::new(Arc::clone(input), Arc::new(sets), args, expand.kept(), sorted, schema);
+        Ok(Some(Arc::new(exec)))
     }
 }
 
@@ -58,6 +60,7 @@ struct SetsExec {
     sets: Arc<Sets>,
     args: Vec<Vec<Arc<dyn PhysicalExpr>>>,
     kept: Vec<usize>,
+    sorted: Option<OrderingRequirements>,
     properties: Arc<PlanProperties>,
 }
 
@@ -67,6 +70,7 @@ impl SetsExec {
         sets: Arc<Sets>,
         args: Vec<Vec<Arc<dyn PhysicalExpr>>>,
         kept: Vec<usize>,
+        sorted: Option<OrderingRequirements>,
         schema: SchemaRef,
     ) -> SetsExec {
         let properties = PlanProperties::new(
@@ -75,7 +79,7 @@ impl SetsExec {
             input.pipeline_behavior(),
             input.boundedness(),
         );
-        SetsExec { input, sets, args, kept, properties: Arc::new(properties) }
+        SetsExec { input, sets, args, kept, sorted, properties: Arc::new(properties) }
     }
 }
 
@@ -101,8 +105,10 @@ impl ExecutionPlan for SetsExec {
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         vec![&self.input]
     }
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+    // The input stays sorted as it was planned. That the output is, too, must not be said: a sort above would be taken
+    // for one of the input's columns at the same places.
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.sorted.clone()]
     }
     fn apply_expressions(
         &self,
@@ -118,7 +124,7 @@ impl ExecutionPlan for SetsExec {
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
         let input = children.into_iter().next().unwrap_or_else(|| Arc::clone(&self.input));
         let (sets, args) = (Arc::clone(&self.sets), self.args.clone());
-        Ok(Arc::new(SetsExec::new(input, sets, args, self.kept.clone(), self.schema())))
+        Ok(Arc::new(SetsExec::new(input, sets, args, self.kept.clone(), self.sorted.clone(), self.schema())))
     }
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let run = Run {

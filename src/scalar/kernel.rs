@@ -23,6 +23,7 @@ mod subquery;
 mod template;
 mod text;
 mod trigonometry;
+pub(crate) mod variadic;
 mod zones;
 
 use crate::resolve::is_comparison;
@@ -46,6 +47,7 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         return kernel;
     }
     match func {
+        f if variadic::inner(f).is_some() => variadic::kernel(func, types, ty),
         f if array::is_array_function(f) => array::kernel(func, types, ty),
         // jsonb has operators of these names too.
         Func::Sub | Func::Concat if types.first() == Some(&SqlType::Jsonb) => json::kernel(func, types),

@@ -49,6 +49,8 @@ pub(crate) enum Lazy {
     Quantified(String, bool),
     /// `pg_typeof(any)`
     TypeOf,
+    /// `VARIADIC array`, as the last argument of a call.
+    Variadic,
     /// One column of a set-returning call.
     Set(Func, usize),
     /// A function of the catalog.
@@ -134,7 +136,7 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::ArrayOf => types.first().copied().flatten().and_then(SqlType::array_of),
         Lazy::Subscript(_) => None,
         Lazy::TypeOf => Some(SqlType::Text),
-        Lazy::Unknown(_) | Lazy::Set(..) => None,
+        Lazy::Unknown(_) | Lazy::Set(..) | Lazy::Variadic => None,
         Lazy::System(f) => Some(f.result),
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
     ARRAY_OF, AT, CAST, CELL, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR, ORDINALITY, OVER_ALL,
-    OVER_ANY, REG_CAST, SET, SUBSCRIPT, prepare_query, split_position,
+    OVER_ANY, REG_CAST, SET, SUBSCRIPT, VARIADIC, prepare_query, split_position,
 };
 use crate::retype::retype_plan;
 use crate::sets::Sets;
@@ -514,6 +514,7 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         NOT => Lazy::Not,
         CELL => Lazy::Cell,
         ARRAY_OF => Lazy::ArrayOf,
+        VARIADIC => Lazy::Variadic,
         ONCE => Lazy::Call(Func::SetOnce),
         ORDINALITY => Lazy::Call(Func::SetOrdinality),
         "pg_typeof" => Lazy::TypeOf,

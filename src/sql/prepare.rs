@@ -62,6 +62,8 @@ pub(crate) const SUBSCRIPT: &str = "hw_subscript:";
 pub(crate) const CELL: &str = "hw_cell";
 /// A quoted literal whose position is known.
 pub(crate) const LITERAL: &str = "hw_literal";
+/// The array behind VARIADIC.
+pub(crate) const VARIADIC: &str = "hw_variadic";
 /// Separates a function's name from its position.
 pub(crate) const AT: char = '\u{2}';
 

@@ -281,7 +281,7 @@ fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         }
         expr.push(key);
     }
-    Ok(LogicalPlan::Sort(Sort { expr, input, fetch: s.fetch }))
+    crate::sets::sorted(Sort { expr, input, fetch: s.fetch })
 }
 
 fn limit(env: &Env, l: Limit, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {

@@ -6,8 +6,9 @@ use crate::error::from_planner;
 use crate::planner::Env;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, JoinType};
+use datafusion_expr::expr::Sort as SortKey;
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::logical_plan::{Extension, Filter, Join};
+use datafusion_expr::logical_plan::{Extension, Filter, Join, Sort};
 use datafusion_expr::{Expr, LogicalPlan};
 use hw_plan::ScalarExpr;
 use hw_repr::{SqlError, SqlState};
@@ -195,6 +196,55 @@ fn local(expr: Expr, left: &datafusion_common::DFSchema) -> Option<Expr> {
         other => Ok(Transformed::no(other)),
     });
     new.data().ok().filter(|_| known)
+}
+
+/// Sorts `plan`: below its sets where the keys read nothing of them, so that the rows of one set stay in their order.
+pub(crate) fn sorted(sort: Sort) -> Result<LogicalPlan, SqlError> {
+    match below_sets(&sort.expr, &sort.input)? {
+        Some(plan) => Ok(plan),
+        None => Ok(LogicalPlan::Sort(sort)),
+    }
+}
+
+fn below_sets(keys: &[SortKey], plan: &LogicalPlan) -> Result<Option<LogicalPlan>, SqlError> {
+    if let Some(node) = expand_of(plan) {
+        let below = node.input.schema();
+        if !keys.iter().all(|k| k.expr.column_refs().iter().all(|c| below.has_column(c))) {
+            return Ok(None);
+        }
+        let input = match below_sets(keys, &node.input)? {
+            Some(sorted) => sorted,
+            None => LogicalPlan::Sort(Sort { expr: keys.to_vec(), input: Arc::clone(&node.input), fetch: None }),
+        };
+        let node = node.over(Arc::new(input), node.calls.clone(), node.outer).map_err(from_planner)?;
+        return Ok(Some(plan_of(node)));
+    }
+    let LogicalPlan::Projection(p) = plan else { return Ok(None) };
+    if expand_of(&p.input).is_none() {
+        return Ok(None);
+    }
+    let columns = p.schema.columns();
+    let inner = |e: &Expr| {
+        let new = e.clone().transform_up(|e| match &e {
+            Expr::Column(c) => Ok(match columns.iter().position(|own| own == c).and_then(|at| p.expr.get(at)) {
+                Some(found) => Transformed::yes(found.clone().unalias()),
+                None => Transformed::no(e),
+            }),
+            _ => Ok(Transformed::no(e)),
+        });
+        new.data().map_err(from_planner)
+    };
+    let mut moved = vec![];
+    for key in keys {
+        moved.push(SortKey { expr: inner(&key.expr)?, ..key.clone() });
+    }
+    if moved.iter().any(|k| crate::decorrelate::has_subquery(&k.expr)) {
+        return Ok(None);
+    }
+    match below_sets(&moved, &p.input)? {
+        Some(input) => Ok(Some(crate::decorrelate::project(p.expr.clone(), input)?)),
+        None => Ok(None),
+    }
 }
 
 /// Lets sets pass on only the columns that are read above them: an array is not copied beside each of its elements.

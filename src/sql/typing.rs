@@ -7,6 +7,7 @@ mod cast;
 mod catalog;
 mod sets;
 mod subquery;
+mod variadic;
 mod window;
 
 use crate::lazy::{Lazy, lazy_of};
@@ -439,7 +440,14 @@ impl<'a> Typer<'a> {
         match kind.clone() {
             Lazy::Call(func) if func.is_set() => self.set_call(func, None, &args, place),
             Lazy::Set(func, column) => self.set_call(func, Some(column), &args, place),
-            Lazy::Call(func) => self.call(func, &args, place),
+            Lazy::Call(func) => match self.variadic_call(func, &args, place)? {
+                Some(call) => Ok(call),
+                None => self.call(func, &args, place),
+            },
+            Lazy::Variadic => match args.as_slice() {
+                [one] => self.typed(one, place),
+                _ => Err(SqlError::internal("VARIADIC takes one array")),
+            },
             Lazy::NotCall(func) => {
                 let call = self.call(func, &args, place)?;
                 Ok(Typed::known(ScalarExpr::Not(Box::new(call.expr))))

@@ -14,6 +14,8 @@ pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<(),
             similar(tokens, at);
         } else if is_word(tokens, at, "trim") {
             trim(tokens, at);
+        } else if is_word(tokens, at, "variadic") {
+            variadic(tokens, at)?;
         } else if is_word(tokens, at, "rows") {
             rows_from(tokens, at);
         } else if matches!(tokens[at].token, Token::UnicodeStringLiteral(_)) {
@@ -72,6 +74,46 @@ fn trim(tokens: &mut Vec<TokenWithSpan>, at: usize) {
     if is_word(tokens, next, "from") {
         tokens.remove(next);
     }
+}
+
+/// `f(a, VARIADIC b)` as `f(a, hw_variadic(b))`.
+fn variadic(tokens: &mut Vec<TokenWithSpan>, at: usize) -> Result<(), SqlError> {
+    let before = (0..at).rev().find(|i| !matches!(tokens[*i].token, Token::Whitespace(_)));
+    let begins = before.is_some_and(|i| matches!(tokens[i].token, Token::LParen | Token::Comma));
+    let created = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_)));
+    let created = created.is_some_and(|t| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case("create")));
+    // The arguments of a function that is made have this word before their names.
+    let function = created && (0..at).any(|i| is_word(tokens, i, "function"));
+    if !begins || function {
+        return Ok(());
+    }
+    let mut depth = 0usize;
+    for i in at + 1..tokens.len() {
+        let end = match tokens[i].token {
+            Token::LParen | Token::LBracket => {
+                depth += 1;
+                continue;
+            }
+            Token::RParen if depth == 0 => true,
+            Token::RParen | Token::RBracket => {
+                depth = depth.saturating_sub(1);
+                continue;
+            }
+            Token::Comma if depth == 0 => {
+                return Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \",\""));
+            }
+            _ => depth == 0 && is_word(tokens, i, "order"),
+        };
+        if end {
+            let with = |token, span| TokenWithSpan { token, span };
+            let (first, last) = (tokens[at].span, tokens[i].span);
+            tokens.insert(i, with(Token::RParen, last));
+            tokens[at].token = Token::make_word(crate::prepare::VARIADIC, None);
+            tokens.insert(at + 1, with(Token::LParen, first));
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// `FROM ROWS FROM (f(x), ...)` as a call, where it is one: not a column of that name before FROM.
