@@ -5,6 +5,7 @@
 //! not here: [`catalog_rows`] answers `None` for those relations.
 
 mod people;
+mod types;
 
 use crate::DATABASE;
 use crate::builtin::{self, Builtin};
@@ -37,6 +38,7 @@ const TYPES: &[(SqlType, &str, &str, bool, i64, &str)] = &[
     (SqlType::Bytea, "bytea", "U", false, 1001, "i"),
     (SqlType::Date, "date", "D", false, 1182, "i"),
     (SqlType::Time, "time", "D", false, 1183, "d"),
+    (SqlType::TimeTz, "timetz", "D", false, 1270, "d"),
     (SqlType::Timestamp, "timestamp", "D", false, 1115, "d"),
     (SqlType::TimestampTz, "timestamptz", "D", true, 1185, "d"),
     (SqlType::Interval, "interval", "T", true, 1187, "d"),
@@ -58,7 +60,6 @@ const EMPTY: &[&str] = &[
     "pg_default_acl",
     "pg_depend",
     "pg_description",
-    "pg_enum",
     "pg_event_trigger",
     "pg_extension",
     "pg_foreign_data_wrapper",
@@ -107,7 +108,6 @@ const EMPTY: &[&str] = &[
 pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
     let table = Filler::of(schema, name)?;
     Some(match table.name.as_str() {
-        "pg_type" => type_rows(&table),
         "pg_am" => vec![
             table.row(&[
                 ("oid", int8(HEAP_AM)),
@@ -154,8 +154,10 @@ pub fn catalog_rows(snapshot: &CatalogSnapshot, schema: &str, name: &str) -> Opt
         return None;
     }
     Some(match table.name.as_str() {
-        "pg_class" => class_rows(snapshot, &table),
+        "pg_class" => [class_rows(snapshot, &table), types::class_rows(snapshot, &table)].concat(),
         "pg_attribute" => attribute_rows(snapshot, &table),
+        "pg_type" => [type_rows(&table), types::type_rows(snapshot, &table)].concat(),
+        "pg_enum" => types::enum_rows(snapshot, &table),
         "pg_namespace" => namespace_rows(snapshot, &table),
         "pg_index" => index_rows(snapshot, &table),
         "pg_constraint" => constraint_rows(snapshot, &table),
@@ -341,6 +343,7 @@ fn attribute_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
             }
         }
     }
+    types::attribute_rows(snapshot, table, &mut rows);
     rows
 }
 
@@ -570,7 +573,7 @@ fn type_rows(table: &Filler) -> Rows {
 /// Names of input, output, receive and send functions as PostgreSQL has them.
 fn io_functions(name: &str) -> [String; 4] {
     let separator = match name {
-        "numeric" | "date" | "time" | "timestamp" | "timestamptz" | "interval" | "uuid" | "jsonb" => "_",
+        "numeric" | "date" | "time" | "timetz" | "timestamp" | "timestamptz" | "interval" | "uuid" | "jsonb" => "_",
         _ => "",
     };
     ["in", "out", "recv", "send"].map(|f| format!("{name}{separator}{f}"))
@@ -680,7 +683,12 @@ fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
     let bare = ty.without_modifier();
     let name = |ty: SqlType| TYPES.iter().find(|t| t.0 == ty).map_or("", |t| t.1).to_string();
     let (shown, udt) = match bare {
-        SqlType::Array(element) => ("ARRAY".to_string(), format!("_{}", name(element.ty()))),
+        SqlType::Array(element) => match element.ty() {
+            SqlType::Enum(_) | SqlType::Row(_) => ("ARRAY".to_string(), format!("_{}", element.ty())),
+            element => ("ARRAY".to_string(), format!("_{}", name(element))),
+        },
+        SqlType::Enum(e) => ("USER-DEFINED".to_string(), e.def().name.clone()),
+        SqlType::Row(r) => ("USER-DEFINED".to_string(), r.def().name.clone()),
         SqlType::Char(_) => ("character".to_string(), name(bare)),
         SqlType::Alias(alias) => (bare.to_string(), alias.name().trim_matches('"').to_string()),
         other => (other.to_string(), name(other)),
@@ -712,7 +720,7 @@ fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
             number("character_octet_length", n.saturating_mul(4).min(1 << 30));
         }
         SqlType::Date => number("datetime_precision", 0),
-        SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => {
+        SqlType::Time | SqlType::TimeTz | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => {
             number("datetime_precision", 6)
         }
         SqlType::Alias(alias) => {

@@ -8,6 +8,7 @@ use crate::command::{DdlDone, Reply};
 use crate::core::{Core, Flow, Origin};
 use crate::hydrate::Begin;
 use crate::known::Known;
+use crate::types::types_in;
 use hw_catalog::CatalogChange;
 use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
 use hw_plan::statement::QualifiedName;
@@ -18,11 +19,11 @@ use std::sync::Arc;
 
 /// What a statement does to the catalog, once checked.
 #[derive(Default)]
-struct Effect {
-    changes: Vec<CatalogChange>,
-    created: Vec<Object>,
-    dropped: Vec<GlobalId>,
-    notices: Vec<SqlError>,
+pub(crate) struct Effect {
+    pub changes: Vec<CatalogChange>,
+    pub created: Vec<Object>,
+    pub dropped: Vec<GlobalId>,
+    pub notices: Vec<SqlError>,
 }
 
 impl Effect {
@@ -88,7 +89,7 @@ impl Core {
                 self.create_source(owner, name, if_not_exists, create_sql, depends_on, desc)
             }
             Statement::CreateTable { name, desc, rules, retain_ms, if_not_exists, create_sql, filled: _ } => {
-                let effect = self.create(owner, name, if_not_exists, create_sql, vec![], ObjectKind::Table(desc))?;
+                let effect = self.create(owner, name, if_not_exists, create_sql, types_in([&desc]), ObjectKind::Table(desc))?;
                 self.with_rules(effect.retaining(retain_ms), rules)
             }
             Statement::CreateView { name, query, desc, if_not_exists, create_sql, depends_on } => {
@@ -115,6 +116,10 @@ impl Core {
                 self.create(owner, name, if_not_exists, create_sql, vec![on], ObjectKind::Index { on, columns })
             }
             Statement::Drop { ids, schemas, cascade, kind: _, skipped: _ } => self.drop_objects(ids, schemas, cascade),
+            Statement::CreateType { name, definition, create_sql } => {
+                self.create_type(owner, name, definition, create_sql)
+            }
+            Statement::AlterType { id, change } => self.alter_type(id, change),
             Statement::AlterSourcePause { id, paused } => self.alter_pause(id, paused),
             other => Err(SqlError::internal(format!("not a catalog statement: {other:?}"))),
         }
@@ -156,6 +161,22 @@ impl Core {
         depends_on: Vec<GlobalId>,
         kind: ObjectKind,
     ) -> Result<Effect, SqlError> {
+        let id = || GlobalId(self.catalog.next_oid());
+        self.create_as(id, owner, name, if_not_exists, create_sql, depends_on, kind)
+    }
+
+    /// As [`Core::create`], with this id.
+    #[allow(clippy::too_many_arguments, reason = "an object's parts")]
+    pub(crate) fn create_as(
+        &self,
+        id: impl FnOnce() -> GlobalId,
+        owner: &str,
+        name: QualifiedName,
+        if_not_exists: bool,
+        create_sql: String,
+        depends_on: Vec<GlobalId>,
+        kind: ObjectKind,
+    ) -> Result<Effect, SqlError> {
         if let Some(outcome) = self.taken(&name, if_not_exists) {
             return outcome;
         }
@@ -163,7 +184,7 @@ impl Core {
         if let Some(e) = depends_on.iter().find_map(|id| self.broken.get(id)) {
             return Err(e.clone());
         }
-        let id = GlobalId(self.catalog.next_oid());
+        let id = id();
         let object = Object {
             id,
             schema: name.schema,
@@ -264,6 +285,8 @@ impl Core {
             SourceConnector::Kafka(_) => vec![],
         };
         let schema = name.schema.clone();
+        let mut depends_on = depends_on;
+        depends_on.extend(types_in(desc.outputs.iter().map(|(_, d)| d)));
         let mut effect =
             self.create(owner, name, if_not_exists, create_sql.clone(), depends_on, ObjectKind::Source(desc))?;
         let Some(source) = effect.created.first().map(|o| o.id) else { return Ok(effect) };
@@ -320,6 +343,12 @@ impl Core {
             })
         };
         let others: Vec<GlobalId> = order.iter().filter(|id| !roots.contains(id) && !owned(id)).copied().collect();
+        if schemas.is_empty() {
+            let roots: Vec<GlobalId> = roots.iter().copied().collect();
+            if cascade {
+                self.check_drop_of_types(&roots, &others)?;
+            }
+        }
         if !others.is_empty() && !cascade {
             return Err(dependants_error(&**catalog, &roots, &others));
         }
@@ -526,7 +555,7 @@ fn check_column_names(object: &Object) -> Result<(), SqlError> {
         .detail(format!("It has {bytes} bytes; a name has at most {}.", hw_catalog::snapshot::NAME_BYTES_MAX)))
 }
 
-fn exists(e: SqlError, if_not_exists: bool) -> Result<Effect, SqlError> {
+pub(crate) fn exists(e: SqlError, if_not_exists: bool) -> Result<Effect, SqlError> {
     if !if_not_exists {
         return Err(e);
     }
@@ -536,6 +565,8 @@ fn exists(e: SqlError, if_not_exists: bool) -> Result<Effect, SqlError> {
 
 fn dependants_error(catalog: &dyn CatalogView, roots: &BTreeSet<GlobalId>, others: &[GlobalId]) -> SqlError {
     let name = |id: &GlobalId| catalog.get(*id).map_or_else(|| id.to_string(), |o| o.name.clone());
+    let kind = |id: &GlobalId| catalog.get(*id).is_some_and(|o| matches!(o.kind, ObjectKind::Type(_)));
+    let name = |id: &GlobalId| if kind(id) { format!("type {}", name(id)) } else { name(id) };
     let root = roots.iter().map(name).collect::<Vec<_>>().join(", ");
     let detail: Vec<String> = others.iter().map(|id| format!("{} depends on {root}", name(id))).collect();
     SqlError::new(SqlState::DEPENDENT_OBJECTS, format!("cannot drop {root} because other objects depend on it"))

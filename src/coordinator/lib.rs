@@ -36,6 +36,7 @@ mod tables;
 mod tee;
 mod tick;
 mod transaction;
+mod types;
 mod verify;
 
 pub use external::{MakeReader, feed_generators_from};

@@ -1,7 +1,7 @@
 //! The catalog as planners read it.
 
 use crate::{ConnectionDesc, FlowPlan, SourceDesc, TableRules};
-use hw_repr::{GlobalId, RelationDesc};
+use hw_repr::{GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -85,6 +85,8 @@ pub enum ObjectKind {
         #[serde(default, skip_serializing_if = "OnError::is_default")]
         on_error: OnError,
     },
+    /// `CREATE TYPE`: an enum or a composite type, whose OID is the object's id.
+    Type(SqlType),
     /// `CREATE INDEX`: an arrangement of `on` by these columns.
     Index {
         /// The relation.

@@ -192,6 +192,25 @@ funcs! {
     ArrayOverlap = "&&";
     /// `width_bucket(value, thresholds)`
     WidthBucketArray = "width_bucket array";
+    // Rows and enums.
+    /// `ROW(...)`: the arguments are the fields of the result's type
+    RowMake = "row of";
+    /// Field of a row, by its position from 0, a constant
+    RowField = "field of row";
+    /// `row IS NULL`: every field is NULL
+    RowIsNull = "row is null";
+    /// `row IS NOT NULL`: no field is NULL
+    RowIsNotNull = "row is not null";
+    /// `row_to_json(record [, bool])`
+    RowToJson = "row_to_json";
+    /// `array_to_json(anyarray [, bool])`
+    ArrayToJson = "array_to_json";
+    /// `enum_first(anyenum)`
+    EnumFirst = "enum_first";
+    /// `enum_last(anyenum)`
+    EnumLast = "enum_last";
+    /// `enum_range(anyenum [, anyenum])`
+    EnumRange = "enum_range";
     // Strings.
     /// `lower(text)`
     Lower = "lower";

@@ -3,6 +3,7 @@
 use crate::{
     ConnectionDesc, CopyOptions, FlowPlan, OnConflict, OnError, Returning, ScalarExpr, SourceDesc, TableRules,
 };
+use hw_repr::types::RowField;
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,36 @@ pub struct QualifiedName {
     pub schema: String,
     /// Name.
     pub name: String,
+}
+
+/// What CREATE TYPE defines.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypeDefinition {
+    /// Labels in order.
+    Enum(Vec<String>),
+    /// Fields in order.
+    Row(Vec<RowField>),
+}
+
+/// What ALTER TYPE changes of an enum.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypeChange {
+    /// `ADD VALUE`
+    AddValue {
+        /// The new label.
+        label: String,
+        /// Before (true) or behind which other; at the end where there is none.
+        beside: Option<(bool, String)>,
+        /// `IF NOT EXISTS`
+        if_not_exists: bool,
+    },
+    /// `RENAME VALUE`
+    RenameValue {
+        /// The label.
+        from: String,
+        /// Its new text.
+        to: String,
+    },
 }
 
 /// A planned statement. `SELECT` and the like carry `query`, the opaque logical plan of the query layer, beside
@@ -115,6 +146,22 @@ pub enum Statement {
         if_not_exists: bool,
         /// Normalised text.
         create_sql: String,
+    },
+    /// `CREATE TYPE`
+    CreateType {
+        /// Its name.
+        name: QualifiedName,
+        /// What it is.
+        definition: TypeDefinition,
+        /// Normalised text.
+        create_sql: String,
+    },
+    /// `ALTER TYPE`
+    AlterType {
+        /// The type.
+        id: GlobalId,
+        /// What changes.
+        change: TypeChange,
     },
     /// `DROP <kind> name, ...`; ids already resolved, missing ones dropped under IF EXISTS.
     Drop {

@@ -10,6 +10,7 @@
 use crate::datum::Datum;
 use crate::encoding::{self, RowCodec};
 use crate::error::{SqlError, SqlState};
+use crate::row::written;
 use crate::types::SqlType;
 use serde::{Deserialize, Serialize};
 
@@ -66,14 +67,6 @@ pub fn too_large() -> SqlError {
 pub fn too_deep(dimensions: usize) -> SqlError {
     let message = format!("number of array dimensions ({dimensions}) exceeds the maximum allowed ({DIMENSIONS_MAX})");
     SqlError::new(SqlState::new("54000"), message)
-}
-
-/// The type by which elements are written.
-fn written(element: SqlType) -> SqlType {
-    match element {
-        SqlType::Numeric(_) => SqlType::Numeric(None),
-        other => other.carrier(),
-    }
 }
 
 impl ArrayValue {

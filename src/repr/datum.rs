@@ -3,6 +3,7 @@
 use crate::array::ArrayValue;
 use crate::error::{SqlError, SqlState};
 use crate::numeric::Numeric;
+use crate::row::{EnumValue, RowValue};
 use crate::types::SqlType;
 use arrow::array::*;
 use arrow::datatypes::IntervalMonthDayNano;
@@ -50,6 +51,35 @@ pub struct IntervalValue {
     pub micros: i64,
 }
 
+/// A time of day with an offset from UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimeTzValue {
+    /// µs since midnight where it was read.
+    pub micros: i64,
+    /// Seconds east of UTC.
+    pub east: i32,
+}
+
+/// Bits of the offset in a packed [`TimeTzValue`], and what is added to it so that it is not negative.
+const OFFSET_BITS: u32 = 17;
+const OFFSET_BASE: i64 = 1 << 16;
+
+impl TimeTzValue {
+    /// One number that compares as PostgreSQL compares: by the time in UTC, then by the offset west.
+    pub fn pack(self) -> i64 {
+        let west = -i64::from(self.east);
+        let utc = self.micros + west * 1_000_000;
+        (utc << OFFSET_BITS) + west + OFFSET_BASE
+    }
+
+    /// Back from [`TimeTzValue::pack`].
+    pub fn unpack(packed: i64) -> TimeTzValue {
+        let west = (packed & ((1 << OFFSET_BITS) - 1)) - OFFSET_BASE;
+        let utc = packed >> OFFSET_BITS;
+        TimeTzValue { micros: utc - west * 1_000_000, east: -(west as i32) }
+    }
+}
+
 /// One value. `real` and `double precision` share [`Float`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Datum {
@@ -89,6 +119,12 @@ pub enum Datum {
     Jsonb(String),
     /// an array
     Array(Box<ArrayValue>),
+    /// timetz, packed: see [`TimeTzValue`]
+    TimeTz(i64),
+    /// a value of an enum
+    Enum(Box<EnumValue>),
+    /// a row
+    Row(Box<RowValue>),
 }
 
 impl IntervalValue {
@@ -122,9 +158,11 @@ impl Datum {
         if array.is_null(row) {
             return Ok(Datum::Null);
         }
-        if let SqlType::Array(element) = ty {
-            let bytes = down::<BinaryArray>(array, ty)?.value(row);
-            return Ok(Datum::Array(Box::new(ArrayValue::from_bytes(element.ty(), bytes)?)));
+        if let SqlType::Array(_) | SqlType::Enum(_) | SqlType::Row(_) = ty {
+            return Datum::from_bytes(ty, down::<BinaryArray>(array, ty)?.value(row));
+        }
+        if ty.without_modifier() == SqlType::TimeTz {
+            return Ok(Datum::TimeTz(down::<Int64Array>(array, ty)?.value(row)));
         }
         Ok(match ty.carrier() {
             SqlType::Bool => Datum::Bool(down::<BooleanArray>(array, ty)?.value(row)),
@@ -157,6 +195,16 @@ impl Datum {
         })
     }
 
+    /// The value of a type that is carried as bytes.
+    pub fn from_bytes(ty: SqlType, bytes: &[u8]) -> Result<Datum, SqlError> {
+        Ok(match ty {
+            SqlType::Array(element) => Datum::Array(Box::new(ArrayValue::from_bytes(element.ty(), bytes)?)),
+            SqlType::Enum(e) => Datum::Enum(Box::new(EnumValue::from_bytes(e, bytes)?)),
+            SqlType::Row(r) => Datum::Row(Box::new(RowValue::from_bytes(r, bytes)?)),
+            _ => Datum::Bytea(bytes.to_vec()),
+        })
+    }
+
     /// True for NULL.
     pub fn is_null(&self) -> bool {
         matches!(self, Datum::Null)
@@ -183,6 +231,9 @@ impl Datum {
             Datum::Uuid(_) => SqlType::Uuid,
             Datum::Jsonb(_) => SqlType::Jsonb,
             Datum::Array(v) => v.element.array_of()?,
+            Datum::TimeTz(_) => SqlType::TimeTz,
+            Datum::Enum(v) => SqlType::Enum(v.ty),
+            Datum::Row(v) => SqlType::Row(v.ty),
         })
     }
 
@@ -196,8 +247,16 @@ impl Datum {
         match self.sql_type() {
             None => true,
             Some(SqlType::Numeric(_)) => matches!(ty, SqlType::Numeric(_)),
-            Some(own @ SqlType::Array(_)) => own.without_modifier() == ty.without_modifier(),
-            Some(own) => own == ty.carrier() && !matches!(ty, SqlType::Array(_)),
+            Some(own @ (SqlType::Array(_) | SqlType::Enum(_) | SqlType::Row(_) | SqlType::TimeTz)) => {
+                own.without_modifier() == ty.without_modifier()
+            }
+            Some(own) => {
+                let other = matches!(
+                    ty.without_modifier(),
+                    SqlType::Array(_) | SqlType::Enum(_) | SqlType::Row(_) | SqlType::TimeTz
+                );
+                own == ty.carrier() && !other
+            }
         }
     }
 
@@ -235,8 +294,12 @@ pub fn datums_to_array(ty: SqlType, datums: &[Datum]) -> Result<ArrayRef, SqlErr
             Arc::new(builder.finish()) as ArrayRef
         }};
     }
-    if let SqlType::Array(_) = ty {
-        return Ok(column!(BinaryBuilder::new(), Datum::Array(v) => v.to_bytes()?));
+    match ty.without_modifier() {
+        SqlType::Array(_) => return Ok(column!(BinaryBuilder::new(), Datum::Array(v) => v.to_bytes()?)),
+        SqlType::Enum(_) => return Ok(column!(BinaryBuilder::new(), Datum::Enum(v) => v.to_bytes())),
+        SqlType::Row(_) => return Ok(column!(BinaryBuilder::new(), Datum::Row(v) => v.to_bytes()?)),
+        SqlType::TimeTz => return Ok(column!(Int64Builder::new(), Datum::TimeTz(v) => *v)),
+        _ => {}
     }
     Ok(match ty.carrier() {
         SqlType::Bool => column!(BooleanBuilder::new(), Datum::Bool(v) => *v),

@@ -14,6 +14,8 @@
 //! | interval | total µs (months of 30 days, days of 24 hours) as 16 bytes, big-endian, sign flipped, then a print tail: months, days, µs, big-endian |
 //! | uuid | 16 bytes |
 //! | array | [`crate::array`]'s ordered bytes, as those of bytea |
+//! | timetz | as bigint, [`crate::datum::TimeTzValue::pack`] |
+//! | row, enum | [`crate::row`]'s ordered bytes, as those of bytea |
 //!
 //! Every column delimits itself, so the bytes of the first columns are a prefix and a range scan. jsonb orders by its
 //! canonical text, which is not PostgreSQL's order, but equal where PostgreSQL's is equal up to the spelling of numbers.
@@ -92,6 +94,7 @@ impl RowCodec {
     pub fn has_print_tails(types: &[SqlType]) -> bool {
         types.iter().any(|t| match t {
             SqlType::Array(element) => RowCodec::has_print_tails(&[element.ty().without_modifier()]),
+            SqlType::Row(row) => row.def().fields.iter().any(|f| RowCodec::has_print_tails(&[f.ty.without_modifier()])),
             t => matches!(t.carrier(), SqlType::Numeric(None) | SqlType::Interval),
         })
     }

@@ -9,6 +9,7 @@ use crate::array::{self, ArrayValue};
 use crate::datum::{Datum, Float, IntervalValue};
 use crate::error::{SqlError, SqlState};
 use crate::numeric::Numeric;
+use crate::row::{self, EnumValue, RowValue};
 use crate::types::{AliasType, SqlType};
 use arrow::array::*;
 use std::fmt::Write;
@@ -63,6 +64,9 @@ pub fn parse(ty: SqlType, s: &str) -> Result<Datum, SqlError> {
             modifier::apply(alias, Datum::Interval(value))?
         }
         SqlType::Alias(alias) => modifier::apply(alias, parse(alias.carrier(), s)?)?,
+        SqlType::TimeTz => Datum::TimeTz(datetime::parse_timetz(s)?),
+        SqlType::Enum(ty) => Datum::Enum(Box::new(EnumValue::parse(ty, s)?)),
+        SqlType::Row(ty) => Datum::Row(Box::new(row::parse(ty, s)?)),
     })
 }
 
@@ -86,6 +90,9 @@ pub fn write_datum(datum: &Datum, out: &mut String) {
         Datum::Interval(v) => interval::write_interval(*v, out),
         Datum::Uuid(v) => write_uuid(v, out),
         Datum::Array(v) => array::write(v, out),
+        Datum::TimeTz(v) => datetime::write_timetz(*v, out),
+        Datum::Enum(v) => out.push_str(&v.label),
+        Datum::Row(v) => row::write(v, out),
     }
 }
 
@@ -123,50 +130,57 @@ fn down<T: 'static>(array: &dyn Array) -> &T {
     array.as_any().downcast_ref::<T>().expect("the column has the Arrow type of its SQL type")
 }
 
-/// Appends the text of row `row` of a column of type `ty`; nothing for NULL. Allocates nothing but `out`.
+/// Appends the text of row `at` of a column of type `ty`; nothing for NULL. Allocates nothing but `out`.
 ///
 /// # Panics
 /// Where the column's Arrow type is not that of `ty`.
-pub fn write_value(array: &dyn Array, row: usize, ty: SqlType, out: &mut String) {
-    if array.is_null(row) {
+pub fn write_value(array: &dyn Array, at: usize, ty: SqlType, out: &mut String) {
+    if array.is_null(at) {
         return;
     }
     match ty {
         SqlType::Array(element) => {
-            let bytes = down::<BinaryArray>(array).value(row);
+            let bytes = down::<BinaryArray>(array).value(at);
             let array = ArrayValue::from_bytes(element.ty(), bytes).expect("an array column holds arrays");
             array::write(&array, out);
         }
-        SqlType::Char(length) => write_char(down::<StringArray>(array).value(row), length, out),
-        SqlType::Alias(alias) => write_value(array, row, alias.carrier(), out),
-        SqlType::Bool => out.push(if down::<BooleanArray>(array).value(row) { 't' } else { 'f' }),
-        SqlType::Int2 => write_display(down::<Int16Array>(array).value(row), out),
-        SqlType::Int4 => write_display(down::<Int32Array>(array).value(row), out),
-        SqlType::Int8 => write_display(down::<Int64Array>(array).value(row), out),
-        SqlType::Float4 => write_f32(down::<Float32Array>(array).value(row), out),
-        SqlType::Float8 => write_f64(down::<Float64Array>(array).value(row), out),
+        SqlType::Enum(_) => {
+            let bytes = down::<BinaryArray>(array).value(at);
+            out.push_str(row::enum_label(bytes).expect("a column of an enum holds its values"));
+        }
+        SqlType::Row(ty) => {
+            let bytes = down::<BinaryArray>(array).value(at);
+            row::write(&RowValue::from_bytes(ty, bytes).expect("a column of rows holds rows"), out);
+        }
+        SqlType::TimeTz => datetime::write_timetz(down::<Int64Array>(array).value(at), out),
+        SqlType::Char(length) => write_char(down::<StringArray>(array).value(at), length, out),
+        SqlType::Alias(alias) => write_value(array, at, alias.carrier(), out),
+        SqlType::Bool => out.push(if down::<BooleanArray>(array).value(at) { 't' } else { 'f' }),
+        SqlType::Int2 => write_display(down::<Int16Array>(array).value(at), out),
+        SqlType::Int4 => write_display(down::<Int32Array>(array).value(at), out),
+        SqlType::Int8 => write_display(down::<Int64Array>(array).value(at), out),
+        SqlType::Float4 => write_f32(down::<Float32Array>(array).value(at), out),
+        SqlType::Float8 => write_f64(down::<Float64Array>(array).value(at), out),
         SqlType::Numeric(Some((_, scale))) => {
-            let n = Numeric::from_decimal(down::<Decimal128Array>(array).value(row), scale);
+            let n = Numeric::from_decimal(down::<Decimal128Array>(array).value(at), scale);
             write_display(n.expect("a decimal holds no more than its precision"), out);
         }
         SqlType::Numeric(None) => {
-            let n = Numeric::from_bytes(down::<LargeBinaryArray>(array).value(row));
+            let n = Numeric::from_bytes(down::<LargeBinaryArray>(array).value(at));
             write_display(n.expect("a numeric column holds ordered bytes"), out);
         }
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Json => out.push_str(down::<StringArray>(array).value(row)),
-        SqlType::Bytea => write_bytea(down::<BinaryArray>(array).value(row), out),
-        SqlType::Date => datetime::write_date(down::<Date32Array>(array).value(row), out),
-        SqlType::Time => datetime::write_time(down::<Time64MicrosecondArray>(array).value(row), out),
-        SqlType::Timestamp => datetime::write_timestamp(down::<TimestampMicrosecondArray>(array).value(row), out),
-        SqlType::TimestampTz => {
-            datetime::write_timestamptz(down::<TimestampMicrosecondArray>(array).value(row), 0, out)
-        }
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Json => out.push_str(down::<StringArray>(array).value(at)),
+        SqlType::Bytea => write_bytea(down::<BinaryArray>(array).value(at), out),
+        SqlType::Date => datetime::write_date(down::<Date32Array>(array).value(at), out),
+        SqlType::Time => datetime::write_time(down::<Time64MicrosecondArray>(array).value(at), out),
+        SqlType::Timestamp => datetime::write_timestamp(down::<TimestampMicrosecondArray>(array).value(at), out),
+        SqlType::TimestampTz => datetime::write_timestamptz(down::<TimestampMicrosecondArray>(array).value(at), 0, out),
         SqlType::Interval => {
-            let v = IntervalValue::from_arrow(down::<IntervalMonthDayNanoArray>(array).value(row));
+            let v = IntervalValue::from_arrow(down::<IntervalMonthDayNanoArray>(array).value(at));
             interval::write_interval(v, out);
         }
-        SqlType::Uuid => write_uuid(down::<FixedSizeBinaryArray>(array).value(row), out),
-        SqlType::Jsonb => out.push_str(down::<LargeStringArray>(array).value(row)),
+        SqlType::Uuid => write_uuid(down::<FixedSizeBinaryArray>(array).value(at), out),
+        SqlType::Jsonb => out.push_str(down::<LargeStringArray>(array).value(at)),
     }
 }
 

@@ -6,9 +6,13 @@ use std::fmt;
 
 mod alias;
 mod element;
+mod user;
 
 pub use alias::AliasType;
 pub use element::ElementType;
+pub use user::{
+    ARRAY_TYPE_OIDS, EnumDef, EnumLabel, EnumType, LABEL_STEP, RECORD_OID, RowDef, RowField, RowType, array_oid,
+};
 
 /// A SQL type in scope. `Varchar(None)` and `Text` differ only in name and OID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +59,12 @@ pub enum SqlType {
     Array(ElementType),
     /// A type that is carried and computed as another one, under a name (and with a modifier) of its own
     Alias(AliasType),
+    /// `timetz`, carried as a bigint: see [`crate::datum::TimeTzValue`]
+    TimeTz,
+    /// An enum, carried as the bytes of its value: see [`crate::row::EnumValue`]
+    Enum(EnumType),
+    /// A row or a composite type, carried as [`crate::row`]'s ordered bytes
+    Row(RowType),
 }
 
 /// The key of the metadata of an Arrow field that says of which SQL type its column is.
@@ -67,7 +77,9 @@ impl SqlType {
     pub fn carrier(self) -> SqlType {
         match self {
             SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => SqlType::Text,
-            SqlType::Array(_) => SqlType::Bytea,
+            SqlType::Array(_) | SqlType::Enum(_) | SqlType::Row(_) => SqlType::Bytea,
+            SqlType::TimeTz => SqlType::Int8,
+            SqlType::Alias(AliasType::TimeTz(_)) => SqlType::Int8,
             SqlType::Alias(alias) => alias.carrier(),
             other => other,
         }
@@ -93,18 +105,48 @@ impl SqlType {
     /// What the metadata of a field or literal of this type has to say: nothing where the Arrow type tells.
     pub fn metadata(&self) -> Option<(String, String)> {
         let told = *self == self.carrier();
-        (!told).then(|| (TYPE_KEY.to_string(), format!("{}:{}", self.oid(), self.typmod())))
+        let text = match self {
+            SqlType::Array(element) => match element.ty().position() {
+                Some(position) => format!("[]#{position}"),
+                None => format!("{}:{}", self.oid(), self.typmod()),
+            },
+            _ => match self.position() {
+                Some(position) => format!("#{position}"),
+                None => format!("{}:{}", self.oid(), self.typmod()),
+            },
+        };
+        (!told).then(|| (TYPE_KEY.to_string(), text))
     }
 
     /// The type of a column with this Arrow type and a value of the metadata for each key.
     pub fn from_parts<'a>(ty: &DataType, metadata: impl Fn(&str) -> Option<&'a String>) -> Option<SqlType> {
         let carrier = SqlType::from_arrow(ty)?;
         let told = metadata(TYPE_KEY).and_then(|text| {
+            if let Some(position) = text.strip_prefix('#') {
+                return SqlType::at(position);
+            }
+            if let Some(position) = text.strip_prefix("[]#") {
+                return SqlType::at(position)?.array_of();
+            }
             let (oid, typmod) = text.split_once(':')?;
             SqlType::from_oid(oid.parse().ok()?, typmod.parse().ok()?)
         });
         // Metadata can travel further than the column it was made for.
         Some(told.filter(|t| t.carrier() == carrier).unwrap_or(carrier))
+    }
+
+    /// Where the process keeps the definition of an enum or a row.
+    pub fn position(self) -> Option<usize> {
+        match self {
+            SqlType::Enum(e) => Some(e.position()),
+            SqlType::Row(r) => Some(r.position()),
+            _ => None,
+        }
+    }
+
+    /// The type whose definition is kept there.
+    pub fn at(position: &str) -> Option<SqlType> {
+        user::at(position.parse().ok()?)
     }
 
     /// The SQL type of a column; `None` where the Arrow type carries none.
@@ -125,7 +167,8 @@ impl SqlType {
             SqlType::Numeric(Some((p, s))) => DataType::Decimal128(*p, *s),
             SqlType::Numeric(None) => DataType::LargeBinary,
             SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => DataType::Utf8,
-            SqlType::Bytea | SqlType::Array(_) => DataType::Binary,
+            SqlType::Bytea | SqlType::Array(_) | SqlType::Enum(_) | SqlType::Row(_) => DataType::Binary,
+            SqlType::TimeTz => DataType::Int64,
             SqlType::Alias(alias) => alias.carrier().arrow(),
             SqlType::Date => DataType::Date32,
             SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -185,6 +228,9 @@ impl SqlType {
             SqlType::Char(_) => 1042,
             SqlType::Array(element) => element.array_oid(),
             SqlType::Alias(alias) => alias.oid(),
+            SqlType::TimeTz => 1266,
+            SqlType::Enum(e) => e.def().oid,
+            SqlType::Row(r) => r.def().oid,
         }
     }
 
@@ -216,8 +262,9 @@ impl SqlType {
             1042 => SqlType::Char(length()),
             17 => SqlType::Bytea,
             1082 => SqlType::Date,
-            1083 | 1114 | 1184 | 1186 if typmod >= 0 => SqlType::Alias(AliasType::of_time(oid, typmod)?),
+            1083 | 1114 | 1184 | 1186 | 1266 if typmod >= 0 => SqlType::Alias(AliasType::of_time(oid, typmod)?),
             1083 => SqlType::Time,
+            1266 => SqlType::TimeTz,
             1114 => SqlType::Timestamp,
             1184 => SqlType::TimestampTz,
             1186 => SqlType::Interval,
@@ -226,7 +273,10 @@ impl SqlType {
             114 => SqlType::Json,
             other => match AliasType::NAMED.iter().find(|a| a.oid() == other) {
                 Some(alias) => SqlType::Alias(*alias),
-                None => SqlType::Array(ElementType::of_array(other, typmod)?),
+                None => match user::by_oid(other) {
+                    Some(defined) => defined,
+                    None => SqlType::Array(ElementType::of_array(other, typmod)?),
+                },
             },
         })
     }
@@ -240,6 +290,8 @@ impl SqlType {
             SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
             SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Alias(alias) => alias.typlen(),
+            SqlType::TimeTz => 12,
+            SqlType::Enum(_) => 4,
             _ => -1,
         }
     }
@@ -273,6 +325,9 @@ impl fmt::Display for SqlType {
             SqlType::Char(None) => f.write_str("bpchar"),
             SqlType::Array(element) => write!(f, "{}[]", element.ty()),
             SqlType::Alias(alias) => alias.fmt(f),
+            SqlType::TimeTz => f.write_str("time with time zone"),
+            SqlType::Enum(e) => user::write_name(&e.def().schema, &e.def().name, f),
+            SqlType::Row(r) => user::write_name(&r.def().schema, &r.def().name, f),
         }
     }
 }

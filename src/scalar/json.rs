@@ -11,7 +11,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use build::{Style, strip_nulls, write_array, write_object, write_pretty, write_value};
+pub(crate) use build::{Style, strip_nulls, write_array, write_lines, write_object, write_pretty, write_value};
 pub(crate) use edit::{Edit, concat, delete_at, delete_keys, edit, set_lax};
 use hw_repr::numeric::Numeric;
 use hw_repr::text::write_json_string;

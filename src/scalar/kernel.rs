@@ -18,10 +18,12 @@ mod number;
 mod number_format;
 mod pattern;
 mod quote;
+mod row;
 mod string;
 mod subquery;
 mod template;
 mod text;
+mod timetz;
 mod trigonometry;
 pub(crate) mod variadic;
 mod zones;
@@ -40,14 +42,20 @@ pub(crate) type Kernel = Box<dyn Fn(&[Val], usize) -> Result<ArrayRef, SqlError>
 /// The kernel of a function for these argument types.
 pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel, SqlError> {
     // Kernels know the types that carry values, and json and arrays by their own names.
-    let own = |t: SqlType| matches!(t, SqlType::Json | SqlType::Array(_) | SqlType::Numeric(_) | SqlType::Char(_));
-    let seen: Vec<SqlType> = types.iter().map(|t| if own(*t) { *t } else { t.carrier() }).collect();
+    let own = |t: SqlType| {
+        use SqlType::*;
+        matches!(t, Json | Array(_) | Numeric(_) | Char(_) | Enum(_) | Row(_) | TimeTz)
+    };
+    let carried = |t: SqlType| if t.without_modifier() == SqlType::TimeTz { SqlType::TimeTz } else { t.carrier() };
+    let seen: Vec<SqlType> = types.iter().map(|t| if own(*t) { *t } else { carried(*t) }).collect();
     let types = seen.as_slice();
     if let Some(kernel) = of_numbers(func, types, ty) {
         return kernel;
     }
     match func {
         f if variadic::inner(f).is_some() => variadic::kernel(func, types, ty),
+        f if row::FUNCTIONS.contains(&f) => row::kernel(func, types, ty),
+        Func::Add | Func::Sub | Func::Timezone if types.contains(&SqlType::TimeTz) => timetz::kernel(func, types),
         f if array::is_array_function(f) => array::kernel(func, types, ty),
         // jsonb has operators of these names too.
         Func::Sub | Func::Concat if types.first() == Some(&SqlType::Jsonb) => json::kernel(func, types),
@@ -201,6 +209,7 @@ pub(crate) fn is_strict(func: Func) -> bool {
     array::is_strict(func)
         && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
         && !matches!(func, Func::Overlaps | Func::SingleRow)
+        && !(row::FUNCTIONS.contains(&func) && func != Func::RowField)
         // Text.
         && !matches!(
             func,

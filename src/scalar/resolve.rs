@@ -2,6 +2,7 @@
 
 mod array;
 mod cast;
+mod row;
 mod signatures;
 
 pub use cast::{CastContext, can_cast, common_type};
@@ -73,6 +74,9 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
             }
         }
         _ => {}
+    }
+    if row::is_row_function(func) {
+        return row::resolve(func, args)?.ok_or_else(|| missing(func, args));
     }
     if crate::kernel::array::is_array_function(func) {
         return array::resolve(func, args)?.ok_or_else(|| missing(func, args));
@@ -176,6 +180,9 @@ fn has_own_equality(t: SqlType, with: SqlType) -> bool {
 /// Comparisons that no list of signatures holds: of char, whose literals lose the spaces at their end, and of arrays.
 fn comparable(args: &[Option<SqlType>]) -> Result<Option<Vec<SqlType>>, SqlError> {
     let [a, b] = args else { return Ok(None) };
+    if let Some(found) = row::comparable(*a, *b)? {
+        return Ok(Some(found));
+    }
     let is = |t: &Option<SqlType>, f: fn(&SqlType) -> bool| t.as_ref().is_some_and(f);
     let char = |t: &Option<SqlType>| is(t, |t| matches!(t, SqlType::Char(_)));
     if (char(a) && b.is_none()) || (char(b) && a.is_none()) || (char(a) && char(b)) {

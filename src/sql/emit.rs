@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// True where Arrow's comparison of two values of this type is PostgreSQL's.
 pub(crate) fn native_equality(ty: SqlType) -> bool {
     let carrier = match ty {
-        SqlType::Array(_) | SqlType::Json => return false,
+        SqlType::Array(_) | SqlType::Row(_) | SqlType::Json => return false,
         SqlType::Numeric(_) => ty,
         other => other.carrier(),
     };

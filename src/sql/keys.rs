@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub(crate) fn needs_key(ty: SqlType) -> bool {
     match ty {
         SqlType::Array(element) => needs_key(element.ty().without_modifier()),
+        SqlType::Row(row) => row.def().fields.iter().any(|f| needs_key(f.ty.without_modifier())),
         ty => matches!(
             ty.carrier(),
             SqlType::Numeric(None) | SqlType::Interval | SqlType::Jsonb | SqlType::Float4 | SqlType::Float8

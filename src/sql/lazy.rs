@@ -47,6 +47,12 @@ pub(crate) enum Lazy {
     Subscript(String),
     /// `value op ANY (array)` and `value op ALL (array)`: the sign, and whether it is ALL.
     Quantified(String, bool),
+    /// `ROW(...)`
+    RowOf,
+    /// A row of the relation of that name as one value.
+    WholeRow(String),
+    /// A field of a row.
+    Field(String),
     /// `pg_typeof(any)`
     TypeOf,
     /// `VARIADIC array`, as the last argument of a call.
@@ -134,7 +140,7 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::RegCast(_) => Some(SqlType::Int8),
         Lazy::Quantified(..) | Lazy::Not => Some(SqlType::Bool),
         Lazy::ArrayOf => types.first().copied().flatten().and_then(SqlType::array_of),
-        Lazy::Subscript(_) => None,
+        Lazy::Subscript(_) | Lazy::RowOf | Lazy::WholeRow(_) | Lazy::Field(_) => None,
         Lazy::TypeOf => Some(SqlType::Text),
         Lazy::Unknown(_) | Lazy::Set(..) | Lazy::Variadic => None,
         Lazy::System(f) => Some(f.result),

@@ -11,6 +11,7 @@ pub(crate) mod own;
 mod strings;
 mod suffix;
 pub(crate) mod table;
+mod types;
 
 use ast::Ast;
 use cursor::Cursor;
@@ -111,6 +112,7 @@ fn balance(ast: &mut Ast) {
 fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut tokens = read_tokens(text)?;
     strings::rewrite(text, &mut tokens)?;
+    types::typed_literals(&mut tokens);
     Ok(tokens)
 }
 

@@ -5,8 +5,8 @@ use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
-    ARRAY_OF, AT, CAST, CELL, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR, ORDINALITY, OVER_ALL,
-    OVER_ANY, REG_CAST, SET, SUBSCRIPT, VARIADIC, prepare_query, split_position,
+    ARRAY_OF, AT, CAST, CELL, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR, ORDINALITY,
+    OVER_ALL, OVER_ANY, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query, split_position,
 };
 use crate::retype::retype_plan;
 use crate::sets::Sets;
@@ -19,6 +19,7 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use hw_plan::{CatalogView, Func, Object, ObjectKind};
+use hw_repr::datum::TimeTzValue;
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
 use sqlparser::ast::Query;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -188,6 +189,7 @@ impl<'a> Env<'a> {
         Ok(match ty {
             SqlType::Date => Datum::Date(i32::try_from(us.div_euclid(DAY)).unwrap_or(i32::MAX)),
             SqlType::Time => Datum::Time(us.rem_euclid(DAY)),
+            SqlType::TimeTz => Datum::TimeTz(TimeTzValue { micros: us.rem_euclid(DAY), east: 0 }.pack()),
             SqlType::Timestamp => Datum::Timestamp(us),
             _ => Datum::TimestampTz(us),
         })
@@ -252,6 +254,16 @@ impl<'a> Env<'a> {
     /// The types of all parameters; one that is never used in a way that tells is text.
     pub fn parameter_types(&self) -> Vec<SqlType> {
         self.parameters.borrow().iter().map(|p| p.unwrap_or(SqlType::Text)).collect()
+    }
+
+    /// The type that a statement has defined under a name.
+    pub fn defined_type(&self, name: &sqlparser::ast::ObjectName) -> Option<SqlType> {
+        let mut parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(crate::parse::ast_fold).collect();
+        let last = parts.pop()?;
+        let object = self.resolve(parts.pop().as_deref(), &last)?;
+        let ObjectKind::Type(ty) = object.kind else { return None };
+        self.named.borrow_mut().insert(object.id);
+        Some(ty)
     }
 
     /// The object of that name: without a schema, the first along `pg_catalog`, the search path and `headwater`.
@@ -334,6 +346,7 @@ const CASTS: &[&str] = &[
     "bpchar",
     "date",
     "time",
+    "timetz",
     "timestamp",
     "timestamptz",
     "interval",
@@ -480,6 +493,12 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
     if let Some(reg) = name.strip_prefix(REG_CAST) {
         return Reg::by_name(reg).and_then(|r| named(Lazy::RegCast(r)));
     }
+    if let Some(relation) = name.strip_prefix(WHOLE_ROW).and_then(|n| n.strip_prefix(':')) {
+        return named(Lazy::WholeRow(relation.to_string()));
+    }
+    if let Some(field) = name.strip_prefix(FIELD) {
+        return named(Lazy::Field(field.to_string()));
+    }
     if let Some(digits) = name.strip_prefix(NUMBER) {
         return named(Lazy::Number(digits.to_string()));
     }
@@ -517,6 +536,7 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         VARIADIC => Lazy::Variadic,
         ONCE => Lazy::Call(Func::SetOnce),
         ORDINALITY => Lazy::Call(Func::SetOrdinality),
+        ROW_OF => Lazy::RowOf,
         "pg_typeof" => Lazy::TypeOf,
         "coalesce" => Lazy::Coalesce,
         "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => {
@@ -524,6 +544,7 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         }
         "localtimestamp" => Lazy::Now(SqlType::Timestamp),
         "current_date" => Lazy::Now(SqlType::Date),
+        "current_time" => Lazy::Now(SqlType::TimeTz),
         "localtime" => Lazy::Now(SqlType::Time),
         "version" => Lazy::Session("version"),
         "current_user" | "session_user" | "user" | "current_role" => Lazy::Session("current_user"),

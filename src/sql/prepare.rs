@@ -7,6 +7,7 @@
 //! [`AT`]), so that errors can name it; such a tree is planned only to find the position of an error.
 
 mod arrays;
+mod composite;
 mod grouping;
 mod moments;
 mod names;
@@ -21,13 +22,13 @@ pub(crate) use using::check_using;
 pub(crate) use names::output_name;
 
 use crate::planner::Env;
-use crate::types::{reg_type, sql_type};
+use crate::types::{named_type, plan_name, reg_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query,
-    Select, SetExpr, SetOperator, SetQuantifier, Spanned, Subscript, TableFactor, TrimWhereField, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::HashSet;
@@ -58,6 +59,12 @@ pub(crate) const OVER_ALL: &str = "hw_all:";
 pub(crate) const ARRAY_OF: &str = "hw_array_of";
 /// Subscripts, with a letter for each behind it.
 pub(crate) const SUBSCRIPT: &str = "hw_subscript:";
+/// `ROW(...)`
+pub(crate) const ROW_OF: &str = "hw_row_of";
+/// A row of a relation as one value, of `relation.*`.
+pub(crate) const WHOLE_ROW: &str = "hw_whole_row";
+/// A field of a row, with its name behind it.
+pub(crate) const FIELD: &str = "hw_field:";
 /// A cell of VALUES: any type for now.
 pub(crate) const CELL: &str = "hw_cell";
 /// A quoted literal whose position is known.
@@ -145,7 +152,8 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(star) => self.env.star_of_using.set(star || self.env.star_of_using.get()),
             Err(e) => return ControlFlow::Break(e),
         }
-        if let Err(e) = grouping::write_out(select) {
+        let whole = composite::whole_rows(self.env, &self.ctes, select);
+        if let Err(e) = whole.and_then(|()| grouping::write_out(select)) {
             return ControlFlow::Break(e);
         }
         names::name_items(select, |i| self.scalar(i).is_some());
@@ -169,6 +177,14 @@ impl VisitorMut for Preparer<'_, '_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         match arrays::rewrite_array(self.env, &self.ctes, expr) {
+            Ok(Some(new)) => *expr = new,
+            Ok(None) => {}
+            Err(e) => return ControlFlow::Break(e),
+        }
+        if let Some(row) = composite::row_call(expr) {
+            *expr = row;
+        }
+        match moments::overlaps(expr) {
             Ok(Some(new)) => *expr = new,
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
@@ -518,17 +534,16 @@ impl Preparer<'_, '_> {
             Expr::Collate { expr, collation } => self.collate(expr, collation)?,
             Expr::IsNotDistinctFrom(a, b) => call(NOT_DISTINCT, vec![take(a), take(b)]),
             Expr::IsDistinctFrom(a, b) => call(NOT, vec![call(NOT_DISTINCT, vec![take(a), take(b)])]),
-            Expr::AtTimeZone { .. } | Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => {
-                return moments::operator(expr);
-            }
+            Expr::AtTimeZone { .. } => return Ok(moments::at_time_zone(expr)),
             Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
                 call(format!("{OVER_ANY}{compare_op}"), vec![take(left), take(right)])
             }
             Expr::AllOp { left, compare_op, right } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
                 call(format!("{OVER_ALL}{compare_op}"), vec![take(left), take(right)])
             }
+            Expr::Tuple(items) => call(ROW_OF, std::mem::take(items)),
             Expr::Array(array) => call(ARRAY_OF, std::mem::take(&mut array.elem)),
-            Expr::CompoundFieldAccess { root, access_chain } => match subscripts(root, access_chain) {
+            Expr::CompoundFieldAccess { root, access_chain } => match composite::access(root, access_chain) {
                 Some(new) => new,
                 None => return Ok(None),
             },
@@ -564,19 +579,18 @@ impl Preparer<'_, '_> {
         if let Some(reg) = reg_type(ty) {
             return Ok(call(format!("{REG_CAST}{reg}"), vec![expr]));
         }
-        if let Err(e) = sql_type(ty) {
-            let position = match ty {
-                DataType::Custom(name, _) => {
-                    name.0.first().and_then(|p| p.as_ident()).and_then(|i| self.at(i.span.start))
-                }
-                _ => None,
-            };
-            return Err(match position {
-                Some(position) => e.at(position),
-                None => e,
-            });
-        }
-        Ok(cast(expr, &ty.to_string()))
+        let e = match named_type(self.env, ty) {
+            Ok(known) => return Ok(cast(expr, &plan_name(known, ty))),
+            Err(e) => e,
+        };
+        let position = match ty {
+            DataType::Custom(name, _) => name.0.first().and_then(|p| p.as_ident()).and_then(|i| self.at(i.span.start)),
+            _ => None,
+        };
+        Err(match position {
+            Some(position) => e.at(position),
+            None => e,
+        })
     }
 
     /// Text has one collation here: by bytes, which `C` is and which the database's default is.
@@ -598,34 +612,6 @@ impl Preparer<'_, '_> {
         }
         Ok(Expr::Nested(Box::new(take(expr))))
     }
-}
-
-/// `root[i][l:u]` as a call; bounds that are left out are the least and the greatest integer. `None` where a field of a
-/// row is named.
-fn subscripts(root: &mut Box<Expr>, chain: &mut [AccessExpr]) -> Option<Expr> {
-    let plain = |a: &AccessExpr| {
-        !matches!(a, AccessExpr::Dot(_) | AccessExpr::Subscript(Subscript::Slice { stride: Some(_), .. }))
-    };
-    if !chain.iter().all(plain) {
-        return None;
-    }
-    let bound = |n: i32| Expr::Value(ValueWithSpan::from(Value::Number(n.to_string(), false)));
-    let (mut pattern, mut args) = (String::new(), vec![take(root)]);
-    for access in chain {
-        match access {
-            AccessExpr::Subscript(Subscript::Index { index }) => {
-                pattern.push('i');
-                args.push(std::mem::replace(index, text("")));
-            }
-            AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) => {
-                pattern.push('s');
-                args.push(lower_bound.take().unwrap_or_else(|| bound(i32::MIN)));
-                args.push(upper_bound.take().unwrap_or_else(|| bound(i32::MAX)));
-            }
-            AccessExpr::Dot(_) => return None,
-        }
-    }
-    Some(call(format!("{SUBSCRIPT}{pattern}"), args))
 }
 
 /// Reserved words that are calls without parentheses.

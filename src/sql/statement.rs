@@ -6,6 +6,7 @@ mod create_table;
 mod dml;
 mod modify;
 mod show;
+mod types;
 
 use crate::parse::ast::{Ast, DropKind, NameRef};
 use crate::planner::{Env, Target, plan_query, undefined_relation};
@@ -66,6 +67,8 @@ impl<'a> Planning<'a> {
                     _ => Err(wrong_kind(&object.name, DropKind::Source).at(name.position)),
                 }
             }
+            Ast::CreateType { name, definition } => self.create_type(name, definition),
+            Ast::AlterType { name, change } => self.alter_type(name, change),
             Ast::AlterRole { role, password } => {
                 plain(Statement::AlterRolePassword { role: role.clone(), password: password.clone() })
             }
@@ -99,7 +102,10 @@ impl<'a> Planning<'a> {
             Ast::Commit => plain(Statement::Commit),
             Ast::Rollback => plain(Statement::Rollback),
             Ast::Prepare { name, types, sql } => {
-                let types: Vec<SqlType> = types.iter().map(crate::types::sql_type).collect::<Result<_, _>>()?;
+                let types: Vec<SqlType> = {
+                    let env = self.env(false);
+                    types.iter().map(|t| crate::types::named_type(&env, t)).collect::<Result<_, _>>()?
+                };
                 let types = self.check_prepared(&types, sql)?;
                 plain(Statement::Prepare { name: name.clone(), types, sql: sql.clone() })
             }
@@ -384,6 +390,7 @@ fn kind_of(kind: &ObjectKind) -> Option<DropKind> {
         ObjectKind::View { .. } => DropKind::View,
         ObjectKind::MaterializedView { .. } => DropKind::MaterializedView,
         ObjectKind::Index { .. } => DropKind::Index,
+        ObjectKind::Type(_) => DropKind::Type,
     })
 }
 

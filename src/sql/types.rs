@@ -1,5 +1,6 @@
 //! Names of types.
 
+use crate::planner::Env;
 use hw_repr::{AliasType, SqlError, SqlState, SqlType};
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
@@ -26,6 +27,9 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Time(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             limited(*p, SqlType::Time, AliasType::Time)
         }
+        DataType::Time(p, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
+            limited(*p, SqlType::TimeTz, AliasType::TimeTz)
+        }
         DataType::Timestamp(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             limited(*p, SqlType::Timestamp, AliasType::Timestamp)
         }
@@ -40,20 +44,43 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::JSONB => SqlType::Jsonb,
         DataType::JSON => SqlType::Json,
         DataType::Char(n) | DataType::Character(n) => character(n)?,
-        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
-            // Of arrays of arrays, PostgreSQL keeps no more than the type of the elements.
-            let element = sql_type(element)?;
-            if let SqlType::Array(_) = element {
-                return Ok(element);
-            }
-            element.array_of().ok_or_else(|| SqlError::unsupported(format!("type {element}[] is not supported")))?
-        }
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => array_of(sql_type(element)?)?,
         DataType::Regclass => return Err(no_reg_column("regclass")),
         DataType::Custom(name, args) => return custom(&name.to_string(), args),
         other => {
             return Err(SqlError::unsupported(format!("type {} is not supported", other.to_string().to_lowercase())));
         }
     })
+}
+
+/// As [`sql_type`], where types that statements have defined are known too.
+pub(crate) fn named_type(env: &Env, ty: &DataType) -> Result<SqlType, SqlError> {
+    match ty {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => array_of(named_type(env, element)?),
+        DataType::Custom(name, args) if args.is_empty() => match sql_type(ty) {
+            Err(e) if e.code == SqlState::UNDEFINED_OBJECT => env.defined_type(name).ok_or(e),
+            found => found,
+        },
+        other => sql_type(other),
+    }
+}
+
+/// Of arrays of arrays, PostgreSQL keeps no more than the type of the elements.
+fn array_of(element: SqlType) -> Result<SqlType, SqlError> {
+    if let SqlType::Array(_) = element {
+        return Ok(element);
+    }
+    element.array_of().ok_or_else(|| SqlError::unsupported(format!("type {element}[] is not supported")))
+}
+
+/// A name for the type within function names: what [`type_by_name`] reads.
+pub(crate) fn plan_name(ty: SqlType, written: &DataType) -> String {
+    let position = |ty: SqlType| ty.position().map(|p| format!("#{p}"));
+    match ty {
+        SqlType::Array(element) => position(element.ty()).map(|p| format!("[]{p}")),
+        ty => position(ty),
+    }
+    .unwrap_or_else(|| written.to_string())
 }
 
 /// The types of PostgreSQL that print an OID as a name; here, only casts to them exist.
@@ -94,6 +121,7 @@ fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
         "varchar" if args.is_empty() => SqlType::Varchar(None),
         "numeric" if args.is_empty() => SqlType::Numeric(None),
         "timestamptz" if args.is_empty() => SqlType::TimestampTz,
+        "timetz" if args.is_empty() => SqlType::TimeTz,
         "timestamp" if args.is_empty() => SqlType::Timestamp,
         "jsonb" => SqlType::Jsonb,
         "uuid" => SqlType::Uuid,
@@ -175,6 +203,12 @@ fn varchar(length: &Option<CharacterLength>) -> Result<SqlType, SqlError> {
 
 /// The type of that name, for the names that [`crate::prepare`] puts into function names.
 pub(crate) fn type_by_name(name: &str) -> Option<SqlType> {
+    if let Some(position) = name.strip_prefix('#') {
+        return SqlType::at(position);
+    }
+    if let Some(position) = name.strip_prefix("[]#") {
+        return SqlType::at(position)?.array_of();
+    }
     let dialect = sqlparser::dialect::PostgreSqlDialect {};
     let parsed = sqlparser::parser::Parser::new(&dialect).try_with_sql(name).ok()?.parse_data_type().ok()?;
     sql_type(&parsed).ok()

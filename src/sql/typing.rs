@@ -5,6 +5,7 @@ mod aggregate;
 mod array;
 mod cast;
 mod catalog;
+mod row;
 mod sets;
 mod subquery;
 mod variadic;
@@ -34,6 +35,8 @@ pub(crate) struct Typed {
     pub kind: Kind,
     /// Where it stands in the text, if it is a literal whose position is known.
     pub position: Option<usize>,
+    /// The fields of a row's constructor, which have no types yet where they are literals: see [`row`].
+    pub fields: Option<Vec<Typed>>,
 }
 
 /// Types of PostgreSQL that live only inside an expression here.
@@ -98,7 +101,7 @@ impl Reg {
 
 impl Typed {
     pub fn known(expr: ScalarExpr) -> Typed {
-        Typed { expr, unknown: false, kind: Kind::Plain, position: None }
+        Typed { expr, unknown: false, kind: Kind::Plain, position: None, fields: None }
     }
     fn untyped(expr: ScalarExpr) -> Typed {
         Typed { unknown: true, ..Typed::known(expr) }
@@ -173,8 +176,8 @@ impl<'a> Typer<'a> {
             },
             Expr::Like(l) => self.like(l, inner),
             Expr::Not(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean_of("NOT", e, inner)?)))),
-            Expr::IsNull(e) => Ok(Typed::known(self.is_null(e, inner)?)),
-            Expr::IsNotNull(e) => Ok(Typed::known(ScalarExpr::Not(Box::new(self.is_null(e, inner)?)))),
+            Expr::IsNull(e) => Ok(Typed::known(self.null_test(e, true, inner)?)),
+            Expr::IsNotNull(e) => Ok(Typed::known(self.null_test(e, false, inner)?)),
             Expr::IsTrue(e) => self.truth(e, true, false, inner),
             Expr::IsNotTrue(e) => self.truth(e, true, true, inner),
             Expr::IsFalse(e) => self.truth(e, false, false, inner),
@@ -249,12 +252,6 @@ impl<'a> Typer<'a> {
         }
     }
 
-    fn is_null(&mut self, e: &Expr, place: Place) -> Result<ScalarExpr, SqlError> {
-        let value = self.typed(e, place)?;
-        let value = self.settle(value)?;
-        Ok(ScalarExpr::IsNull(Box::new(value)))
-    }
-
     fn truth(&mut self, e: &Expr, wanted: bool, negated: bool, place: Place) -> Result<Typed, SqlError> {
         let value = self.boolean(e, place)?;
         let value = if wanted { value } else { ScalarExpr::Not(Box::new(value)) };
@@ -265,6 +262,7 @@ impl<'a> Typer<'a> {
 
     /// The expression itself; what is still unknown becomes text.
     pub fn settle(&mut self, value: Typed) -> Result<ScalarExpr, SqlError> {
+        let value = self.built(value)?;
         match (value.unknown, value.kind) {
             (true, _) => {
                 if let ScalarExpr::Literal(Datum::Text(s), _) = &value.expr {
@@ -283,6 +281,14 @@ impl<'a> Typer<'a> {
     }
 
     fn call_typed(&mut self, func: Func, mut args: Vec<Typed>) -> Result<Typed, SqlError> {
+        if row::compares(func)
+            && let Some(compared) = self.compare_rows(func, &args)?
+        {
+            return Ok(compared);
+        }
+        if matches!(func, Func::Greatest | Func::Least | Func::ArrayMake) {
+            args = self.aligned(args)?;
+        }
         if func == Func::Concat && args.iter().any(|a| a.kind == Kind::Array) {
             return self.system("hw_array_concat", args);
         }
@@ -317,6 +323,12 @@ impl<'a> Typer<'a> {
     /// `value` as `to`; an unknown literal is read by the type's input function.
     pub fn cast(&mut self, value: Typed, to: SqlType, context: CastContext) -> Result<ScalarExpr, SqlError> {
         let explicit = context == CastContext::Explicit;
+        let value = match (value, to) {
+            (Typed { fields: Some(fields), expr, .. }, SqlType::Row(row)) => {
+                return self.cast_row(fields, expr.ty(), row, context);
+            }
+            (value, _) => self.built(value)?,
+        };
         if matches!(value.kind, Kind::Reg(_)) && matches!(to, SqlType::Text | SqlType::Varchar(_)) {
             let shown = self.shown(value)?;
             return cast_known(shown.expr, to, context);
@@ -372,6 +384,7 @@ impl<'a> Typer<'a> {
 
     /// All of one type, as CASE, COALESCE and VALUES need it.
     pub fn unify(&mut self, what: &str, values: Vec<Typed>) -> Result<Vec<ScalarExpr>, SqlError> {
+        let values = self.aligned(values)?;
         let values = values.into_iter().map(|v| self.shown(v)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
         let ty = common_type(what, &types)?;
@@ -403,10 +416,12 @@ impl<'a> Typer<'a> {
         for item in &l.list {
             values.push(self.typed(item, place)?);
         }
+        // Constructors of rows are compared field by field.
+        let rows = values.iter().all(|v| v.fields.is_some());
         // One type for all where there is one, as PostgreSQL's "= ANY (array)"; else one comparison each.
         let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
         let mut tests = vec![];
-        if let Ok(ty) = common_type("IN", &types) {
+        if let Some(ty) = common_type("IN", &types).ok().filter(|_| !rows) {
             values = values
                 .into_iter()
                 .map(|v| Ok(Typed::known(self.cast(v, ty, CastContext::Implicit)?)))
@@ -486,6 +501,9 @@ impl<'a> Typer<'a> {
                 _ => Err(SqlError::internal("NOT takes one operand")),
             },
             Lazy::Unknown(name) => Err(self.no_function(&name, &args, place)?),
+            Lazy::RowOf => self.row_of(&args, place),
+            Lazy::WholeRow(name) => self.whole_row(&name, &args, place),
+            Lazy::Field(name) => self.field(&name, &args, place),
             Lazy::Cell => match args.as_slice() {
                 [one] => self.typed(one, place),
                 _ => Err(SqlError::internal("a cell of VALUES has one value")),
@@ -653,7 +671,7 @@ pub(crate) fn field_type(field: &arrow::datatypes::Field) -> Result<SqlType, Sql
 fn literal(value: &ScalarValue, metadata: Option<&FieldMetadata>) -> Result<Typed, SqlError> {
     let known = |d, ty| Ok(Typed::known(ScalarExpr::Literal(d, ty)));
     match value {
-        ScalarValue::Int64(Some(n)) => match i32::try_from(*n) {
+        ScalarValue::Int64(Some(n)) if metadata.is_none() => match i32::try_from(*n) {
             Ok(n) => known(Datum::Int4(n), SqlType::Int4),
             Err(_) => known(Datum::Int8(*n), SqlType::Int8),
         },

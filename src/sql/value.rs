@@ -6,7 +6,7 @@ use datafusion_common::metadata::FieldMetadata;
 use datafusion_expr::Expr;
 use hw_repr::datum::{Float, IntervalValue};
 use hw_repr::numeric::Numeric;
-use hw_repr::{ArrayValue, Datum, SqlError, SqlType};
+use hw_repr::{Datum, SqlError, SqlType};
 
 /// A constant of a plan; what its Arrow type does not tell of its type, its metadata does.
 pub(crate) fn to_literal(datum: &Datum, ty: SqlType) -> Result<Expr, SqlError> {
@@ -44,6 +44,9 @@ pub(crate) fn to_scalar_value(datum: &Datum, ty: SqlType) -> Result<ScalarValue,
         Datum::Uuid(v) => ScalarValue::FixedSizeBinary(16, Some(v.to_vec())),
         Datum::Jsonb(v) => ScalarValue::LargeUtf8(Some(v.clone())),
         Datum::Array(v) => ScalarValue::Binary(Some(v.to_bytes()?)),
+        Datum::TimeTz(v) => ScalarValue::Int64(Some(*v)),
+        Datum::Enum(v) => ScalarValue::Binary(Some(v.to_bytes())),
+        Datum::Row(v) => ScalarValue::Binary(Some(v.to_bytes()?)),
     })
 }
 
@@ -61,16 +64,14 @@ pub(crate) fn from_scalar_value(
         ScalarValue::Boolean(Some(v)) => Datum::Bool(*v),
         ScalarValue::Int16(Some(v)) => Datum::Int2(*v),
         ScalarValue::Int32(Some(v)) => Datum::Int4(*v),
+        ScalarValue::Int64(Some(v)) if ty.without_modifier() == SqlType::TimeTz => Datum::TimeTz(*v),
         ScalarValue::Int64(Some(v)) => Datum::Int8(*v),
         ScalarValue::Float32(Some(v)) => Datum::Float4(Float(f64::from(*v))),
         ScalarValue::Float64(Some(v)) => Datum::Float8(Float(*v)),
         ScalarValue::Decimal128(Some(v), _, s) => Datum::Numeric(Numeric::from_decimal(*v, *s)?),
         ScalarValue::LargeBinary(Some(v)) => Datum::Numeric(Numeric::from_bytes(v)?),
         ScalarValue::Utf8(Some(v)) => Datum::Text(v.clone()),
-        ScalarValue::Binary(Some(v)) => match ty.element() {
-            Some(element) => Datum::Array(Box::new(ArrayValue::from_bytes(element, v)?)),
-            None => Datum::Bytea(v.clone()),
-        },
+        ScalarValue::Binary(Some(v)) => Datum::from_bytes(ty, v)?,
         ScalarValue::Date32(Some(v)) => Datum::Date(*v),
         ScalarValue::Time64Microsecond(Some(v)) => Datum::Time(*v),
         ScalarValue::TimestampMicrosecond(Some(v), None) => Datum::Timestamp(*v),

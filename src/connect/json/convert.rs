@@ -118,6 +118,9 @@ fn cell(ty: SqlType, datum: Datum, scratch: &mut Vec<u8>) -> Result<Cell, String
         Datum::Bytea(v) => keep(&v, scratch),
         Datum::Interval(v) => Cell::Interval(v),
         Datum::Uuid(v) => Cell::Uuid(v),
+        Datum::TimeTz(v) => Cell::Int(v),
+        Datum::Enum(v) => keep(&v.to_bytes(), scratch),
+        Datum::Row(v) => keep(&v.to_bytes().map_err(|e| e.message)?, scratch),
         Datum::Array(v) => keep(&v.to_bytes().map_err(|e| e.message)?, scratch),
     })
 }

@@ -123,6 +123,8 @@ fn tag(statement: &Statement) -> String {
         Statement::CreateView { .. } => "CREATE VIEW",
         Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
         Statement::CreateIndex { .. } => "CREATE INDEX",
+        Statement::CreateType { .. } => "CREATE TYPE",
+        Statement::AlterType { .. } => "ALTER TYPE",
         Statement::Drop { kind, .. } => kind,
         _ => "ALTER SOURCE",
     }

@@ -5,6 +5,7 @@ use super::{RowCodec, Tails};
 use crate::array::ArrayValue;
 use crate::datum::{Datum, IntervalValue};
 use crate::error::{SqlError, SqlState};
+use crate::row::RowValue;
 use crate::types::SqlType;
 use arrow::array::*;
 
@@ -27,8 +28,8 @@ enum Typed {
     Interval(IntervalMonthDayNanoArray),
     Uuid(FixedSizeBinaryArray),
     Jsonb(LargeStringArray),
-    /// Of elements with print tails.
-    Array(BinaryArray, SqlType),
+    /// Arrays and rows with print tails within.
+    Nested(BinaryArray, SqlType),
 }
 
 fn down<T: Array + Clone + 'static>(column: &ArrayRef, ty: SqlType) -> T {
@@ -40,10 +41,8 @@ fn down<T: Array + Clone + 'static>(column: &ArrayRef, ty: SqlType) -> T {
 
 impl Typed {
     fn new(ty: SqlType, column: &ArrayRef) -> Typed {
-        if let SqlType::Array(element) = ty
-            && RowCodec::has_print_tails(&[ty])
-        {
-            return Typed::Array(down(column, ty), element.ty());
+        if matches!(ty, SqlType::Array(_) | SqlType::Row(_)) && RowCodec::has_print_tails(&[ty]) {
+            return Typed::Nested(down(column, ty), ty);
         }
         match ty.carrier() {
             SqlType::Bool => Typed::Bool(down(column, ty)),
@@ -95,7 +94,7 @@ impl Typed {
             Typed::Interval(a) => put!(a, v => put_interval(IntervalValue::from_arrow(v), tails, out)),
             Typed::Uuid(a) => put!(a, v => put_uuid(v, out)),
             Typed::Jsonb(a) => put!(a, v => put_bytes(v.as_bytes(), out)),
-            Typed::Array(a, element) => put!(a, v => put_array(v, *element, tails, out)),
+            Typed::Nested(a, ty) => put!(a, v => put_nested(v, *ty, tails, out)),
         }
     }
 }
@@ -153,18 +152,21 @@ impl Typed {
             Typed::Interval(a) => a.is_null(row),
             Typed::Uuid(a) => a.is_null(row),
             Typed::Jsonb(a) => a.is_null(row),
-            Typed::Array(a, _) => a.is_null(row),
+            Typed::Nested(a, _) => a.is_null(row),
         }
     }
 }
 
-/// Appends an array given by its bytes.
-fn put_array(v: &[u8], element: SqlType, tails: Tails, out: &mut Vec<u8>) {
-    match tails {
-        Tails::Kept => put_bytes(v, out),
-        // Bytes of an array are always ones that an array has written.
-        Tails::Least => put_bytes(ArrayValue::key_of_bytes(element, v).as_deref().unwrap_or(v), out),
-    }
+/// Appends an array or a row given by its bytes.
+fn put_nested(v: &[u8], ty: SqlType, tails: Tails, out: &mut Vec<u8>) {
+    let key = match (tails, ty) {
+        (Tails::Kept, _) => return put_bytes(v, out),
+        (Tails::Least, SqlType::Array(element)) => ArrayValue::key_of_bytes(element.ty(), v),
+        (Tails::Least, SqlType::Row(row)) => RowValue::key_of_bytes(row, v),
+        (Tails::Least, _) => return put_bytes(v, out),
+    };
+    // Bytes of an array or a row are always ones that it has written.
+    put_bytes(key.as_deref().unwrap_or(v), out);
 }
 
 /// Appends one value. The value must be of the column's type.
@@ -175,6 +177,12 @@ pub(super) fn encode_datum(ty: SqlType, tails: Tails, datum: &Datum, out: &mut V
             Tails::Kept => put_bytes(&v.to_bytes()?, out),
             Tails::Least => put_bytes(&v.to_key_bytes()?, out),
         },
+        (SqlType::Bytea, Datum::Row(v)) => match tails {
+            Tails::Kept => put_bytes(&v.to_bytes()?, out),
+            Tails::Least => put_bytes(&v.to_key_bytes()?, out),
+        },
+        (SqlType::Bytea, Datum::Enum(v)) => put_bytes(&v.to_bytes(), out),
+        (SqlType::Int8, Datum::TimeTz(v)) => put_i64(*v, out),
         (SqlType::Bool, Datum::Bool(v)) => put_bool(*v, out),
         (SqlType::Int2, Datum::Int2(v)) => put_i16(*v, out),
         (SqlType::Int4, Datum::Int4(v)) => put_i32(*v, out),

@@ -3,13 +3,16 @@
 //! The calendar is the proleptic Gregorian one, year 0 is 1 BC. The greatest and the least value of a date or a timestamp are
 //! `infinity` and `-infinity`. What depends on the clock (`now`, `today`) is refused.
 
+use crate::datum::TimeTzValue;
 use crate::error::{SqlError, SqlState};
 use std::fmt::Write;
 
 pub(super) mod input;
 pub mod zone;
 
-pub use input::{parse_date, parse_time, parse_timestamp, parse_timestamptz, unknown_zone, zone_or_offset};
+pub use input::{
+    parse_date, parse_time, parse_timestamp, parse_timestamptz, parse_timetz, unknown_zone, zone_or_offset,
+};
 
 /// µs of a second.
 pub const SECOND_US: i64 = 1_000_000;
@@ -150,6 +153,14 @@ pub fn write_timestamptz(micros: i64, offset_s: i32, out: &mut String) {
     let bc = write_day(local.div_euclid(DAY_US), out);
     out.push(' ');
     write_time(local.rem_euclid(DAY_US), out);
+    write_offset(offset_s, out);
+    if bc {
+        out.push_str(" BC");
+    }
+}
+
+/// Appends an offset in seconds east of UTC, minutes and seconds only where there are some.
+fn write_offset(offset_s: i32, out: &mut String) {
     out.push(if offset_s < 0 { '-' } else { '+' });
     let offset = i64::from(offset_s.abs());
     two(offset / 3600, out);
@@ -161,7 +172,11 @@ pub fn write_timestamptz(micros: i64, offset_s: i32, out: &mut String) {
         out.push(':');
         two(offset % 60, out);
     }
-    if bc {
-        out.push_str(" BC");
-    }
+}
+
+/// Appends a packed timetz (see [`TimeTzValue`]).
+pub fn write_timetz(packed: i64, out: &mut String) {
+    let v = TimeTzValue::unpack(packed);
+    write_time(v.micros, out);
+    write_offset(v.east, out);
 }

@@ -1,6 +1,6 @@
 //! What the modifier of a type does to a value: digits of seconds, fields of intervals, lengths of names, ranges of OIDs.
 
-use crate::datum::{Datum, IntervalValue};
+use crate::datum::{Datum, IntervalValue, TimeTzValue};
 use crate::error::{SqlError, SqlState};
 use crate::text::interval::{Field, Fields};
 use crate::types::AliasType;
@@ -21,6 +21,10 @@ pub fn apply(alias: AliasType, value: Datum) -> Result<Datum, SqlError> {
         (AliasType::Timestamp(p), Datum::Timestamp(v)) => Datum::Timestamp(round_timestamp(v, p)?),
         (AliasType::TimestampTz(p), Datum::TimestampTz(v)) => Datum::TimestampTz(round_timestamp(v, p)?),
         (AliasType::Time(p), Datum::Time(v)) => Datum::Time(round_half_up(v, p)),
+        (AliasType::TimeTz(p), Datum::TimeTz(v)) => {
+            let v = TimeTzValue::unpack(v);
+            Datum::TimeTz(TimeTzValue { micros: round_half_up(v.micros, p), ..v }.pack())
+        }
         (AliasType::Interval(_), Datum::Interval(v)) => Datum::Interval(limit_interval(v, alias)?),
         (_, other) => other,
     })

@@ -33,6 +33,8 @@ pub enum AliasType {
     TimestampTz(u8),
     /// `time(p)`
     Time(u8),
+    /// `timetz(p)`
+    TimeTz(u8),
     /// `interval` with fields or a precision, by PostgreSQL's modifier: see [`AliasType::interval`]
     Interval(i32),
 }
@@ -86,7 +88,7 @@ impl AliasType {
     /// Digits of seconds that values are rounded to, where there is a limit.
     pub fn precision(self) -> Option<u8> {
         match self {
-            AliasType::Timestamp(p) | AliasType::TimestampTz(p) | AliasType::Time(p) => Some(p),
+            AliasType::Timestamp(p) | AliasType::TimestampTz(p) | AliasType::Time(p) | AliasType::TimeTz(p) => Some(p),
             AliasType::Interval(m) if m & FULL_PRECISION != FULL_PRECISION => Some((m & FULL_PRECISION) as u8),
             _ => None,
         }
@@ -110,19 +112,21 @@ impl AliasType {
         let precision = u8::try_from(typmod).ok();
         Some(match oid {
             1083 => AliasType::Time(precision?),
+            1266 => AliasType::TimeTz(precision?),
             1114 => AliasType::Timestamp(precision?),
             1184 => AliasType::TimestampTz(precision?),
             _ => AliasType::Interval(typmod),
         })
     }
 
-    /// The type that carries it.
+    /// The type that carries it, by its own name where that has one (`timetz`).
     pub fn carrier(self) -> SqlType {
         match self {
             AliasType::Oid | AliasType::Xid => SqlType::Int8,
             AliasType::Timestamp(_) => SqlType::Timestamp,
             AliasType::TimestampTz(_) => SqlType::TimestampTz,
             AliasType::Time(_) => SqlType::Time,
+            AliasType::TimeTz(_) => SqlType::TimeTz,
             AliasType::Interval(_) => SqlType::Interval,
             _ => SqlType::Text,
         }
@@ -148,7 +152,7 @@ impl AliasType {
     /// PostgreSQL's type modifier.
     pub fn typmod(self) -> i32 {
         match self {
-            AliasType::Timestamp(p) | AliasType::TimestampTz(p) | AliasType::Time(p) => p.into(),
+            AliasType::Timestamp(p) | AliasType::TimestampTz(p) | AliasType::Time(p) | AliasType::TimeTz(p) => p.into(),
             AliasType::Interval(m) => m,
             _ => -1,
         }
@@ -159,6 +163,7 @@ impl AliasType {
             AliasType::Name => 64,
             AliasType::Char => 1,
             AliasType::Timestamp(_) | AliasType::TimestampTz(_) | AliasType::Time(_) => 8,
+            AliasType::TimeTz(_) => 12,
             AliasType::Interval(_) => 16,
             _ => 4,
         }
@@ -180,6 +185,7 @@ impl AliasType {
             AliasType::Timestamp(_) => "timestamp",
             AliasType::TimestampTz(_) => "timestamptz",
             AliasType::Time(_) => "time",
+            AliasType::TimeTz(_) => "timetz",
             AliasType::Interval(_) => "interval",
         }
     }
@@ -191,6 +197,7 @@ impl fmt::Display for AliasType {
             AliasType::Timestamp(p) => write!(f, "timestamp({p}) without time zone"),
             AliasType::TimestampTz(p) => write!(f, "timestamp({p}) with time zone"),
             AliasType::Time(p) => write!(f, "time({p}) without time zone"),
+            AliasType::TimeTz(p) => write!(f, "time({p}) with time zone"),
             AliasType::Interval(m) => {
                 f.write_str("interval")?;
                 let range = m >> 16 & ALL_FIELDS;

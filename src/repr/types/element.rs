@@ -1,6 +1,7 @@
 //! Types of the elements of arrays.
 
 use super::SqlType;
+use super::user::{self, UserType};
 use serde::{Deserialize, Serialize};
 
 /// A type that arrays can be of, by its OID and modifier: [`SqlType`] is small and holds no other type.
@@ -8,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct ElementType {
     oid: u32,
     pub(super) typmod: i32,
+    /// A type that has a definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<UserType>,
 }
 
 /// OIDs of types and of arrays of them, as `pg_type` has them.
@@ -31,6 +35,7 @@ const ARRAYS: &[(u32, u32)] = &[
     (1114, 1115),
     (1184, 1185),
     (1186, 1187),
+    (1266, 1270),
     (1700, 1231),
     (2205, 2210),
     (2206, 2211),
@@ -42,22 +47,34 @@ impl ElementType {
     /// `None` where there are no arrays of the type: an array's elements are no arrays, it has dimensions.
     pub fn of(ty: SqlType) -> Option<ElementType> {
         let oid = ty.oid();
+        if let Some(user) = UserType::of(ty) {
+            return Some(ElementType { oid, typmod: -1, user: Some(user) });
+        }
         let known = ARRAYS.iter().any(|(element, _)| *element == oid) && !matches!(ty, SqlType::Array(_));
-        known.then(|| ElementType { oid, typmod: ty.typmod() })
+        known.then(|| ElementType { oid, typmod: ty.typmod(), user: None })
     }
 
     /// By the OID of the array type.
     pub(super) fn of_array(oid: u32, typmod: i32) -> Option<ElementType> {
-        ARRAYS.iter().find(|(_, array)| *array == oid).map(|(element, _)| ElementType { oid: *element, typmod })
+        match ARRAYS.iter().find(|(_, array)| *array == oid) {
+            Some((element, _)) => Some(ElementType { oid: *element, typmod, user: None }),
+            None => ElementType::of(user::by_oid(oid.checked_sub(user::ARRAY_TYPE_OIDS)?)?),
+        }
     }
 
     /// The type.
     pub fn ty(self) -> SqlType {
-        SqlType::from_oid(self.oid, self.typmod).unwrap_or(SqlType::Text)
+        match self.user {
+            Some(user) => user.ty(),
+            None => SqlType::from_oid(self.oid, self.typmod).unwrap_or(SqlType::Text),
+        }
     }
 
     /// The OID of arrays of it.
     pub fn array_oid(self) -> u32 {
+        if self.user.is_some() {
+            return user::array_oid(self.oid);
+        }
         ARRAYS.iter().find(|(element, _)| *element == self.oid).map_or(0, |(_, array)| *array)
     }
 }

@@ -4,7 +4,7 @@ use super::{Doc, Kind, elements, members, unquote};
 use arrow::array::{Array, BooleanArray};
 use hw_repr::datum::datums_to_array;
 use hw_repr::text::{jsonb_canonical, write_json_string, write_value as write_text};
-use hw_repr::{ArrayValue, Datum, SqlError, SqlType};
+use hw_repr::{ArrayValue, Datum, RowValue, SqlError, SqlType};
 
 /// How what is built is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,11 +63,11 @@ pub(crate) fn write_value(
         out.push_str(if b.value(row) { "true" } else { "false" });
         return Ok(());
     }
-    if let SqlType::Array(element) = ty {
-        let value = Datum::from_array(a, row, ty)?;
-        return match value {
-            Datum::Array(v) => write_nested(&v, element.ty(), style, out),
-            other => Err(SqlError::internal(format!("{other:?} is no array"))),
+    if matches!(ty, SqlType::Array(_) | SqlType::Row(_)) {
+        return match Datum::from_array(a, row, ty)? {
+            Datum::Array(v) => write_nested(&v, v.element, style, false, out),
+            Datum::Row(v) => write_row(&v, style, false, out),
+            other => Err(SqlError::internal(format!("{other:?} is no array and no row"))),
         };
     }
     let mut text = String::new();
@@ -92,8 +92,49 @@ pub(crate) fn write_value(
     Ok(())
 }
 
-/// An array as JSON, one level of brackets for each dimension.
-fn write_nested(v: &ArrayValue, element: SqlType, style: Style, out: &mut String) -> Result<(), SqlError> {
+/// Appends an array or a row as json (`array_to_json`, `row_to_json`), with line feeds between what it holds where `lines`.
+pub(crate) fn write_lines(value: &Datum, lines: bool, out: &mut String) -> Result<(), SqlError> {
+    match value {
+        Datum::Array(v) => write_nested(v, v.element, Style::Json, lines, out),
+        Datum::Row(v) => write_row(v, Style::Json, lines, out),
+        other => Err(SqlError::internal(format!("{other:?} is no array and no row"))),
+    }
+}
+
+/// A row as an object by the names of its fields.
+fn write_row(v: &RowValue, style: Style, lines: bool, out: &mut String) -> Result<(), SqlError> {
+    let mut members = Vec::with_capacity(v.values.len());
+    for (value, field) in v.values.iter().zip(&v.ty.def().fields) {
+        let column = datums_to_array(field.ty, std::slice::from_ref(value))?;
+        let mut text = String::new();
+        write_value(column.as_ref(), 0, field.ty, style, &mut text)?;
+        members.push((field.name.as_str(), text));
+    }
+    if style == Style::Jsonb {
+        write_object(members, out);
+        return Ok(());
+    }
+    out.push('{');
+    for (i, (key, value)) in members.iter().enumerate() {
+        out.push_str(if i == 0 { "" } else { separator(style, lines) });
+        write_json_string(key, out);
+        out.push(':');
+        out.push_str(value);
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn separator(style: Style, lines: bool) -> &'static str {
+    match (style, lines) {
+        (Style::Jsonb, _) => ", ",
+        (Style::Json, true) => ",\n ",
+        (Style::Json, false) => ",",
+    }
+}
+
+/// An array as JSON, one level of brackets for each dimension; line feeds stand between the parts of the outermost.
+fn write_nested(v: &ArrayValue, element: SqlType, style: Style, lines: bool, out: &mut String) -> Result<(), SqlError> {
     let mut items = Vec::with_capacity(v.values.len());
     let column = datums_to_array(element, &v.values)?;
     for row in 0..v.values.len() {
@@ -101,10 +142,10 @@ fn write_nested(v: &ArrayValue, element: SqlType, style: Style, out: &mut String
         write_value(column.as_ref(), row, element, style, &mut item)?;
         items.push(item);
     }
-    let separator = if style == Style::Jsonb { ", " } else { "," };
-    for dimension in v.dimensions.iter().rev() {
+    for (at, dimension) in v.dimensions.iter().enumerate().rev() {
         let length = usize::try_from(dimension.length).unwrap_or(1).max(1);
-        items = items.chunks(length).map(|part| format!("[{}]", part.join(separator))).collect();
+        let between = separator(style, lines && at == 0);
+        items = items.chunks(length).map(|part| format!("[{}]", part.join(between))).collect();
     }
     out.push_str(items.first().map_or("[]", String::as_str));
     Ok(())

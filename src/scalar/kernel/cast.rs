@@ -28,6 +28,7 @@ pub(crate) fn cast_may_fail(from: SqlType, to: SqlType, explicit: bool) -> bool 
         (_, Alias(AliasType::Oid | AliasType::Xid)) => true,
         (a, Alias(b)) => cast_may_fail(a, b.carrier(), explicit) || b.precision().is_some(),
         (Array(a), Array(b)) => cast_may_fail(a.ty(), b.ty(), explicit),
+        (TimeTz, Time) | (Time | TimestampTz, TimeTz) => false,
         (Jsonb, Json) => false,
         (_, Text | Varchar(None)) => false,
         (_, Varchar(Some(_))) => !explicit,
@@ -69,6 +70,9 @@ pub(crate) fn cast(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<
         (Text | Varchar(_), _) => parse_text(to),
         (Jsonb, _) => super::json::cast_scalar(to),
         (Bool, Int4) | (Int4, Bool) => boolean(from),
+        (TimeTz, _) | (_, TimeTz) => {
+            super::timetz::cast(from, to).ok_or_else(|| SqlError::internal(format!("no cast from {from} to {to}")))?
+        }
         (Float4 | Float8, _) => from_float(from, to),
         (Int2 | Int4 | Int8 | Numeric(_), _) => from_exact(from, to),
         _ => datetime(from, to),
@@ -77,7 +81,7 @@ pub(crate) fn cast(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<
 
 /// Whether a type is not one of those that [`extended`] casts to.
 fn is_plain(t: SqlType) -> bool {
-    t == t.carrier()
+    t == t.carrier() || t == SqlType::TimeTz
 }
 
 /// Casts from and to types that another one carries: through that one, then by what their modifier asks for.
@@ -93,11 +97,16 @@ fn extended(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<Option<
             exists()?;
             super::array::cast(a.ty(), b.ty(), explicit)?
         }
+        (Row(a), Row(b)) => {
+            exists()?;
+            super::row::cast(a, b, explicit)?
+        }
         (Alias(a), _) if is_plain(to) || matches!(to, Varchar(_)) => cast(a.carrier(), to, explicit)?,
         (Char(_) | Json, Varchar(_)) => cast(Text, to, explicit)?,
         (Char(_) | Json, Text) => None,
         (Char(_), t) if is_plain(t) => cast(Text, t, explicit)?,
-        (Char(_), Alias(_) | Json | Array(_)) => cast(Text, to, explicit)?,
+        (Char(_), Alias(_) | Json | Array(_) | Enum(_) | Row(_)) => cast(Text, to, explicit)?,
+        (Json | Alias(_), Enum(_) | Row(_)) if from.carrier() == Text => cast(Text, to, explicit)?,
         (_, Char(length)) => {
             let text = if from.carrier() == Text { None } else { Some(to_text(from, Text, explicit)) };
             Some(then(text, Box::new(move |args, rows| limit_char(args, rows, length, explicit))))

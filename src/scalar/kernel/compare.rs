@@ -13,22 +13,26 @@ use arrow::compute::kernels::cmp;
 use arrow::compute::{interleave, is_not_null};
 use arrow::datatypes::{Float32Type, Float64Type};
 use hw_plan::Func;
-use hw_repr::ArrayValue;
+use hw_repr::Datum;
 use hw_repr::encoding::RowCodec;
 use hw_repr::numeric::key_len;
 use hw_repr::{SqlError, SqlType};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// Arrays whose equal values may differ in bytes become keys of their bytes.
+/// Arrays and rows whose equal values may differ in bytes become keys of their bytes.
 fn comparable(ty: SqlType, v: &Val) -> Result<Val, SqlError> {
     match ty {
-        SqlType::Array(element) if RowCodec::has_print_tails(&[ty]) => {
+        SqlType::Array(_) | SqlType::Row(_) if RowCodec::has_print_tails(&[ty]) => {
             let a = downcast::<BinaryArray>(v)?;
             let mut out = BinaryBuilder::with_capacity(a.len(), a.value_data().len());
             for bytes in a {
                 match bytes {
-                    Some(bytes) => out.append_value(ArrayValue::from_bytes(element.ty(), bytes)?.to_key_bytes()?),
+                    Some(bytes) => match Datum::from_bytes(ty, bytes)? {
+                        Datum::Array(v) => out.append_value(v.to_key_bytes()?),
+                        Datum::Row(v) => out.append_value(v.to_key_bytes()?),
+                        _ => out.append_value(bytes),
+                    },
                     None => out.append_null(),
                 }
             }
@@ -41,10 +45,14 @@ fn comparable(ty: SqlType, v: &Val) -> Result<Val, SqlError> {
 
 /// The kernel of a comparison operator or IS NOT DISTINCT FROM; both arguments have one type.
 pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
-    if let [a @ SqlType::Array(_), SqlType::Array(_)] = types {
-        let (plain, array) = (kernel(func, &[SqlType::Bytea; 2])?, *a);
+    let nested = |t: SqlType| matches!(t, SqlType::Array(_) | SqlType::Row(_) | SqlType::Enum(_));
+    if let [a, b] = types
+        && nested(*a)
+        && nested(*b)
+    {
+        let (plain, own) = (kernel(func, &[SqlType::Bytea; 2])?, [*a, *b]);
         return Ok(Box::new(move |args, rows| {
-            let args = args.iter().map(|v| comparable(array, v)).collect::<Result<Vec<_>, _>>()?;
+            let args = args.iter().zip(own).map(|(v, ty)| comparable(ty, v)).collect::<Result<Vec<_>, _>>()?;
             plain(&args, rows)
         }));
     }

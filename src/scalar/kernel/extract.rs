@@ -9,10 +9,10 @@ use crate::value::{Val, strict_nulls};
 use arrow::array::{ArrayRef, BooleanBufferBuilder};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
-    Date32Type, Float64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
+    Date32Type, Float64Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use hw_plan::Func;
-use hw_repr::datum::IntervalValue;
+use hw_repr::datum::{IntervalValue, TimeTzValue};
 use hw_repr::numeric::Numeric;
 use hw_repr::{SqlError, SqlType};
 use std::sync::Arc;
@@ -20,7 +20,15 @@ use std::sync::Arc;
 /// The kernel of `extract` or `date_part`.
 pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
     let ty = match types {
-        [_, t @ (SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval)] => *t,
+        [
+            _,
+            t @ (SqlType::Date
+            | SqlType::Time
+            | SqlType::TimeTz
+            | SqlType::Timestamp
+            | SqlType::TimestampTz
+            | SqlType::Interval),
+        ] => *t,
         _ => return Err(unsupported(func, types)),
     };
     Ok(Box::new(move |args, rows| {
@@ -81,6 +89,7 @@ fn numbers(args: &[Val], rows: usize, part: impl Fn(usize) -> Result<Part, SqlEr
 enum Source<'a> {
     Date(Prim<'a, Date32Type>),
     Time(Prim<'a, Time64MicrosecondType>),
+    TimeTz(Prim<'a, Int64Type>),
     Stamp(Prim<'a, TimestampMicrosecondType>),
     Span(Prim<'a, IntervalMonthDayNanoType>),
 }
@@ -99,6 +108,7 @@ impl<'a> Source<'a> {
         Ok(match ty {
             SqlType::Date => Source::Date(Prim::of(v)?),
             SqlType::Time => Source::Time(Prim::of(v)?),
+            SqlType::TimeTz => Source::TimeTz(Prim::of(v)?),
             SqlType::Interval => Source::Span(Prim::of(v)?),
             _ => Source::Stamp(Prim::of(v)?),
         })
@@ -121,6 +131,17 @@ impl<'a> Source<'a> {
             }
             Source::Time(a) => {
                 time_part(name, a.get(row)).or_else(|| (name == "epoch").then(|| seconds(a.get(row).into()))?)
+            }
+            Source::TimeTz(a) => {
+                let v = TimeTzValue::unpack(a.get(row));
+                let east = i64::from(v.east);
+                match name {
+                    "timezone" => int(east),
+                    "timezone_hour" => int(east / 3_600),
+                    "timezone_minute" => int(east / 60 % 60),
+                    "epoch" => seconds((v.micros - east * SECOND).into()),
+                    _ => time_part(name, v.micros),
+                }
             }
             Source::Stamp(a) if civil::is_infinite(a.get(row)) => {
                 return infinite(name, a.get(row) > 0, ty).ok_or_else(|| bad_unit(unit, ty));

@@ -48,6 +48,8 @@ pub(super) const FUNCTIONS: &[Func] = &[
     Func::ToJsonb,
     Func::JsonBuildArray,
     Func::JsonBuildObject,
+    Func::RowToJson,
+    Func::ArrayToJson,
     Func::JsonPathExists,
     Func::JsonPathMatch,
     Func::JsonPathQueryArray,
@@ -120,6 +122,13 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
         | Func::ToJson
         | Func::JsonTextBuildArray
         | Func::JsonTextBuildObject => Box::new(move |args, rows| build_values(func, args, rows, &types)),
+        Func::RowToJson | Func::ArrayToJson => Box::new(move |args, rows| {
+            let lines = args.get(1).map(Bools::of).transpose()?;
+            build_text(args, rows, |i, out| {
+                let value = Datum::from_array(args[0].array().as_ref(), i & args[0].mask(), types[0])?;
+                json::write_lines(&value, lines.as_ref().is_some_and(|l| l.get(i)), out)
+            })
+        }),
         f if path::FUNCTIONS.contains(&f) => path_kernel(func),
         _ => return part_kernel(func, &types),
     })
@@ -550,7 +559,7 @@ fn object_key(arg: &Val, row: usize, ty: SqlType, at: usize, style: Style) -> Re
             Style::Json => invalid(format!("argument {} cannot be null", at + 1)).hint("Object keys should be text."),
         });
     }
-    if matches!(ty, SqlType::Jsonb | SqlType::Json | SqlType::Array(_)) {
+    if matches!(ty, SqlType::Jsonb | SqlType::Json | SqlType::Array(_) | SqlType::Row(_)) {
         return Err(invalid("key value must be scalar, not array, composite, or json"));
     }
     let mut key = String::new();

@@ -47,7 +47,7 @@ fn convert(ts: i64, zone: &Zone, to_local: bool) -> Result<i64, SqlError> {
 }
 
 /// The zone that an interval stands for.
-fn offset_zone(v: IntervalValue) -> Result<Zone, SqlError> {
+pub(super) fn offset_zone(v: IntervalValue) -> Result<Zone, SqlError> {
     if v.months != 0 || v.days != 0 {
         let shown = Datum::Interval(v).to_text().unwrap_or_default();
         let message = format!("interval time zone \"{shown}\" must not include months or days");

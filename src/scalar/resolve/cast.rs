@@ -1,6 +1,6 @@
 //! Which casts exist, in which context, and the common type of several expressions.
 
-use hw_repr::{SqlError, SqlState, SqlType};
+use hw_repr::{RowType, SqlError, SqlState, SqlType};
 
 /// Where a cast stands, from the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +30,12 @@ pub(crate) fn category(t: SqlType) -> char {
         SqlType::Bool => 'B',
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_) => 'N',
         SqlType::Text => 'S',
-        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 'D',
+        SqlType::Date | SqlType::Time | SqlType::TimeTz | SqlType::Timestamp | SqlType::TimestampTz => 'D',
         SqlType::Interval => 'T',
         SqlType::Array(_) => 'A',
+        SqlType::Enum(_) => 'E',
+        SqlType::Row(row) if row.is_record() => 'P',
+        SqlType::Row(_) => 'C',
         _ => 'U',
     }
 }
@@ -65,12 +68,14 @@ pub fn can_cast(from: SqlType, to: SqlType, context: CastContext) -> bool {
         return a < b || context >= CastContext::Assignment;
     }
     let needs = match (f, t) {
-        (Date, Timestamp | TimestampTz) | (Timestamp, TimestampTz) | (Time, Interval) => CastContext::Implicit,
+        (Date, Timestamp | TimestampTz) | (Timestamp, TimestampTz) | (Time, Interval | TimeTz) => CastContext::Implicit,
         (Timestamp | TimestampTz, Date | Time) | (TimestampTz, Timestamp) | (Interval, Time) => CastContext::Assignment,
+        (TimeTz, Time) | (TimestampTz, TimeTz) => CastContext::Assignment,
         (_, Text) => CastContext::Assignment,
         (Json, Jsonb) | (Jsonb, Json) => CastContext::Assignment,
         (Text, Array(_)) => CastContext::Explicit,
         (Array(a), Array(b)) => return can_cast(a.ty(), b.ty(), context),
+        (Row(a), Row(b)) => return can_cast_row(a, b, context),
         (Bool, Int4) | (Int4, Bool) => CastContext::Explicit,
         (Text, _) => CastContext::Explicit,
         (Jsonb, Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric(_)) => CastContext::Explicit,
@@ -78,6 +83,17 @@ pub fn can_cast(from: SqlType, to: SqlType, context: CastContext) -> bool {
         _ => return false,
     };
     context >= needs
+}
+
+/// A row is one of another type where that is `record`, or where it is `record` itself, as each field casts.
+fn can_cast_row(from: RowType, to: RowType, context: CastContext) -> bool {
+    let (a, b) = (&from.def().fields, &to.def().fields);
+    let fits = || a.len() == b.len() && a.iter().zip(b).all(|(a, b)| can_cast(a.ty, b.ty, context));
+    match (from.is_record(), to.is_record()) {
+        (_, true) => fits(),
+        (true, false) => context >= CastContext::Assignment && fits(),
+        (false, false) => false,
+    }
 }
 
 /// The type that CASE, COALESCE, UNION, VALUES and GREATEST give operands of these types; `None` is `unknown`.

@@ -19,7 +19,7 @@ pub(crate) struct Signature {
 const NUM: SqlType = Numeric(None);
 const INTS: [SqlType; 3] = [Int2, Int4, Int8];
 const NUMBERS: [SqlType; 6] = [Int2, Int4, Int8, NUM, Float4, Float8];
-const ALL: [SqlType; 16] = [
+const ALL: [SqlType; 17] = [
     Bool,
     Int2,
     Int4,
@@ -36,6 +36,7 @@ const ALL: [SqlType; 16] = [
     Interval,
     Uuid,
     Jsonb,
+    TimeTz,
 ];
 
 fn sig(args: &[SqlType], result: SqlType) -> Signature {
@@ -108,6 +109,10 @@ fn arithmetic(func: Func) -> Vec<Signature> {
             sig(&[Interval, TimestampTz], TimestampTz),
             sig(&[Time, Interval], Time),
             sig(&[Interval, Time], Time),
+            sig(&[TimeTz, Interval], TimeTz),
+            sig(&[Interval, TimeTz], TimeTz),
+            sig(&[Date, TimeTz], TimestampTz),
+            sig(&[TimeTz, Date], TimestampTz),
             sig(&[Interval, Interval], Interval),
         ],
         Func::Sub => vec![
@@ -120,6 +125,7 @@ fn arithmetic(func: Func) -> Vec<Signature> {
             sig(&[TimestampTz, Interval], TimestampTz),
             sig(&[Time, Time], Interval),
             sig(&[Time, Interval], Time),
+            sig(&[TimeTz, Interval], TimeTz),
             sig(&[Interval, Interval], Interval),
             sig(&[Jsonb, Text], Jsonb),
             sig(&[Jsonb, Int4], Jsonb),

@@ -3,9 +3,9 @@
 use crate::pg::encode::{EPOCH_DAYS, EPOCH_MICROS, Format};
 use crate::pg::numeric;
 use hw_repr::array::Dimension;
-use hw_repr::datum::{Float, IntervalValue};
+use hw_repr::datum::{Float, IntervalValue, TimeTzValue};
 use hw_repr::text::{self, datetime};
-use hw_repr::{AliasType, ArrayValue, Datum, SqlError, SqlState, SqlType};
+use hw_repr::{AliasType, ArrayValue, Datum, RowType, RowValue, SqlError, SqlState, SqlType};
 
 /// The type a client declared for a parameter: `None` for unknown (OID 0 and `unknown`).
 pub fn declared_type(oid: u32) -> Result<Option<SqlType>, SqlError> {
@@ -58,6 +58,17 @@ fn binary(ty: SqlType, raw: &[u8], index: usize) -> Result<Datum, SqlError> {
         SqlType::Text => Datum::Text(utf8(raw)?.to_owned()),
         SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => text::parse(ty, utf8(raw)?)?,
         SqlType::Array(element) => Datum::Array(Box::new(array(element.ty(), raw, index)?)),
+        SqlType::Enum(_) => text::parse(ty, utf8(raw)?)?,
+        SqlType::Row(row) => Datum::Row(Box::new(fields(row, raw, index)?)),
+        SqlType::TimeTz => {
+            let [a, b, c, d, e, f, g, h, zone @ ..] = fixed::<12>(raw, index)?;
+            let micros = time(i64::from_be_bytes([a, b, c, d, e, f, g, h]))?;
+            let west = i32::from_be_bytes(zone);
+            if west.unsigned_abs() >= 16 * 3600 {
+                return Err(SqlError::new(SqlState::new("22009"), "time zone displacement out of range"));
+            }
+            Datum::TimeTz(TimeTzValue { micros, east: -west }.pack())
+        }
         SqlType::Alias(AliasType::Oid | AliasType::Xid) => Datum::Int8(u32::from_be_bytes(fixed(raw, index)?).into()),
         SqlType::Alias(alias) => text::modifier::apply(alias, binary(alias.carrier(), raw, index)?)?,
         SqlType::Bytea => Datum::Bytea(raw.to_vec()),
@@ -113,6 +124,45 @@ fn array(element: SqlType, raw: &[u8], index: usize) -> Result<ArrayValue, SqlEr
         });
     }
     if rest.is_empty() { Ok(ArrayValue { element, dimensions, values }) } else { Err(bad()) }
+}
+
+/// See `put_fields` of [`crate::pg::encode`].
+fn fields(ty: RowType, raw: &[u8], index: usize) -> Result<RowValue, SqlError> {
+    let bad = || {
+        let message = format!("incorrect binary data format in bind parameter {index}");
+        SqlError::new(SqlState::INVALID_BINARY, message)
+    };
+    let mut rest = raw;
+    let number = |rest: &mut &[u8]| {
+        let (head, tail) = rest.split_first_chunk::<4>().ok_or_else(bad)?;
+        *rest = tail;
+        Ok::<i32, SqlError>(i32::from_be_bytes(*head))
+    };
+    let wanted = &ty.def().fields;
+    if usize::try_from(number(&mut rest)?).ok() != Some(wanted.len()) {
+        return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, "wrong number of columns"));
+    }
+    let mut values = vec![];
+    for (at, field) in wanted.iter().enumerate() {
+        let oid = number(&mut rest)? as u32;
+        if oid != field.ty.oid() {
+            let message = format!(
+                "binary data has type {oid} instead of expected {} in record column {}",
+                field.ty.oid(),
+                at + 1
+            );
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+        }
+        values.push(match usize::try_from(number(&mut rest)?) {
+            Err(_) => Datum::Null,
+            Ok(len) => {
+                let (value, tail) = rest.split_at_checked(len).ok_or_else(bad)?;
+                rest = tail;
+                binary(field.ty, value, index)?
+            }
+        });
+    }
+    if rest.is_empty() { Ok(RowValue { ty, values }) } else { Err(bad()) }
 }
 
 fn date(days: i32) -> Result<i32, SqlError> {

@@ -7,7 +7,9 @@ use arrow::array::{
     StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use bytes::{BufMut, BytesMut};
-use hw_repr::{AliasType, ArrayValue, RelationDesc, SqlError, SqlState, SqlType, text};
+use hw_repr::datum::TimeTzValue;
+use hw_repr::row::enum_label;
+use hw_repr::{AliasType, ArrayValue, RelationDesc, RowType, RowValue, SqlError, SqlState, SqlType, text};
 
 /// Days from 1970-01-01 to 2000-01-01.
 pub const EPOCH_DAYS: i32 = 10_957;
@@ -84,6 +86,9 @@ enum Column<'a> {
     Uuid(&'a FixedSizeBinaryArray),
     Jsonb(&'a LargeStringArray),
     Array(&'a BinaryArray, SqlType),
+    Enum(&'a BinaryArray),
+    Row(&'a BinaryArray, RowType),
+    TimeTz(&'a Int64Array),
     Oid(&'a Int64Array),
 }
 
@@ -103,6 +108,9 @@ impl<'a> Column<'a> {
         }
         Ok(match ty {
             SqlType::Array(element) => Column::Array(cast(array)?, element.ty()),
+            SqlType::Enum(_) => Column::Enum(cast(array)?),
+            SqlType::Row(row) => Column::Row(cast(array)?, row),
+            SqlType::TimeTz => Column::TimeTz(cast(array)?),
             SqlType::Char(_) => Column::Text(array, ty),
             SqlType::Alias(AliasType::Oid | AliasType::Xid) => Column::Oid(cast(array)?),
             SqlType::Alias(alias) => return Column::new(array, alias.carrier(), format),
@@ -144,7 +152,8 @@ impl<'a> Column<'a> {
             Column::Interval(a) => *a,
             Column::Uuid(a) => *a,
             Column::Jsonb(a) => *a,
-            Column::Array(a, _) => *a,
+            Column::Array(a, _) | Column::Enum(a) | Column::Row(a, _) => *a,
+            Column::TimeTz(a) => *a,
             Column::Oid(a) => *a,
         }
     }
@@ -181,6 +190,14 @@ impl<'a> Column<'a> {
             }
             Column::Uuid(a) => out.put_slice(a.value(row)),
             Column::Array(a, element) => put_array(&ArrayValue::from_bytes(*element, a.value(row))?, out)?,
+            Column::Enum(a) => out.put_slice(enum_label(a.value(row))?.as_bytes()),
+            Column::Row(a, ty) => put_fields(&RowValue::from_bytes(*ty, a.value(row))?, out)?,
+            Column::TimeTz(a) => {
+                let v = TimeTzValue::unpack(a.value(row));
+                out.put_i64(v.micros);
+                // The wire counts seconds west.
+                out.put_i32(-v.east);
+            }
             Column::Oid(a) => out.put_u32(a.value(row) as u32),
             Column::Jsonb(a) => {
                 out.put_u8(1);
@@ -206,6 +223,19 @@ fn put_array(array: &ArrayValue, out: &mut BytesMut) -> Result<(), SqlError> {
     let mut scratch = String::new();
     for row in 0..values.len() {
         put_value(&column, row, &mut scratch, out)?;
+    }
+    Ok(())
+}
+
+/// PostgreSQL's binary form of a row: how many fields, then each one's OID and its value with its length.
+fn put_fields(row: &RowValue, out: &mut BytesMut) -> Result<(), SqlError> {
+    out.put_i32(row.values.len() as i32);
+    let mut scratch = String::new();
+    for (value, field) in row.values.iter().zip(&row.ty.def().fields) {
+        out.put_u32(field.ty.oid());
+        let bare = field.ty.without_modifier();
+        let values = hw_repr::datum::datums_to_array(bare, std::slice::from_ref(value))?;
+        put_value(&Column::new(values.as_ref(), bare, Format::Binary)?, 0, &mut scratch, out)?;
     }
     Ok(())
 }

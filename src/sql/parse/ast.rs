@@ -102,6 +102,20 @@ pub enum Ast {
         /// Pause or resume.
         paused: bool,
     },
+    /// `CREATE TYPE name AS ENUM (...)` or `AS (...)`
+    CreateType {
+        /// Name.
+        name: NameRef,
+        /// What it is.
+        definition: TypeBody,
+    },
+    /// `ALTER TYPE name ADD VALUE ...`, `RENAME VALUE ...`
+    AlterType {
+        /// Name.
+        name: NameRef,
+        /// What changes.
+        change: hw_plan::statement::TypeChange,
+    },
     /// `ALTER ROLE name PASSWORD 'x' | NULL`
     AlterRole {
         /// Role.
@@ -239,6 +253,15 @@ pub struct CopyOption {
     pub columns: Option<Vec<(String, usize)>>,
 }
 
+/// What CREATE TYPE says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypeBody {
+    /// Labels.
+    Enum(Vec<String>),
+    /// Fields.
+    Row(Vec<(String, sql::DataType)>),
+}
+
 /// An option of a statement of our own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opt {
@@ -282,6 +305,8 @@ pub enum DropKind {
     Index,
     /// SCHEMA
     Schema,
+    /// TYPE
+    Type,
 }
 
 impl DropKind {
@@ -295,6 +320,7 @@ impl DropKind {
             DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
             DropKind::Index => "DROP INDEX",
             DropKind::Schema => "DROP SCHEMA",
+            DropKind::Type => "DROP TYPE",
         }
     }
     /// In messages.
@@ -307,6 +333,7 @@ impl DropKind {
             DropKind::MaterializedView => "materialized view",
             DropKind::Index => "index",
             DropKind::Schema => "schema",
+            DropKind::Type => "type",
         }
     }
 }

@@ -151,6 +151,7 @@ fn create(c: &mut Cursor) -> Result<Ast, SqlError> {
             c.expect(&["CREATE", "MATERIALIZED", "VIEW"])?;
             create_view(c, true)
         }
+        Some("TYPE") => super::types::create(c),
         Some("SINK" | "SECRET") => {
             Err(SqlError::unsupported(format!("CREATE {} is not supported yet", c.word(1).unwrap_or_default()))
                 .at(c.position()))
@@ -392,6 +393,7 @@ fn object_kind(c: &mut Cursor) -> Result<DropKind, SqlError> {
         (&["MATERIALIZED", "VIEW"], DropKind::MaterializedView),
         (&["INDEX"], DropKind::Index),
         (&["SCHEMA"], DropKind::Schema),
+        (&["TYPE"], DropKind::Type),
     ];
     match kinds.iter().find(|(words, _)| c.eat(words)) {
         Some((_, kind)) => Ok(*kind),
@@ -425,6 +427,9 @@ fn alter(c: &mut Cursor) -> Result<Ast, SqlError> {
             return Err(one_of(c, "action", &["PAUSE", "RESUME"]));
         }
         return Ok(Ast::AlterSource { name, paused });
+    }
+    if c.word(1).as_deref() == Some("TYPE") {
+        return super::types::alter(c);
     }
     if c.eat(&["ALTER", "ROLE"]) || c.eat(&["ALTER", "USER"]) {
         let role = c.ident()?;

@@ -7,13 +7,16 @@ use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, Value, ValueWithSpan,
 };
 
-/// `AT TIME ZONE` and `OVERLAPS`; the operands are rewritten already.
-pub(super) fn operator(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
+/// `AT TIME ZONE`; the operands are rewritten already.
+pub(super) fn at_time_zone(expr: &mut Expr) -> Option<Expr> {
+    let Expr::AtTimeZone { timestamp, time_zone } = expr else { return None };
+    let moment = take(timestamp);
+    Some(call("timezone", vec![take(time_zone), moment]))
+}
+
+/// `OVERLAPS`, before its operands become rows.
+pub(super) fn overlaps(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
     Ok(Some(match expr {
-        Expr::AtTimeZone { timestamp, time_zone } => {
-            let moment = take(timestamp);
-            call("timezone", vec![take(time_zone), moment])
-        }
         Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
             let mut args = period(left, "left")?;
             args.extend(period(right, "right")?);

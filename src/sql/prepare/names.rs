@@ -2,7 +2,7 @@
 
 use super::{MARK, trim_function};
 use crate::types::sql_type;
-use sqlparser::ast::{Expr, Ident, Select, SelectItem, SetExpr, Value};
+use sqlparser::ast::{AccessExpr, ArrayElemTypeDef, DataType, Expr, Ident, Select, SelectItem, SetExpr, Value};
 use std::collections::HashSet;
 
 /// Gives every item of a select list its name; a repeated one gets [`MARK`] and its position behind it. `is_alias` tells
@@ -50,7 +50,15 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Identifier(i) => Some((fold(i), false)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|p| (fold(p), false)),
         Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(|i| (fold(i), false)),
-        Expr::Nested(e) | Expr::Collate { expr: e, .. } | Expr::CompoundFieldAccess { root: e, .. } => figure(e),
+        Expr::Tuple(_) => strong("row"),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let named = |a: &AccessExpr| match a {
+                AccessExpr::Dot(Expr::Identifier(name)) => Some((fold(name), false)),
+                _ => None,
+            };
+            access_chain.iter().rev().find_map(named).or_else(|| figure(root))
+        }
+        Expr::Nested(e) | Expr::Collate { expr: e, .. } => figure(e),
         Expr::Cast { expr, data_type, .. } => match figure(expr) {
             Some((name, false)) => Some((name, false)),
             _ => type_name(data_type).map(|t| (t, true)),
@@ -96,7 +104,15 @@ fn type_name(ty: &sqlparser::ast::DataType) -> Option<String> {
             return Some(last);
         }
     }
-    sql_type(ty).ok().map(|t| internal_type_name(t).to_string())
+    if let Ok(ty) = sql_type(ty) {
+        return Some(internal_type_name(ty).to_string());
+    }
+    // One that a statement has defined, or an array of these.
+    match ty {
+        DataType::Custom(name, _) => name.0.last().and_then(|p| p.as_ident()).map(crate::parse::ast_fold),
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => type_name(element),
+        _ => None,
+    }
 }
 
 fn internal_type_name(ty: hw_repr::SqlType) -> &'static str {
@@ -125,5 +141,7 @@ fn internal_type_name(ty: hw_repr::SqlType) -> &'static str {
         T::Interval => "interval",
         T::Uuid => "uuid",
         T::Jsonb => "jsonb",
+        T::TimeTz => "timetz",
+        T::Enum(_) | T::Row(_) => "record",
     }
 }

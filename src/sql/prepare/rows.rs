@@ -14,6 +14,8 @@ pub(super) fn rewrite_rows(expr: &mut Expr) -> Result<(), SqlError> {
         Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => bind_tighter(expr),
         Expr::BinaryOp { left, op, right } => match (tuple(left), tuple(right)) {
             (Some(l), Some(r)) if l.len() == r.len() => compare(op, l, r),
+            (Some(l), None) => with_subquery(l, op, right, false)?,
+            (None, Some(r)) => with_subquery(r, op, left, true)?,
             _ => None,
         },
         Expr::InList { expr: needle, list, negated } => match tuple(needle) {
@@ -73,6 +75,35 @@ fn row_in_subquery(needle: &[Expr], subquery: &Query, negated: bool) -> Result<E
         true => Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr: Box::new(nested(case)) },
         false => nested(case),
     })
+}
+
+/// `(a, b) op (SELECT x, y ...)`, or the other way round, as `(SELECT (a, b) op (x, y) FROM (...))`: NULL where there is no row.
+fn with_subquery(row: &[Expr], op: &BinaryOperator, other: &Expr, swapped: bool) -> Result<Option<Expr>, SqlError> {
+    let Expr::Subquery(subquery) = other else { return Ok(None) };
+    if row.iter().any(super::arrays::has_aggregate) {
+        return Err(SqlError::unsupported("a row with an aggregate beside (SELECT ...) is not supported yet")
+            .hint("Compute the aggregate in a subquery."));
+    }
+    if let SetExpr::Select(select) = subquery.body.as_ref() {
+        let plain = |i: &SelectItem| matches!(i, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+        let count = select.projection.len();
+        if select.projection.iter().all(plain) && count != row.len() {
+            let many = if count > row.len() { "many" } else { "few" };
+            return Err(SqlError::new(SqlState::SYNTAX, format!("subquery has too {many} columns")));
+        }
+    }
+    let names: Vec<String> = (0..row.len()).map(|i| format!("hw_row_{i}")).collect();
+    let columns = names.iter().map(|n| Expr::Identifier(sqlparser::ast::Ident::new(n))).collect();
+    let (left, right) = (Expr::Tuple(row.to_vec()), Expr::Tuple(columns));
+    let (left, right) = if swapped { (right, left) } else { (left, right) };
+    let mut query = crate::parse::parse_query(&format!("SELECT 1 FROM (SELECT 1) AS hw_row ({})", names.join(", ")))?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = vec![SelectItem::UnnamedExpr(binary(left, op.clone(), right))];
+        if let Some(TableFactor::Derived { subquery: inner, .. }) = select.from.first_mut().map(|f| &mut f.relation) {
+            **inner = subquery.as_ref().clone();
+        }
+    }
+    Ok(Some(Expr::Subquery(query)))
 }
 
 /// A scalar subquery or IN whose SELECT has no columns.

@@ -346,6 +346,15 @@ impl sql::VisitorMut for Qualifier<'_, '_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut sql::Expr) -> ControlFlow<()> {
+        match expr {
+            sql::Expr::Cast { data_type, .. } => qualify_type(self.env, data_type),
+            sql::Expr::TypedString(t) => qualify_type(self.env, &mut t.data_type),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, relation: &mut sql::ObjectName) -> ControlFlow<()> {
         if std::mem::take(&mut self.function) {
             return ControlFlow::Continue(());
@@ -359,6 +368,25 @@ impl sql::VisitorMut for Qualifier<'_, '_> {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Qualifies the name of a type that a statement has defined.
+fn qualify_type(env: &Env, ty: &mut sql::DataType) {
+    match ty {
+        sql::DataType::Array(sql::ArrayElemTypeDef::SquareBracket(element, _)) => qualify_type(env, element),
+        sql::DataType::Custom(name, args) if args.is_empty() && name.0.len() == 1 => {
+            let defined = match crate::types::named_type(env, &sql::DataType::Custom(name.clone(), vec![])) {
+                Ok(SqlType::Enum(e)) => Some((&e.def().schema, &e.def().name)),
+                Ok(SqlType::Row(r)) => Some((&r.def().schema, &r.def().name)),
+                _ => None,
+            };
+            if let Some((schema, own)) = defined {
+                let part = |n: &str| sql::ObjectNamePart::Identifier(written(n));
+                name.0 = vec![part(schema), part(own)];
+            }
+        }
+        _ => {}
     }
 }
 

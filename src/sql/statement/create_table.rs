@@ -7,7 +7,7 @@ use crate::Planned;
 use crate::parse::ast::Opt;
 use crate::parse::table::NO_DATA;
 use crate::planner::{Target, plan_expr, plan_query};
-use crate::types::sql_type;
+use crate::types::named_type;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CheckRule, ColumnRule, IdentityRule, ScalarExpr, Statement, StoredExpr, TableRules, UniqueRule};
 use hw_repr::{Column, RelationDesc, SqlError, SqlState, SqlType};
@@ -147,7 +147,7 @@ impl Planning<'_> {
                     }
                 }
             }
-            columns.push(Column { name: crate::parse::ast_fold(&def.name), ty: sql_type(&def.data_type)?, nullable });
+            columns.push(Column { name: crate::parse::ast_fold(&def.name), ty: named_type(env, &def.data_type)?, nullable });
         }
         check_unique(&columns)?;
         Ok(RelationDesc::new(columns))
@@ -163,11 +163,12 @@ impl Planning<'_> {
             return self.create_table_as(t, query, options);
         }
         let name = self.new_name(&crate::parse::own::name_in(self.text, &t.name)?)?;
+        let env = self.env(false);
         let mut columns = vec![];
         for def in &t.columns {
             let ty = match serial(&def.data_type) {
                 Some(ty) => ty,
-                None => sql_type(&def.data_type)?,
+                None => named_type(&env, &def.data_type)?,
             };
             columns.push(Column { name: crate::parse::ast_fold(&def.name), ty, nullable: true });
         }

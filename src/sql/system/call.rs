@@ -150,8 +150,11 @@ fn user_by_id(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
 
 /// The type of an OID of `pg_type`, arrays included.
 fn type_text(oid: i64, typmod: Option<i32>) -> Option<String> {
-    if oid == 705 {
-        return Some("unknown".into());
+    match oid {
+        705 => return Some("unknown".into()),
+        2249 => return Some("record".into()),
+        2287 => return Some("record[]".into()),
+        _ => {}
     }
     let ty = SqlType::from_oid(u32::try_from(oid).ok()?, typmod.unwrap_or(-1))?;
     let bare_char = matches!(ty, SqlType::Char(None)) && typmod.is_none();

@@ -10,6 +10,7 @@ mod words;
 
 use super::zone::Zone;
 use super::{DAY_US, SECOND_US, check_date, check_timestamp, days_from_civil};
+use crate::datum::TimeTzValue;
 use crate::error::{SqlError, SqlState};
 use decode::{Decoded, decode};
 
@@ -174,6 +175,25 @@ pub fn parse_time(s: &str) -> Result<i64, SqlError> {
         Decoded::Fields(f) => Ok(f.time_us),
         _ => Err(Fault::Syntax),
     })
+}
+
+/// `timetz` input, packed. Without a zone it is in UTC; a zone whose offset changes needs a date beside it.
+pub fn parse_timetz(s: &str) -> Result<i64, SqlError> {
+    let value = read("time with time zone", s, true, |found| match found {
+        Decoded::Fields(f) => {
+            let east = match f.zone {
+                None => 0,
+                Some(InZone::Offset(offset)) => offset,
+                Some(InZone::Of(zone)) => {
+                    let days = days_from_civil(f.year, f.month, f.day);
+                    zone.offset_of_local(days * 86_400 + f.time_us / SECOND_US)
+                }
+            };
+            Ok(TimeTzValue { micros: f.time_us, east })
+        }
+        _ => Err(Fault::Syntax),
+    })?;
+    Ok(value.pack())
 }
 
 /// The local µs since 1970-01-01 and the zone; `Err` is an infinite value.

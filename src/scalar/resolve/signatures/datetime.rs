@@ -6,8 +6,9 @@ use hw_repr::SqlType::{self, *};
 
 /// `None` for functions of another kind.
 pub(super) fn signatures(func: Func) -> Option<Vec<Signature>> {
-    let parts =
-        |result| [Date, Time, Timestamp, TimestampTz, Interval].iter().map(|t| sig(&[Text, *t], result)).collect();
+    let parts = |result| {
+        [Date, Time, TimeTz, Timestamp, TimestampTz, Interval].iter().map(|t| sig(&[Text, *t], result)).collect()
+    };
     let pair = |ty: SqlType| vec![sig(&[ty, ty], ty)];
     Some(match func {
         Func::DateTrunc => vec![
@@ -33,6 +34,8 @@ pub(super) fn signatures(func: Func) -> Option<Vec<Signature>> {
             sig(&[Text, Timestamp], TimestampTz),
             sig(&[Interval, TimestampTz], Timestamp),
             sig(&[Interval, Timestamp], TimestampTz),
+            sig(&[Text, TimeTz], TimeTz),
+            sig(&[Interval, TimeTz], TimeTz),
         ],
         Func::MakeDate => vec![sig(&[Int4, Int4, Int4], Date)],
         Func::MakeTime => vec![sig(&[Int4, Int4, Float8], Time)],
