@@ -11,7 +11,7 @@ pub(crate) mod own;
 mod strings;
 mod suffix;
 pub(crate) mod table;
-mod types;
+pub(crate) mod types;
 
 use ast::Ast;
 use cursor::Cursor;
@@ -113,6 +113,7 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut tokens = read_tokens(text)?;
     strings::rewrite(text, &mut tokens)?;
     types::typed_literals(&mut tokens);
+    types::stars_of_rows(&mut tokens);
     Ok(tokens)
 }
 

@@ -19,6 +19,18 @@ pub fn write_value(value: &Datum, ty: SqlType, out: &mut String) {
             let mut values = array.values.iter();
             write_dimension(&array.dimensions, array.element, &mut values, out);
         }
+        Datum::Row(row) => {
+            out.push('{');
+            for (i, (value, field)) in row.values.iter().zip(&row.ty.def().fields).enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_string(&field.name, out);
+                out.push(':');
+                write_value(value, field.ty, out);
+            }
+            out.push('}');
+        }
         other => {
             let mut text = String::new();
             write_key(other, ty, &mut text);

@@ -152,8 +152,8 @@ fn json_array(types: &[SqlType], columns: &[ArrayRef], counts: &[i64], ty: SqlTy
     for (i, row) in repeated(counts).enumerate() {
         let value = Datum::from_array(&columns[0], row, types[0])?;
         if i > 0 {
-            // PostgreSQL breaks the line before an array.
-            out.push_str(if matches!(value, Datum::Array(_)) { ", \n " } else { ", " });
+            // PostgreSQL breaks the line before an array or a row.
+            out.push_str(if matches!(value, Datum::Array(_) | Datum::Row(_)) { ", \n " } else { ", " });
         }
         write_value(&value, types[0], &mut out);
     }

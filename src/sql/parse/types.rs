@@ -96,3 +96,16 @@ pub(super) fn typed_literals(tokens: &mut Vec<TokenWithSpan>) {
         at += 1;
     }
 }
+
+/// The field that stands for all of a row: see [`stars_of_rows`].
+pub(crate) const ALL_FIELDS: &str = "*";
+
+/// `(row).*` as `(row)."*"`, which the parser takes for a field.
+pub(super) fn stars_of_rows(tokens: &mut [TokenWithSpan]) {
+    for at in 2..tokens.len() {
+        let [row, dot, star] = &tokens[at - 2..=at] else { continue };
+        if row.token == Token::RParen && dot.token == Token::Period && star.token == Token::Mul {
+            tokens[at].token = Token::make_word(ALL_FIELDS, Some('"'));
+        }
+    }
+}

@@ -1,12 +1,13 @@
 //! Rows as values: `ROW(...)`, fields of rows, `(row).*`, and relations that are named as values (`row_to_json(t)`).
 
 use super::{FIELD, ROW_OF, SUBSCRIPT, WHOLE_ROW, call, identifier, take, text};
+use crate::parse::types::ALL_FIELDS;
 use crate::planner::Env;
 use hw_repr::{SqlError, SqlState, SqlType};
 use sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
     Select, SelectItem, SelectItemQualifiedWildcardKind as Star, Subscript, TableFactor, Value, ValueWithSpan,
-    VisitMut, VisitorMut,
+    VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -181,20 +182,33 @@ impl VisitorMut for Rows {
     }
 }
 
+/// The row of `(row).*`.
+fn starred(item: &SelectItem) -> Option<Expr> {
+    let SelectItem::UnnamedExpr(Expr::CompoundFieldAccess { root, access_chain }) = item else { return None };
+    let (last, rest) = access_chain.split_last()?;
+    let AccessExpr::Dot(Expr::Identifier(name)) = last else { return None };
+    if name.quote_style.is_none() || name.value != ALL_FIELDS {
+        return None;
+    }
+    Some(match rest {
+        [] => root.as_ref().clone(),
+        rest => Expr::CompoundFieldAccess { root: root.clone(), access_chain: rest.to_vec() },
+    })
+}
+
 /// `(row).*` as its fields.
 fn spread_stars(env: &Env, ctes: &HashSet<String>, select: &mut Select) -> Result<(), SqlError> {
-    let star = |i: &SelectItem| matches!(i, SelectItem::QualifiedWildcard(Star::Expr(_), _));
-    if !select.projection.iter().any(star) {
+    if !select.projection.iter().any(|i| starred(i).is_some()) {
         return Ok(());
     }
     let mut items = vec![];
     for item in std::mem::take(&mut select.projection) {
-        let SelectItem::QualifiedWildcard(Star::Expr(row), options) = item else {
+        let Some(row) = starred(&item) else {
             items.push(item);
             continue;
         };
         if let Some(relation) = relation_named(&row, select) {
-            items.push(SelectItem::QualifiedWildcard(Star::ObjectName(relation), options));
+            items.push(SelectItem::QualifiedWildcard(Star::ObjectName(relation), WildcardAdditionalOptions::default()));
             continue;
         }
         let fields = fields_of(env, ctes, &row, select)?;

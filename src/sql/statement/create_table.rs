@@ -134,6 +134,7 @@ fn no_subquery(expr: &sql::Expr, place: &str) -> Result<(), SqlError> {
 impl Planning<'_> {
     /// The columns of a source: names, types, NOT NULL.
     pub(super) fn source_columns(&self, defs: &[sql::ColumnDef]) -> Result<RelationDesc, SqlError> {
+        let env = self.env(false);
         let mut columns = vec![];
         for def in defs {
             let mut nullable = true;
@@ -147,7 +148,7 @@ impl Planning<'_> {
                     }
                 }
             }
-            columns.push(Column { name: crate::parse::ast_fold(&def.name), ty: named_type(env, &def.data_type)?, nullable });
+            columns.push(Column { name: crate::parse::ast_fold(&def.name), ty: named_type(&env, &def.data_type)?, nullable });
         }
         check_unique(&columns)?;
         Ok(RelationDesc::new(columns))
