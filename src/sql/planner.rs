@@ -493,17 +493,8 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
     if let Some(reg) = name.strip_prefix(REG_CAST) {
         return Reg::by_name(reg).and_then(|r| named(Lazy::RegCast(r)));
     }
-    if let Some(relation) = name.strip_prefix(WHOLE_ROW).and_then(|n| n.strip_prefix(':')) {
-        return named(Lazy::WholeRow(relation.to_string()));
-    }
-    if let Some(field) = name.strip_prefix(FIELD) {
-        return named(Lazy::Field(field.to_string()));
-    }
-    if let Some(digits) = name.strip_prefix(NUMBER) {
-        return named(Lazy::Number(digits.to_string()));
-    }
-    if let Some(text) = name.strip_prefix(LITERAL).and_then(|t| t.strip_prefix(':')) {
-        return named(Lazy::Text(text.to_string()));
+    if let Some(kind) = with_text(name) {
+        return named(kind);
     }
     if let Some(sign) = name.strip_prefix(OPERATOR).filter(|_| full.contains(AT)) {
         return crate::lazy::operator_by_sign(sign).and_then(named);
@@ -560,6 +551,20 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         },
     };
     named(kind)
+}
+
+/// What stands for a literal, a field or a relation, whose text is behind a prefix.
+fn with_text(name: &str) -> Option<Lazy> {
+    let kinds: [(&str, fn(String) -> Lazy); 2] = [(WHOLE_ROW, Lazy::WholeRow), (LITERAL, Lazy::Text)];
+    for (prefix, kind) in kinds {
+        if let Some(text) = name.strip_prefix(prefix).and_then(|t| t.strip_prefix(':')) {
+            return Some(kind(text.to_string()));
+        }
+    }
+    if let Some(field) = name.strip_prefix(FIELD) {
+        return Some(Lazy::Field(field.to_string()));
+    }
+    name.strip_prefix(NUMBER).map(|digits| Lazy::Number(digits.to_string()))
 }
 
 /// Plans a query, every expression with its final types; not yet optimised.

@@ -122,13 +122,7 @@ pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> 
         | Func::ToJson
         | Func::JsonTextBuildArray
         | Func::JsonTextBuildObject => Box::new(move |args, rows| build_values(func, args, rows, &types)),
-        Func::RowToJson | Func::ArrayToJson => Box::new(move |args, rows| {
-            let lines = args.get(1).map(Bools::of).transpose()?;
-            build_text(args, rows, |i, out| {
-                let value = Datum::from_array(args[0].array().as_ref(), i & args[0].mask(), types[0])?;
-                json::write_lines(&value, lines.as_ref().is_some_and(|l| l.get(i)), out)
-            })
-        }),
+        Func::RowToJson | Func::ArrayToJson => of_one(types[0]),
         f if path::FUNCTIONS.contains(&f) => path_kernel(func),
         _ => return part_kernel(func, &types),
     })
@@ -361,6 +355,17 @@ fn build_json(
         }
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// `row_to_json` and `array_to_json`.
+fn of_one(ty: SqlType) -> Kernel {
+    Box::new(move |args, rows| {
+        let lines = args.get(1).map(Bools::of).transpose()?;
+        build_text(args, rows, |i, out| {
+            let value = Datum::from_array(args[0].array().as_ref(), i & args[0].mask(), ty)?;
+            json::write_lines(&value, lines.as_ref().is_some_and(|l| l.get(i)), out)
+        })
+    })
 }
 
 /// A part of each document.

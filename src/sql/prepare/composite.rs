@@ -92,7 +92,13 @@ fn sources(select: &Select) -> Vec<Source<'_>> {
                 Some(alias) => crate::parse::ast_fold(&alias.name),
                 None => crate::parse::ast_fold(name.0.last()?.as_ident()?),
             },
-            TableFactor::Derived { alias: Some(alias), .. } => crate::parse::ast_fold(&alias.name),
+            TableFactor::Derived { alias: Some(alias), .. } => {
+                let name = crate::parse::ast_fold(&alias.name);
+                if alias.columns.iter().any(|c| crate::parse::ast_fold(&c.name) == name) {
+                    return None;
+                }
+                name
+            }
             _ => return None,
         };
         Some(Source { alias, factor })
