@@ -171,7 +171,7 @@ CREATE TABLE stamps_special (id int PRIMARY KEY, s timestamp, z timestamptz);
 INSERT INTO stamps_special VALUES (1, 'infinity', 'infinity');
 INSERT INTO stamps_special VALUES (2, '-infinity', '-infinity');
 INSERT INTO stamps_special VALUES (3, '4713-01-01 00:00:00 BC', '4713-01-01 00:00:00+00 BC');
-INSERT INTO stamps_special VALUES (4, '294276-12-31 23:59:59.999999', '294276-12-31 23:59:59.999999+00');
+INSERT INTO stamps_special VALUES (4, '294246-12-31 23:59:59.999999', '294246-12-31 23:59:59.999999+00');
 INSERT INTO stamps_special VALUES (5, '0044-03-15 12:00:00 BC', '0044-03-15 12:00:00+00 BC');
 
 CREATE TABLE intervals (id int PRIMARY KEY, i interval, j interval, n integer, d double precision);

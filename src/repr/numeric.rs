@@ -463,6 +463,36 @@ impl Numeric {
         Ok(rounded)
     }
 
+    /// As [`Numeric::cast`], for a precision up to 1000 and a scale from -1000 to 1000.
+    pub fn limited(&self, precision: i32, scale: i32) -> Result<Numeric, SqlError> {
+        let field = |detail: String| {
+            SqlError::new(SqlState::OUT_OF_RANGE, "numeric field overflow")
+                .detail(format!("A field with precision {precision}, scale {scale} {detail}"))
+        };
+        if self.is_nan() {
+            return Ok(Numeric::NaN);
+        }
+        if !self.is_finite() {
+            return Err(field("cannot hold an infinite value.".to_string()));
+        }
+        let rounded = self.round(scale)?;
+        let bound = precision - scale;
+        let ten = BigInt::from(10).pow(bound.unsigned_abs());
+        let (value, digits) = rounded.to_bigint().ok_or_else(|| SqlError::internal("a finite number"))?;
+        // value / 10^digits against 10^bound
+        let unit = BigInt::from(10).pow(digits);
+        let magnitude = if value < BigInt::from(0) { -value } else { value };
+        let too_great = match bound {
+            0.. => magnitude >= ten * unit,
+            _ => magnitude * ten >= unit,
+        };
+        if too_great {
+            let bound = if bound == 0 { "1".to_string() } else { format!("10^{bound}") };
+            return Err(field(format!("must round to an absolute value less than {bound}.")));
+        }
+        Ok(rounded)
+    }
+
     /// The unscaled value of a `Decimal128(precision, scale)`; `22003` as [`Numeric::cast`], `0A000` for NaN, which a
     /// fixed-point column does not hold.
     pub fn to_decimal(&self, precision: u8, scale: i8) -> Result<i128, SqlError> {

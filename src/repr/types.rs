@@ -71,6 +71,14 @@ pub enum SqlType {
 const TYPE_KEY: &str = "sql_type";
 
 impl SqlType {
+    /// `numeric(precision, scale)`: fixed-point where 38 digits hold its values.
+    pub fn numeric(precision: i32, scale: i32) -> SqlType {
+        match (u8::try_from(precision), i8::try_from(scale)) {
+            (Ok(p @ 1..=38), Ok(s)) if s >= 0 && scale <= precision => SqlType::Numeric(Some((p, s))),
+            _ => SqlType::Alias(AliasType::Numeric((precision << 16 | scale & 0x7ff) + 4)),
+        }
+    }
+
     /// The type whose values carry those of this one, in memory, in encoded rows and as a [`crate::Datum`] (but for
     /// arrays, whose values are [`crate::Datum::Array`]).
     #[inline]
@@ -256,7 +264,10 @@ impl SqlType {
             700 => SqlType::Float4,
             701 => SqlType::Float8,
             1700 if typmod < 4 => SqlType::Numeric(None),
-            1700 => SqlType::Numeric(Some((((typmod - 4) >> 16) as u8, ((typmod - 4) & 0x7ff) as i8))),
+            1700 => {
+                let (precision, scale) = alias::numeric_of_typmod(typmod);
+                SqlType::numeric(precision, scale)
+            }
             25 => SqlType::Text,
             1043 => SqlType::Varchar(length()),
             1042 => SqlType::Char(length()),

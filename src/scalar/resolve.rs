@@ -8,7 +8,7 @@ mod signatures;
 pub use cast::{CastContext, can_cast, common_type};
 use cast::{base, category, is_preferred};
 use hw_plan::Func;
-use hw_repr::{SqlError, SqlState, SqlType};
+use hw_repr::{AliasType, SqlError, SqlState, SqlType};
 use signatures::{Signature, signatures};
 
 /// The argument types a call is coerced to and the type of its result. All argument types are known; for quoted
@@ -80,6 +80,10 @@ pub fn resolve_call_with_unknown(func: Func, args: &[Option<SqlType>]) -> Result
     }
     if crate::kernel::array::is_array_function(func) {
         return array::resolve(func, args)?.ok_or_else(|| missing(func, args));
+    }
+    let arithmetic = matches!(func, Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod | Func::Neg);
+    if arithmetic && args.iter().any(|a| matches!(a, Some(SqlType::Alias(AliasType::Oid | AliasType::Xid)))) {
+        return Err(missing(func, args));
     }
     let chosen = choose(func, args)?;
     Ok(finish(func, args, chosen))

@@ -4,11 +4,11 @@
 use crate::system::SystemFunction;
 use crate::typing::Reg;
 use arrow::datatypes::DataType;
-use datafusion_common::{Result as DfResult, exec_err};
+use datafusion_common::{Result as DfResult, ScalarValue, exec_err};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-    expr::ScalarFunction,
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility, expr::ScalarFunction,
 };
 use hw_plan::Func;
 use hw_repr::SqlType;
@@ -65,6 +65,20 @@ pub(crate) enum Lazy {
     Not,
     /// No function has this name.
     Unknown(String),
+    /// No operator has this sign.
+    NoOperator(String),
+    /// `+ value`
+    Positive,
+    /// `array_to_json(array [, pretty])`
+    ArrayToJson,
+    /// `collation for (value)`
+    CollationFor,
+    /// `random()` and its kin.
+    Volatile(crate::volatile::Volatile),
+    /// An operand of AND or OR that is not known to be boolean.
+    Operand(&'static str),
+    /// A function of one signature, which is one of ours on these types.
+    Fixed(Func, &'static [SqlType]),
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -142,7 +156,12 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::ArrayOf => types.first().copied().flatten().and_then(SqlType::array_of),
         Lazy::Subscript(_) | Lazy::RowOf | Lazy::WholeRow(_) | Lazy::Field(_) => None,
         Lazy::TypeOf => Some(SqlType::Text),
-        Lazy::Unknown(_) | Lazy::Set(..) | Lazy::Variadic => None,
+        Lazy::Unknown(_) | Lazy::Set(..) | Lazy::NoOperator(_) | Lazy::Variadic => None,
+        Lazy::ArrayToJson | Lazy::CollationFor => Some(SqlType::Text),
+        Lazy::Volatile(kind) => Some(kind.ty()),
+        Lazy::Operand(_) => Some(SqlType::Bool),
+        Lazy::Fixed(func, args) => hw_scalar::resolve_call(*func, args).ok().map(|(_, ty)| ty),
+        Lazy::Positive => types.first().copied().flatten(),
         Lazy::System(f) => Some(f.result),
     }
 }
@@ -173,17 +192,26 @@ impl ExprPlanner for OperatorPlanner {
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
-        _schema: &datafusion_common::DFSchema,
+        schema: &datafusion_common::DFSchema,
     ) -> DfResult<PlannerResult<RawBinaryExpr>> {
+        let mut expr = expr;
         let kind = match operator(&expr.op) {
             Some(kind) => kind,
             None if matches!(expr.op, BinaryOperator::And | BinaryOperator::Or) => {
+                let what = if expr.op == BinaryOperator::And { "AND" } else { "OR" };
+                for side in [&mut expr.left, &mut expr.right] {
+                    if !matches!(side.get_type(schema), Ok(DataType::Boolean | DataType::Null)) {
+                        let operand = std::mem::replace(side, Expr::Literal(ScalarValue::Null, None));
+                        *side = Expr::ScalarFunction(ScalarFunction::new_udf(
+                            lazy(Lazy::Operand(what), "hw_operand"),
+                            vec![operand],
+                        ));
+                    }
+                }
                 return Ok(PlannerResult::Original(expr));
             }
-            None => {
-                let error = hw_repr::SqlError::unsupported(format!("operator {} is not supported", expr.op));
-                return Err(crate::error::external(error));
-            }
+            // Typed first: the message names the types of its operands.
+            None => Lazy::NoOperator(expr.op.to_string()),
         };
         let name = format!("{}{}", crate::prepare::OPERATOR, expr.op);
         let func = ScalarFunction::new_udf(lazy(kind, &name), vec![expr.left, expr.right]);

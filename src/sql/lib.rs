@@ -30,6 +30,7 @@ mod system;
 mod types;
 mod typing;
 mod value;
+mod volatile;
 mod window;
 
 pub use lower::lower;

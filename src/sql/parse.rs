@@ -7,6 +7,8 @@ mod copy;
 mod cursor;
 pub(crate) mod depth;
 mod dialect;
+pub(crate) mod grammar;
+mod lexical;
 pub(crate) mod own;
 mod strings;
 mod suffix;
@@ -114,23 +116,58 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     strings::rewrite(text, &mut tokens)?;
     types::typed_literals(&mut tokens);
     types::stars_of_rows(&mut tokens);
+    lexical::rewrite(&mut tokens)?;
     Ok(tokens)
 }
 
+/// The tokens; escapes that the parser does not know are read by [`lexical::escaped`], and put where it was given others.
 fn read_tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
-    Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|TokenizerError { message, location }| {
-        let message = match message.as_str() {
-            m if m.contains("string literal") => "unterminated quoted string".to_string(),
-            m if m.contains("close delimiter") => "unterminated quoted identifier".to_string(),
-            m if m.contains("multi-line comment") => "unterminated /* comment".to_string(),
-            m => format!("syntax error: {}", m.to_lowercase()),
+    let mut read: Vec<(Location, String)> = vec![];
+    let mut masked = std::borrow::Cow::Borrowed(text);
+    loop {
+        let error = match Tokenizer::new(&DIALECT, &masked).tokenize_with_location() {
+            Ok(mut tokens) => {
+                for (at, value) in read {
+                    if let Some(token) = tokens.iter_mut().find(|t| t.span.start == at) {
+                        token.token = Token::EscapedStringLiteral(value);
+                    }
+                }
+                return Ok(tokens);
+            }
+            Err(e) => e,
         };
-        let near = match message.starts_with("unterminated") {
-            true => format!("{message} at or near \"{}\"", &text[byte_offset(text, location)..]),
-            false => message,
-        };
-        SqlError::new(SqlState::SYNTAX, near).at(char_position(text, location))
-    })
+        let start = byte_offset(text, error.location);
+        match error.message.contains("encoded string").then(|| lexical::escaped(&text[start..])).flatten() {
+            None => return Err(token_error(text, error)),
+            Some(Err(e)) => return Err(e.at(char_position(text, error.location))),
+            Some(Ok((value, length))) => {
+                let mask = |c: char| if c == '\n' { c } else { 'a' };
+                let body: String = text[start + 2..start + length - 1].chars().map(mask).collect();
+                let before = byte_offset(&masked, error.location);
+                masked = format!("{}E'{body}'{}", &masked[..before], &text[start + length..]).into();
+                read.push((error.location, value));
+            }
+        }
+    }
+}
+
+fn token_error(text: &str, TokenizerError { message, location }: TokenizerError) -> SqlError {
+    if let Some((_, sign)) = message.split_once("valid binary operator after '") {
+        // Its first characters are an operator of the parser's.
+        let message = format!("operator does not exist: {}", sign.trim_end_matches('\''));
+        return SqlError::new(SqlState::UNDEFINED_FUNCTION, message).at(char_position(text, location));
+    }
+    let message = match message.as_str() {
+        m if m.contains("string literal") => "unterminated quoted string".to_string(),
+        m if m.contains("close delimiter") => "unterminated quoted identifier".to_string(),
+        m if m.contains("multi-line comment") => "unterminated /* comment".to_string(),
+        m => format!("syntax error: {}", m.to_lowercase()),
+    };
+    let near = match message.starts_with("unterminated") {
+        true => format!("{message} at or near \"{}\"", &text[byte_offset(text, location)..]),
+        false => message,
+    };
+    SqlError::new(SqlState::SYNTAX, near).at(char_position(text, location))
 }
 
 /// Byte offset of a line and column (both one-based, columns in characters).

@@ -6,12 +6,13 @@ use crate::error::{external, from_planner};
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
     ARRAY_OF, AT, CAST, CELL, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR, ORDINALITY,
-    OVER_ALL, OVER_ANY, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query, split_position,
+    OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query, split_position,
 };
 use crate::retype::retype_plan;
 use crate::sets::Sets;
 use crate::system::{Facts, system_function};
 use crate::typing::Reg;
+use crate::volatile::Volatile;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result as DfResult, TableReference};
@@ -66,6 +67,15 @@ pub(crate) struct Env<'a> {
     pub star_of_using: Cell<bool>,
     /// The plan holds something of the moment or of the session.
     momentary: Cell<bool>,
+    /// Only the type of an expression is asked for: in a view, what depends on the reader or the instant stands for its type.
+    pub type_only: Cell<bool>,
+}
+
+/// `0A000` of what a view cannot keep.
+pub(crate) fn of_the_reader(what: &str) -> SqlError {
+    SqlError::unsupported(format!("{what} is not supported in a materialized view")).hint(
+        "It depends on the reader or the instant, and a view shows the same rows to all of them. Use it where the view is read.",
+    )
 }
 
 impl<'a> Env<'a> {
@@ -97,6 +107,7 @@ impl<'a> Env<'a> {
             names: Cell::new(0),
             star_of_using: Cell::new(false),
             momentary: Cell::new(false),
+            type_only: Cell::new(false),
         }
     }
 
@@ -113,7 +124,7 @@ impl<'a> Env<'a> {
     /// What catalog functions know.
     pub fn facts(&self) -> Result<Arc<Facts>, SqlError> {
         if self.stored {
-            return Err(SqlError::unsupported("a function of the system catalogs is not supported in a view"));
+            return Err(of_the_reader("a function of the system catalogs"));
         }
         self.momentary.set(true);
         let facts = || Arc::new(Facts::new(self.catalog.facts(), &self.session.search_path));
@@ -135,8 +146,7 @@ impl<'a> Env<'a> {
     /// The value of a setting of the session.
     pub fn setting(&self, name: &str) -> Result<Option<String>, SqlError> {
         if self.stored {
-            return Err(SqlError::unsupported("current_setting is not supported in a view")
-                .hint("A view shows the same rows to every session."));
+            return Err(of_the_reader("current_setting"));
         }
         self.momentary.set(true);
         Ok(self.session.settings.get(name.to_ascii_lowercase().as_str()).cloned())
@@ -179,13 +189,18 @@ impl<'a> Env<'a> {
 
     /// `now()` and its kin at the statement's time.
     pub fn now(&self, ty: SqlType) -> Result<Datum, SqlError> {
-        if self.stored {
-            return Err(SqlError::unsupported("now() is not supported in a view yet")
-                .hint("Filter by time when you read the view: SELECT ... FROM view WHERE ts > now() - ..."));
-        }
-        self.momentary.set(true);
         const DAY: i64 = 86_400_000_000;
-        let us = self.session.now_us;
+        let us = match (self.stored, self.type_only.get()) {
+            (true, false) => {
+                return Err(of_the_reader("now()")
+                    .hint("It depends on the instant. Filter by time where the view is read: SELECT ... FROM view WHERE ts > now() - ..."));
+            }
+            (true, true) => 0,
+            (false, _) => {
+                self.momentary.set(true);
+                self.session.now_us
+            }
+        };
         Ok(match ty {
             SqlType::Date => Datum::Date(i32::try_from(us.div_euclid(DAY)).unwrap_or(i32::MAX)),
             SqlType::Time => Datum::Time(us.rem_euclid(DAY)),
@@ -197,9 +212,11 @@ impl<'a> Env<'a> {
 
     /// What the session knows of itself.
     pub fn session_text(&self, name: &str) -> Result<String, SqlError> {
+        if self.stored && self.type_only.get() {
+            return Ok(String::new());
+        }
         if self.stored {
-            return Err(SqlError::unsupported(format!("{name} is not supported in a view"))
-                .hint("A view shows the same rows to every session."));
+            return Err(of_the_reader(name));
         }
         self.momentary.set(true);
         Ok(match name {
@@ -514,7 +531,15 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
     if let Some(system) = system_function(name).filter(|_| !HIDDEN.contains(&name)) {
         return named(Lazy::System(system));
     }
+    if let Some(sign) = name.strip_prefix(crate::parse::grammar::PREFIX) {
+        return named(Lazy::NoOperator(sign.to_string()));
+    }
     let kind = match name {
+        POSITIVE => Lazy::Positive,
+        "array_to_json" => Lazy::ArrayToJson,
+        "pg_collation_for" => Lazy::CollationFor,
+        volatile if Volatile::by_name(volatile).is_some() => Lazy::Volatile(Volatile::by_name(volatile)?),
+        fixed if crate::typing::fixed(fixed).is_some() => crate::typing::fixed(fixed)?,
         NOT_DISTINCT => Lazy::Call(Func::NotDistinct),
         NEGATIVE => Lazy::Call(Func::Neg),
         "hw_abs" => Lazy::Call(Func::Abs),

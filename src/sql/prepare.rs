@@ -47,6 +47,8 @@ pub(crate) const NUMBER: &str = "hw_number:";
 pub(crate) const OPERATOR: &str = "hw_op:";
 /// A minus sign before anything but an integer literal, as a function.
 pub(crate) const NEGATIVE: &str = "hw_negative";
+/// A plus sign as a function.
+pub(crate) const POSITIVE: &str = "hw_positive";
 /// NOT as a function.
 pub(crate) const NOT: &str = "hw_not";
 /// `IS NOT DISTINCT FROM` as a function.
@@ -470,7 +472,10 @@ fn prefix_operator(op: &UnaryOperator) -> Option<&'static str> {
 }
 
 fn is_least_bigint(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(v) if matches!(&v.value, Value::Number(digits, _) if digits == "9223372036854775808"))
+    // It is a number of its own by now.
+    let Expr::Function(f) = expr else { return false };
+    let name = f.name.0.first().and_then(|p| p.as_ident()).and_then(|i| i.value.strip_prefix(NUMBER));
+    name == Some("9223372036854775808")
 }
 
 /// The integer literal of `(-n)`.
@@ -516,6 +521,14 @@ impl Preparer<'_, '_> {
             } => self.cast(take(expr), data_type)?,
             Expr::Cast { .. } => {
                 return Err(SqlError::unsupported("this form of CAST is not supported").hint("Use CAST(x AS type)."));
+            }
+            Expr::TypedString(t) if matches!(t.data_type, DataType::Array(_)) => {
+                let e = SqlError::new(SqlState::SYNTAX, "a literal of an array type is written as a cast")
+                    .hint("Write '...'::type[].");
+                return Err(match self.at(t.value.span.start) {
+                    Some(position) => e.at(position),
+                    None => e,
+                });
             }
             Expr::TypedString(t) => {
                 let value = t.value.clone().into_string();
@@ -567,6 +580,7 @@ impl Preparer<'_, '_> {
             UnaryOperator::Minus if negated_literal(operand).is_some() => negated_literal(operand).cloned(),
             // DataFusion knows the sign of its own numeric types only.
             UnaryOperator::Minus if !is_integer(operand) => Some(call(NEGATIVE, vec![take(operand)])),
+            UnaryOperator::Plus => Some(call(POSITIVE, vec![take(operand)])),
             UnaryOperator::Not => Some(match self.at(operand.span().start) {
                 Some(position) if self.env.locate => call(format!("{NOT}{AT}{position}"), vec![take(operand)]),
                 _ => call(NOT, vec![take(operand)]),

@@ -104,6 +104,24 @@ impl Hash for SystemFunction {
     }
 }
 
+/// Those that tell of what no statement changes: of built-in types and encodings. Their calls with constants are constants,
+/// in views too.
+const LASTING: &[&str] = &[
+    "format_type",
+    "hw_in:regtype",
+    "hw_out:regtype",
+    "to_regtype",
+    "pg_encoding_to_char",
+    "pg_char_to_encoding",
+    "pg_client_encoding",
+    "getdatabaseencoding",
+];
+
+/// True where a function tells of nothing that could change.
+pub(crate) fn is_lasting(function: &SystemFunction) -> bool {
+    LASTING.contains(&function.name)
+}
+
 /// The catalog function of that name, in lower case and without schema.
 pub(crate) fn system_function(name: &str) -> Option<SystemFunction> {
     call::ALL.iter().find(|f| f.name == name).copied()

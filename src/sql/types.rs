@@ -12,7 +12,7 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => SqlType::Int4,
         DataType::BigInt(None) | DataType::Int8(None) => SqlType::Int8,
         DataType::Real | DataType::Float4 => SqlType::Float4,
-        DataType::DoublePrecision | DataType::Float8 | DataType::Double(ExactNumberInfo::None) => SqlType::Float8,
+        DataType::DoublePrecision | DataType::Float8 => SqlType::Float8,
         DataType::Float(ExactNumberInfo::None) => SqlType::Float8,
         DataType::Float(ExactNumberInfo::Precision(p)) => match p {
             1..=24 => SqlType::Float4,
@@ -46,9 +46,19 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Char(n) | DataType::Character(n) => character(n)?,
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => array_of(sql_type(element)?)?,
         DataType::Regclass => return Err(no_reg_column("regclass")),
-        DataType::Custom(name, args) => return custom(&name.to_string(), args),
+        DataType::Custom(name, args) => return custom(&spelled(name), args),
+        DataType::Time(..)
+        | DataType::Bit(_)
+        | DataType::BitVarying(_)
+        | DataType::VarBit(_)
+        | DataType::TsVector
+        | DataType::TsQuery
+        | DataType::GeometricType(_) => {
+            return Err(SqlError::unsupported(format!("type {} is not supported", ty.to_string().to_lowercase())));
+        }
         other => {
-            return Err(SqlError::unsupported(format!("type {} is not supported", other.to_string().to_lowercase())));
+            let name = other.to_string().to_lowercase();
+            return Err(undefined(name.split('(').next().unwrap_or(&name)));
         }
     })
 }
@@ -101,10 +111,61 @@ pub(crate) fn reg_type(ty: &DataType) -> Option<&'static str> {
     REG_TYPES.iter().find(|r| **r == bare).copied()
 }
 
+/// A name as the catalog has it; `"char"` keeps its quotes, which tell it from `char`.
+fn spelled(name: &sqlparser::ast::ObjectName) -> String {
+    let part = |i: &sqlparser::ast::Ident| match i.quote_style {
+        Some(_) if i.value == "char" => "\"char\"".to_string(),
+        _ => crate::parse::ast_fold(i),
+    };
+    name.0.iter().filter_map(|p| p.as_ident()).map(part).collect::<Vec<_>>().join(".")
+}
+
+/// Types of PostgreSQL that are not here.
+const MISSING: &[&str] = &[
+    "money",
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "point",
+    "line",
+    "lseg",
+    "box",
+    "path",
+    "polygon",
+    "circle",
+    "int4range",
+    "int8range",
+    "numrange",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "int4multirange",
+    "int8multirange",
+    "nummultirange",
+    "tsmultirange",
+    "tstzmultirange",
+    "datemultirange",
+    "tsvector",
+    "tsquery",
+    "xml",
+    "jsonpath",
+    "pg_lsn",
+    "pg_snapshot",
+    "refcursor",
+    "bit",
+    "varbit",
+    "timetz",
+];
+
 fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
-    let lower = name.to_ascii_lowercase();
-    let bare = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+    let bare = name.strip_prefix("pg_catalog.").unwrap_or(name);
     Ok(match bare {
+        "nchar" => match args {
+            [] => SqlType::Char(Some(1)),
+            [n] => SqlType::Char(Some(char_length(n.parse().ok())?)),
+            _ => return Err(undefined(bare)),
+        },
         "bpchar" => match args {
             [] => SqlType::Char(None),
             [n] => SqlType::Char(Some(char_length(n.parse().ok())?)),
@@ -130,6 +191,9 @@ fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
         reg if REG_TYPES.contains(&reg) => return Err(no_reg_column(reg)),
         named => match AliasType::NAMED.iter().find(|a| a.name() == named) {
             Some(alias) => SqlType::Alias(*alias),
+            None if MISSING.contains(&bare) => {
+                return Err(SqlError::unsupported(format!("type {bare} is not supported")));
+            }
             None => return Err(undefined(bare)),
         },
     })
@@ -174,17 +238,12 @@ fn numeric(info: &ExactNumberInfo) -> Result<SqlType, SqlError> {
         ExactNumberInfo::Precision(p) => (p, 0),
         ExactNumberInfo::PrecisionAndScale(p, s) => (p, s),
     };
-    if precision == 0 {
-        return Err(SqlError::new(SqlState::INVALID_PARAMETER, "NUMERIC precision 0 must be between 1 and 1000"));
-    }
-    let (Ok(p @ 1..=38), Ok(s)) = (u8::try_from(precision), i8::try_from(scale)) else {
-        return Err(SqlError::unsupported(format!("numeric({precision},{scale}) is not supported"))
-            .hint("Precision goes to 38 digits; leave it out for values of any scale."));
-    };
-    if s < 0 || i16::from(s) > i16::from(p) {
-        return Err(SqlError::unsupported(format!("numeric scale {s} must be between 0 and the precision {p}")));
-    }
-    Ok(SqlType::Numeric(Some((p, s))))
+    let invalid = |what: String| SqlError::new(SqlState::INVALID_PARAMETER, what);
+    let p = i32::try_from(precision).ok().filter(|p| (1..=1000).contains(p));
+    let p = p.ok_or_else(|| invalid(format!("NUMERIC precision {precision} must be between 1 and 1000")))?;
+    let s = i32::try_from(scale).ok().filter(|s| (-1000..=1000).contains(s));
+    let s = s.ok_or_else(|| invalid(format!("NUMERIC scale {scale} must be between -1000 and 1000")))?;
+    Ok(SqlType::numeric(p, s))
 }
 
 fn varchar(length: &Option<CharacterLength>) -> Result<SqlType, SqlError> {

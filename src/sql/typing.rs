@@ -5,6 +5,7 @@ mod aggregate;
 mod array;
 mod cast;
 mod catalog;
+mod operator;
 mod row;
 mod sets;
 mod subquery;
@@ -24,6 +25,8 @@ use datafusion_expr::{Expr, Operator};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
 use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
+use operator::collation_for;
+pub(crate) use operator::fixed;
 use std::sync::Arc;
 
 /// A typed expression, or a literal or parameter that has no type yet (`unknown`, carried as text).
@@ -301,7 +304,15 @@ impl<'a> Typer<'a> {
             let args = args.into_iter().zip(wanted).map(cast).collect::<Result<Vec<_>, _>>()?;
             return Ok(Typed::known(fold(ScalarExpr::Call { func, args, ty })));
         }
+        let syntax = |what: &str| SqlError::new(SqlState::SYNTAX, format!("wrong number of arguments of {what}"));
+        match (func, args.len()) {
+            (Func::NullIf, _) => return Err(syntax("NULLIF")),
+            (Func::Greatest, 0) => return Err(syntax("GREATEST")),
+            (Func::Least, 0) => return Err(syntax("LEAST")),
+            _ => {}
+        }
         self.name_literals(&mut args)?;
+        pad(func, &mut args);
         let func = match self.on_printed_array(func, &mut args)? {
             Ok(done) => return Ok(done),
             Err(func) => func,
@@ -344,7 +355,8 @@ impl<'a> Typer<'a> {
                 other => Err(SqlError::internal(format!("{other:?} of unknown type"))),
             };
         }
-        cast_known(value.expr, to, context)
+        let expr = if to == SqlType::Bytea { padded(value.expr) } else { value.expr };
+        cast_known(expr, to, context)
     }
 
     fn bind_parameter(&mut self, slot: usize, to: SqlType) -> Result<ScalarExpr, SqlError> {
@@ -405,7 +417,10 @@ impl<'a> Typer<'a> {
             Some(e) => self.typed(e, place)?,
             None => Typed::untyped(ScalarExpr::Literal(Datum::Null, SqlType::Text)),
         });
+        // ELSE is the first of them, as in PostgreSQL: of types that mean the same it decides.
+        results.rotate_right(1);
         let mut results = self.unify("CASE", results)?;
+        results.rotate_left(1);
         let otherwise = Box::new(results.pop().ok_or_else(|| SqlError::internal("CASE without a result"))?);
         Ok(Typed::known(ScalarExpr::Case { branches: conditions.into_iter().zip(results).collect(), otherwise }))
     }
@@ -471,6 +486,9 @@ impl<'a> Typer<'a> {
                 let [arg] = args.as_slice() else {
                     return Err(self.no_function(without_length(to).to_string().as_str(), &args, place)?);
                 };
+                if let Some(refused) = self.no_cast_by_name(f.func.name(), arg, to, place)? {
+                    return Err(refused);
+                }
                 if let Some(float) = float_literal(arg, to)? {
                     return Ok(float);
                 }
@@ -504,6 +522,22 @@ impl<'a> Typer<'a> {
             Lazy::RowOf => self.row_of(&args, place),
             Lazy::WholeRow(name) => self.whole_row(&name, &args, place),
             Lazy::Field(name) => self.field(&name, &args, place),
+            Lazy::NoOperator(sign) => Err(self.no_operator(&sign, &args, place)?),
+            Lazy::Volatile(kind) if !args.is_empty() => Err(self.no_function(kind.name(), &args, place)?),
+            Lazy::Volatile(kind) if self.env.stored => match self.env.type_only.get() {
+                true => Ok(Typed::known(ScalarExpr::Literal(Datum::Null, kind.ty()))),
+                false => Err(crate::planner::of_the_reader(kind.name())),
+            },
+            Lazy::Volatile(kind) => Ok(self.slot(kind.call(self.env.fresh_name(kind.name())), kind.ty())),
+            Lazy::Operand(what) => match args.as_slice() {
+                [one] => Ok(Typed::known(self.boolean_of(what, one, place)?)),
+                _ => Err(SqlError::internal("an operand is one value")),
+            },
+            Lazy::Fixed(func, types) => self.fixed_call(f.func.name(), (func, types), &args, place),
+            Lazy::Positive => match args.as_slice() {
+                [one] => self.positive(one, place),
+                _ => Err(SqlError::internal("a sign has one operand")),
+            },
             Lazy::Cell => match args.as_slice() {
                 [one] => self.typed(one, place),
                 _ => Err(SqlError::internal("a cell of VALUES has one value")),
@@ -518,13 +552,20 @@ impl<'a> Typer<'a> {
                 let position = value.position;
                 self.reg_cast(reg, value).map_err(|e| located(e, position))
             }
+            Lazy::TypeOf => {
+                let was = self.env.type_only.replace(true);
+                let typed = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>();
+                self.env.type_only.set(was);
+                self.type_of(typed?)
+            }
             kind => {
                 let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
                 match kind {
                     Lazy::ArrayOf => self.array_of(args),
+                    Lazy::ArrayToJson => self.array_to_json(args),
+                    Lazy::CollationFor => collation_for(&args),
                     Lazy::Subscript(pattern) => self.subscript(&pattern, args),
                     Lazy::Quantified(sign, all) => self.quantified(&sign, all, args),
-                    Lazy::TypeOf => self.type_of(args),
                     Lazy::System(function) => self.call_system(function, args),
                     _ => self.setting(args),
                 }
@@ -615,6 +656,23 @@ impl<'a> Typer<'a> {
         }
         Ok(out)
     }
+}
+
+/// What counts the spaces at the end of a char(n) gets it with them, as a text.
+fn pad(func: Func, args: &mut [Typed]) {
+    let counts = matches!(func, Func::OctetLength | Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch);
+    if let Some(first) = args.first_mut().filter(|a| counts && matches!(a.ty(), Some(SqlType::Char(Some(_))))) {
+        *first = Typed { expr: padded(first.expr.clone()), ..first.clone() };
+    }
+}
+
+/// A char(n) with its spaces, as text.
+fn padded(expr: ScalarExpr) -> ScalarExpr {
+    let SqlType::Char(Some(n)) = expr.ty() else { return expr };
+    let length = ScalarExpr::Literal(Datum::Int4(i32::try_from(n).unwrap_or(i32::MAX)), SqlType::Int4);
+    let space = ScalarExpr::Literal(Datum::Text(" ".into()), SqlType::Text);
+    let args = vec![as_type(expr, SqlType::Text), length, space];
+    fold(ScalarExpr::Call { func: Func::Rpad, args, ty: SqlType::Text })
 }
 
 /// An expression whose values are those of `ty` already, described as `ty`.

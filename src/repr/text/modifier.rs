@@ -26,6 +26,10 @@ pub fn apply(alias: AliasType, value: Datum) -> Result<Datum, SqlError> {
             Datum::TimeTz(TimeTzValue { micros: round_half_up(v.micros, p), ..v }.pack())
         }
         (AliasType::Interval(_), Datum::Interval(v)) => Datum::Interval(limit_interval(v, alias)?),
+        (AliasType::Numeric(_), Datum::Numeric(v)) => {
+            let (precision, scale) = alias.digits().unwrap_or((1000, 0));
+            Datum::Numeric(v.limited(precision, scale)?)
+        }
         (_, other) => other,
     })
 }

@@ -35,6 +35,9 @@ pub enum AliasType {
     Time(u8),
     /// `timetz(p)`
     TimeTz(u8),
+    /// `numeric(p,s)` whose values no fixed-point number of 38 digits holds, or whose scale is negative or above its
+    /// precision: by PostgreSQL's modifier, carried as bare numeric
+    Numeric(i32),
     /// `interval` with fields or a precision, by PostgreSQL's modifier: see [`AliasType::interval`]
     Interval(i32),
 }
@@ -51,6 +54,12 @@ const FIELDS: &[(i32, &str)] = &[
 /// The modifier of an interval without fields, and of one without a precision.
 const ALL_FIELDS: i32 = 0x7fff;
 const FULL_PRECISION: i32 = 0xffff;
+
+/// Precision and scale of PostgreSQL's modifier of a numeric.
+pub(super) fn numeric_of_typmod(typmod: i32) -> (i32, i32) {
+    let m = typmod - 4;
+    (m >> 16 & 0xffff, ((m & 0x7ff) ^ 1024) - 1024)
+}
 
 impl AliasType {
     /// Those without a modifier.
@@ -94,6 +103,14 @@ impl AliasType {
         }
     }
 
+    /// Precision and scale of a numeric.
+    pub fn digits(self) -> Option<(i32, i32)> {
+        match self {
+            AliasType::Numeric(m) => Some(numeric_of_typmod(m)),
+            _ => None,
+        }
+    }
+
     /// The last field of an interval with fields, as an index from the longest: 0 is a year, 5 a second.
     pub fn last_field(self) -> Option<usize> {
         let AliasType::Interval(m) = self else { return None };
@@ -128,6 +145,7 @@ impl AliasType {
             AliasType::Time(_) => SqlType::Time,
             AliasType::TimeTz(_) => SqlType::TimeTz,
             AliasType::Interval(_) => SqlType::Interval,
+            AliasType::Numeric(_) => SqlType::Numeric(None),
             _ => SqlType::Text,
         }
     }
@@ -153,7 +171,7 @@ impl AliasType {
     pub fn typmod(self) -> i32 {
         match self {
             AliasType::Timestamp(p) | AliasType::TimestampTz(p) | AliasType::Time(p) | AliasType::TimeTz(p) => p.into(),
-            AliasType::Interval(m) => m,
+            AliasType::Interval(m) | AliasType::Numeric(m) => m,
             _ => -1,
         }
     }
@@ -165,6 +183,7 @@ impl AliasType {
             AliasType::Timestamp(_) | AliasType::TimestampTz(_) | AliasType::Time(_) => 8,
             AliasType::TimeTz(_) => 12,
             AliasType::Interval(_) => 16,
+            AliasType::Numeric(_) => -1,
             _ => 4,
         }
     }
@@ -187,6 +206,7 @@ impl AliasType {
             AliasType::Time(_) => "time",
             AliasType::TimeTz(_) => "timetz",
             AliasType::Interval(_) => "interval",
+            AliasType::Numeric(_) => "numeric",
         }
     }
 }
@@ -208,6 +228,10 @@ impl fmt::Display for AliasType {
                     last.map_or(Ok(()), |name| write!(f, " to {name}"))?;
                 }
                 self.precision().map_or(Ok(()), |p| write!(f, "({p})"))
+            }
+            AliasType::Numeric(m) => {
+                let (precision, scale) = numeric_of_typmod(*m);
+                write!(f, "numeric({precision},{scale})")
             }
             other => f.write_str(other.name()),
         }

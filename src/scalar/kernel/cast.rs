@@ -25,7 +25,7 @@ pub(crate) fn cast_may_fail(from: SqlType, to: SqlType, explicit: bool) -> bool 
         (_, Char(None)) => false,
         (_, Char(Some(_))) => !explicit,
         (Char(_), b) => cast_may_fail(Text, b, explicit),
-        (_, Alias(AliasType::Oid | AliasType::Xid)) => true,
+        (_, Alias(AliasType::Oid | AliasType::Xid | AliasType::Numeric(_))) => true,
         (a, Alias(b)) => cast_may_fail(a, b.carrier(), explicit) || b.precision().is_some(),
         (Array(a), Array(b)) => cast_may_fail(a.ty(), b.ty(), explicit),
         (TimeTz, Time) | (Time | TimestampTz, TimeTz) => false,
@@ -101,6 +101,8 @@ fn extended(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<Option<
             exists()?;
             super::row::cast(a, b, explicit)?
         }
+        (Alias(AliasType::Char), Int4) => Some(Box::new(char_code)),
+        (Int4, Alias(AliasType::Char)) if explicit => Some(Box::new(char_of_code)),
         (Alias(a), _) if is_plain(to) || matches!(to, Varchar(_)) => cast(a.carrier(), to, explicit)?,
         (Char(_) | Json, Varchar(_)) => cast(Text, to, explicit)?,
         (Char(_) | Json, Text) => None,
@@ -122,6 +124,32 @@ fn extended(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<Option<
         (Json, Jsonb) => Some(parse_text(Jsonb)),
         _ => return Ok(None),
     }))
+}
+
+/// The byte of a `"char"`, with a sign; 0 of an empty one.
+fn char_code(args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {
+    let a = downcast::<StringArray>(&args[0])?;
+    let code = |i: usize| Ok(a.value(i).bytes().next().map_or(0, |b| i32::from(b as i8)));
+    Ok(Arc::new(build::<Int32Type>(rows, a.nulls().cloned(), code)?))
+}
+
+/// The `"char"` of a code; those that are no ASCII have no text here.
+fn char_of_code(args: &[Val], rows: usize) -> Result<ArrayRef, SqlError> {
+    let a = Prim::<Int32Type>::of(&args[0])?;
+    let mut out = StringBuilder::with_capacity(rows, rows);
+    for row in 0..rows {
+        if args[0].array().is_null(row) {
+            out.append_null();
+            continue;
+        }
+        match a.get(row) {
+            0 => out.append_value(""),
+            code @ 1..=127 => out.append_value((code as u8 as char).encode_utf8(&mut [0; 4])),
+            -128..0 => return Err(SqlError::unsupported("a \"char\" that is not ASCII is not supported")),
+            _ => return Err(SqlError::new(SqlState::OUT_OF_RANGE, "\"char\" out of range")),
+        }
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// One kernel behind another; a missing first one changes nothing.

@@ -76,10 +76,7 @@ fn numbers(args: &[Val], rows: usize, part: impl Fn(usize) -> Result<Part, SqlEr
         values.push(match found {
             Part::Number(v) => v,
             Part::Float(v) => Numeric::from_f64(v)?,
-            Part::Unbounded(_) => {
-                return Err(SqlError::unsupported("infinite numbers of type numeric are not supported")
-                    .hint("Use date_part, which gives double precision."));
-            }
+            Part::Unbounded(positive) => Numeric::from_f64(if positive { f64::INFINITY } else { f64::NEG_INFINITY })?,
             Part::None => Numeric::from_i64(0),
         });
     }

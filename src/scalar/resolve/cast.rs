@@ -1,6 +1,6 @@
 //! Which casts exist, in which context, and the common type of several expressions.
 
-use hw_repr::{RowType, SqlError, SqlState, SqlType};
+use hw_repr::{AliasType, RowType, SqlError, SqlState, SqlType};
 
 /// Where a cast stands, from the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +61,9 @@ fn numeric_rank(t: SqlType) -> Option<u8> {
 pub fn can_cast(from: SqlType, to: SqlType, context: CastContext) -> bool {
     use SqlType::*;
     let (f, t) = (base(from), base(to));
+    if matches!(to, Alias(AliasType::Oid | AliasType::Xid)) && matches!(f, Float4 | Float8 | Numeric(_)) {
+        return false;
+    }
     if f == t {
         return true;
     }

@@ -50,6 +50,9 @@ pub(super) const ALL: &[SystemFunction] = &[
     f("shobj_description", nothing, &[OID, TEXT], 0, SqlType::Text),
     f("col_description", nothing, &[OID, INT], 0, SqlType::Text),
     f("pg_encoding_to_char", encoding_to_char, &[INT], 0, NAME),
+    f("pg_char_to_encoding", char_to_encoding, &[TEXT], 0, SqlType::Int4),
+    f("pg_client_encoding", utf8, &[], 0, NAME),
+    f("getdatabaseencoding", utf8, &[], 0, NAME),
     f("pg_tablespace_location", no_text, &[OID], 0, SqlType::Text),
     // The sizes of relations on disk are not what they are in PostgreSQL; see headwater.views for bytes.
     f("pg_table_size", no_size, &[Arg::Relation], 0, SqlType::Int8),
@@ -84,6 +87,7 @@ pub(super) const ALL: &[SystemFunction] = &[
     of_kind(f("hw_in:regrole", regrole_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Role)),
     of_kind(f("hw_in:regproc", regproc_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Proc)),
     of_kind(f("hw_in:regprocedure", regproc_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Procedure)),
+    f("to_regtype", to_regtype, &[TEXT], 0, SqlType::Alias(AliasType::RegType)),
     f("to_regclass", to_regclass, &[TEXT], 0, SqlType::Alias(AliasType::RegClass)),
 ];
 
@@ -205,6 +209,23 @@ fn encoding_to_char(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
         Some(Datum::Int4(_)) => text(""),
         _ => Ok(Datum::Null),
     }
+}
+
+/// The only encoding.
+fn utf8(_: &Facts, _: &[Datum]) -> Result<Datum, SqlError> {
+    text("UTF8")
+}
+
+/// The numbers of the encodings that conversions know; -1 of any other.
+fn char_to_encoding(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+    let Some(name) = string(args, 0) else { return Ok(Datum::Null) };
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    Ok(Datum::Int4(match plain.as_str() {
+        "sqlascii" => 0,
+        "utf8" | "unicode" => 6,
+        "latin1" | "iso88591" => 8,
+        _ => -1,
+    }))
 }
 
 /// An identifier as it must be written.
@@ -423,6 +444,16 @@ fn regtype_in(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
     ty.map(|t| Datum::Int8(i64::from(t.oid()))).ok_or_else(|| {
         SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", name.trim().to_lowercase()))
     })
+}
+
+/// The type of that name as `regtype` shows it; NULL where there is none.
+fn to_regtype(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+    match regtype_in(facts, args) {
+        Ok(Datum::Null) => Ok(Datum::Null),
+        Ok(oid) => regtype_out(facts, &[oid]),
+        Err(e) if e.code == SqlState::UNDEFINED_OBJECT => Ok(Datum::Null),
+        Err(e) => Err(e),
+    }
 }
 
 fn find_name(

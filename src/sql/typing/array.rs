@@ -46,6 +46,7 @@ impl Typer<'_> {
             Func::Concat if first && (second || unknown(1)) || second && unknown(0) => Func::ArrayCat,
             Func::Concat if first => Func::ArrayAppend,
             Func::Concat if second => Func::ArrayPrepend,
+            Func::WidthBucket if args.len() == 2 => Func::WidthBucketArray,
             Func::JsonContains if first || second => Func::ArrayContains,
             Func::JsonContained if first || second => Func::ArrayContained,
             other => other,
@@ -128,6 +129,19 @@ impl Typer<'_> {
         self.call_typed(if sliced { Func::Slice } else { Func::Subscript }, all)
     }
 
+    /// `array_to_json(array [, pretty])`
+    pub(super) fn array_to_json(&mut self, mut args: Vec<Typed>) -> Result<Typed, SqlError> {
+        if !args.first().is_some_and(is_array) || args.len() > 2 {
+            return Err(crate::error::undefined_function("array_to_json(unknown)"));
+        }
+        match args.get(1).map(|a| &a.expr) {
+            None | Some(ScalarExpr::Literal(Datum::Bool(false), _)) => {}
+            _ => return Err(unsupported("array_to_json with line feeds")),
+        }
+        args.truncate(1);
+        self.call_typed(Func::ToJson, args)
+    }
+
     /// `value op ANY (array)` and `value op ALL (array)`.
     pub(super) fn quantified(&mut self, sign: &str, all: bool, args: Vec<Typed>) -> Result<Typed, SqlError> {
         let [left, right] = <[Typed; 2]>::try_from(args).map_err(|_| SqlError::internal("ANY takes two operands"))?;
@@ -184,7 +198,16 @@ impl Typer<'_> {
             (_, Kind::Reg(reg)) => reg.name().to_string(),
             (Some(ty), _) => pg_type_name(ty),
         };
-        Ok(Typed::known(ScalarExpr::Literal(Datum::Text(name), SqlType::Alias(AliasType::RegType))))
+        let name = ScalarExpr::Literal(Datum::Text(name), SqlType::Alias(AliasType::RegType));
+        // What fails, fails here too; what depends on the reader has not been looked at.
+        if !value.unknown && !self.env.stored && hw_scalar::may_fail(&value.expr) {
+            let computed = ScalarExpr::IsNull(Box::new(value.expr.clone()));
+            return Ok(Typed::known(ScalarExpr::Case {
+                branches: vec![(computed, name.clone())],
+                otherwise: Box::new(name),
+            }));
+        }
+        Ok(Typed::known(name))
     }
 }
 

@@ -6,6 +6,7 @@ use datafusion_expr::Expr;
 use hw_plan::ScalarExpr;
 use hw_repr::{Datum, SqlError, SqlState, SqlType};
 use hw_scalar::CastContext;
+use std::sync::Arc;
 
 impl Typer<'_> {
     /// A literal beside a regclass is one too.
@@ -49,7 +50,8 @@ impl Typer<'_> {
     }
 
     pub(super) fn call_system(&mut self, function: SystemFunction, args: Vec<Typed>) -> Result<Typed, SqlError> {
-        let facts = self.env.facts()?;
+        let lasting = self.env.stored && crate::system::is_lasting(&function);
+        let facts = if lasting { Arc::default() } else { self.env.facts()? };
         let most = function.args.len();
         if args.len() > most || args.len() + function.optional < most {
             let types: Vec<String> =
@@ -77,6 +79,9 @@ impl Typer<'_> {
         if constants.len() == exprs.len() {
             let value = ScalarExpr::Literal(function.evaluate(&facts, &constants)?, function.result);
             return Ok(Typed { kind: function.kind, ..Typed::known(value) });
+        }
+        if lasting {
+            return Err(unsupported(&format!("{} of other than constants in a view", function.name)));
         }
         let udf = crate::system::system_udf(function, types, facts);
         let call = Expr::ScalarFunction(datafusion_expr::expr::ScalarFunction::new_udf(udf, exprs));

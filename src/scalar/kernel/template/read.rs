@@ -28,8 +28,23 @@ pub(in crate::kernel) fn kernel(func: Func) -> Kernel {
             let f = |i| parsed(i)?.date(text.get(i));
             return Ok(Arc::new(build::<Date32Type>(rows, strict_nulls(args), f)?));
         }
-        let f = |i| parsed(i)?.timestamp();
+        let f = |i| {
+            let moment = parsed(i)?.timestamp()?;
+            // FF3 and the like say to how many digits the moment is rounded.
+            match fraction(compiled.borrow_mut().get(format.get(i))) {
+                Some(digits) => hw_repr::text::modifier::round_timestamp(moment, digits),
+                None => Ok(moment),
+            }
+        };
         Ok(stamp(build::<TimestampMicrosecondType>(rows, strict_nulls(args), f)?, SqlType::TimestampTz))
+    })
+}
+
+/// Digits of FF1 to FF6, the last one where there are several.
+fn fraction(template: &Template) -> Option<u8> {
+    template.iter().rev().find_map(|item| match item {
+        Item::Pattern(Pattern { key: Key::Fraction(digits), .. }) => u8::try_from(*digits).ok(),
+        _ => None,
     })
 }
 
