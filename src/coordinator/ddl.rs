@@ -89,7 +89,8 @@ impl Core {
                 self.create_source(owner, name, if_not_exists, create_sql, depends_on, desc)
             }
             Statement::CreateTable { name, desc, rules, retain_ms, if_not_exists, create_sql, filled: _ } => {
-                let effect = self.create(owner, name, if_not_exists, create_sql, types_in([&desc]), ObjectKind::Table(desc))?;
+                let effect =
+                    self.create(owner, name, if_not_exists, create_sql, types_in([&desc]), ObjectKind::Table(desc))?;
                 self.with_rules(effect.retaining(retain_ms), rules)
             }
             Statement::CreateView { name, query, desc, if_not_exists, create_sql, depends_on } => {

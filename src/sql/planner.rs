@@ -555,6 +555,21 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         ROW_OF => Lazy::RowOf,
         "pg_typeof" => Lazy::TypeOf,
         "coalesce" => Lazy::Coalesce,
+        moment if momentary(moment).is_some() => momentary(moment)?,
+        "current_setting" => Lazy::Setting,
+        _ => match hw_scalar::function_by_name(name) {
+            Some(func) => Lazy::Call(func),
+            // A type's name before one argument is a cast.
+            None if CASTS.contains(&name) => Lazy::Cast(crate::types::type_by_name(name)?),
+            None => return None,
+        },
+    };
+    named(kind)
+}
+
+/// What the moment or the session decides.
+fn momentary(name: &str) -> Option<Lazy> {
+    Some(match name {
         "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => {
             Lazy::Now(SqlType::TimestampTz)
         }
@@ -567,15 +582,8 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         "current_database" | "current_catalog" => Lazy::Session("current_database"),
         "current_schema" => Lazy::Session("current_schema"),
         "pg_backend_pid" => Lazy::Session("pg_backend_pid"),
-        "current_setting" => Lazy::Setting,
-        _ => match hw_scalar::function_by_name(name) {
-            Some(func) => Lazy::Call(func),
-            // A type's name before one argument is a cast.
-            None if CASTS.contains(&name) => Lazy::Cast(crate::types::type_by_name(name)?),
-            None => return None,
-        },
-    };
-    named(kind)
+        _ => return None,
+    })
 }
 
 /// What stands for a literal, a field or a relation, whose text is behind a prefix.

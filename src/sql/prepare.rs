@@ -154,7 +154,9 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(star) => self.env.star_of_using.set(star || self.env.star_of_using.get()),
             Err(e) => return ControlFlow::Break(e),
         }
-        let whole = composite::whole_rows(self.env, &self.ctes, select);
+        // The alias of a function of one value is that value.
+        let is_value = |name: &str| self.scalars.last().is_some_and(|s| matches!(s.get(name), Some(Some(_))));
+        let whole = composite::whole_rows(self.env, &self.ctes, select, is_value);
         if let Err(e) = whole.and_then(|()| grouping::write_out(select)) {
             return ControlFlow::Break(e);
         }
@@ -495,23 +497,28 @@ fn cast(expr: Expr, to: &str) -> Expr {
     call(format!("{CAST}{to}"), vec![expr])
 }
 
+/// A literal that the planner would read otherwise; `None` where it stays.
+fn literal(value: &Value) -> Result<Option<Expr>, SqlError> {
+    match value {
+        Value::Number(digits, _) if digits.contains('_') => {
+            let end = digits.find('_').map_or(digits.len(), |at| at + 1);
+            let message = format!("trailing junk after numeric literal at or near \"{}\"", &digits[..end]);
+            Err(SqlError::new(SqlState::SYNTAX, message))
+        }
+        Value::Number(digits, _) if digits.parse::<i64>().is_err() => {
+            Ok(Some(call(format!("{NUMBER}{digits}"), vec![])))
+        }
+        Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
+            Err(SqlError::unsupported("bit string literals are not supported"))
+        }
+        _ => Ok(None),
+    }
+}
+
 impl Preparer<'_, '_> {
     fn rewrite(&self, expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
         Ok(Some(match expr {
-            Expr::Value(v) => match &v.value {
-                Value::Number(digits, _) if digits.contains('_') => {
-                    let end = digits.find('_').map_or(digits.len(), |at| at + 1);
-                    let message = format!("trailing junk after numeric literal at or near \"{}\"", &digits[..end]);
-                    return Err(SqlError::new(SqlState::SYNTAX, message));
-                }
-                Value::Number(digits, _) if digits.parse::<i64>().is_err() => {
-                    call(format!("{NUMBER}{}", digits), vec![])
-                }
-                Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
-                    return Err(SqlError::unsupported("bit string literals are not supported"));
-                }
-                _ => return Ok(None),
-            },
+            Expr::Value(v) => return literal(&v.value),
             Expr::Cast {
                 kind: CastKind::Cast | CastKind::DoubleColon,
                 expr,

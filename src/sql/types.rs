@@ -47,8 +47,7 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => array_of(sql_type(element)?)?,
         DataType::Regclass => return Err(no_reg_column("regclass")),
         DataType::Custom(name, args) => return custom(&spelled(name), args),
-        DataType::Time(..)
-        | DataType::Bit(_)
+        DataType::Bit(_)
         | DataType::BitVarying(_)
         | DataType::VarBit(_)
         | DataType::TsVector

@@ -16,6 +16,7 @@ use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
 use crate::sets::{Sets, check_single};
 use crate::value::from_scalar_value;
+use crate::volatile::Volatile;
 use cast::{assignment_error, float_literal, fold, parse_literal, without_length};
 pub(crate) use cast::{cast_columns, cast_columns_in, cast_known};
 use datafusion_common::metadata::FieldMetadata;
@@ -474,30 +475,11 @@ impl<'a> Typer<'a> {
                 Some(call) => Ok(call),
                 None => self.call(func, &args, place),
             },
-            Lazy::Variadic => match args.as_slice() {
-                [one] => self.typed(one, place),
-                _ => Err(SqlError::internal("VARIADIC takes one array")),
-            },
             Lazy::NotCall(func) => {
                 let call = self.call(func, &args, place)?;
                 Ok(Typed::known(ScalarExpr::Not(Box::new(call.expr))))
             }
-            Lazy::Cast(to) => {
-                let [arg] = args.as_slice() else {
-                    return Err(self.no_function(without_length(to).to_string().as_str(), &args, place)?);
-                };
-                if let Some(refused) = self.no_cast_by_name(f.func.name(), arg, to, place)? {
-                    return Err(refused);
-                }
-                if let Some(float) = float_literal(arg, to)? {
-                    return Ok(float);
-                }
-                if let Some(array) = self.array_cast(arg, to, place)? {
-                    return Ok(array);
-                }
-                let value = self.typed(arg, place)?;
-                Ok(Typed::known(self.cast(value, to, CastContext::Explicit)?))
-            }
+            Lazy::Cast(to) => self.cast_call(f.func.name(), &args, to, place),
             Lazy::Number(digits) => {
                 let value = hw_repr::numeric::Numeric::parse(&digits)?;
                 Ok(Typed::known(ScalarExpr::Literal(Datum::Numeric(value), SqlType::Numeric(None))))
@@ -511,36 +493,16 @@ impl<'a> Typer<'a> {
                 Ok(Typed::known(ScalarExpr::Coalesce(self.unify("COALESCE", values)?)))
             }
             Lazy::Now(_) | Lazy::Session(_) => self.momentary(&kind),
-            Lazy::Not => match args.as_slice() {
-                [one] => {
-                    let inner = if place == Place::Conjunct { Place::Nested } else { place };
-                    Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean_of("NOT", one, inner)?))))
-                }
-                _ => Err(SqlError::internal("NOT takes one operand")),
-            },
             Lazy::Unknown(name) => Err(self.no_function(&name, &args, place)?),
             Lazy::RowOf => self.row_of(&args, place),
             Lazy::WholeRow(name) => self.whole_row(&name, &args, place),
             Lazy::Field(name) => self.field(&name, &args, place),
             Lazy::NoOperator(sign) => Err(self.no_operator(&sign, &args, place)?),
-            Lazy::Volatile(kind) if !args.is_empty() => Err(self.no_function(kind.name(), &args, place)?),
-            Lazy::Volatile(kind) if self.env.stored => match self.env.type_only.get() {
-                true => Ok(Typed::known(ScalarExpr::Literal(Datum::Null, kind.ty()))),
-                false => Err(crate::planner::of_the_reader(kind.name())),
-            },
-            Lazy::Volatile(kind) => Ok(self.slot(kind.call(self.env.fresh_name(kind.name())), kind.ty())),
-            Lazy::Operand(what) => match args.as_slice() {
-                [one] => Ok(Typed::known(self.boolean_of(what, one, place)?)),
-                _ => Err(SqlError::internal("an operand is one value")),
-            },
+            Lazy::Volatile(kind) => self.volatile(kind, &args, place),
             Lazy::Fixed(func, types) => self.fixed_call(f.func.name(), (func, types), &args, place),
-            Lazy::Positive => match args.as_slice() {
-                [one] => self.positive(one, place),
-                _ => Err(SqlError::internal("a sign has one operand")),
-            },
-            Lazy::Cell => match args.as_slice() {
-                [one] => self.typed(one, place),
-                _ => Err(SqlError::internal("a cell of VALUES has one value")),
+            Lazy::Variadic | Lazy::Not | Lazy::Operand(_) | Lazy::Positive | Lazy::Cell => match args.as_slice() {
+                [one] => self.of_one(&kind, one, place),
+                _ => Err(SqlError::internal(format!("{kind:?} takes one operand"))),
             },
             Lazy::Text(s) => {
                 let literal = Typed::untyped(ScalarExpr::Literal(Datum::Text(s), SqlType::Text));
@@ -560,16 +522,63 @@ impl<'a> Typer<'a> {
             }
             kind => {
                 let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
-                match kind {
-                    Lazy::ArrayOf => self.array_of(args),
-                    Lazy::ArrayToJson => self.array_to_json(args),
-                    Lazy::CollationFor => collation_for(&args),
-                    Lazy::Subscript(pattern) => self.subscript(&pattern, args),
-                    Lazy::Quantified(sign, all) => self.quantified(&sign, all, args),
-                    Lazy::System(function) => self.call_system(function, args),
-                    _ => self.setting(args),
-                }
+                self.typed_call(kind, args)
             }
+        }
+    }
+
+    fn of_one(&mut self, kind: &Lazy, one: &Expr, place: Place) -> Result<Typed, SqlError> {
+        match kind {
+            Lazy::Not => {
+                let inner = if place == Place::Conjunct { Place::Nested } else { place };
+                Ok(Typed::known(ScalarExpr::Not(Box::new(self.boolean_of("NOT", one, inner)?))))
+            }
+            Lazy::Operand(what) => Ok(Typed::known(self.boolean_of(what, one, place)?)),
+            Lazy::Positive => self.positive(one, place),
+            // A cell of VALUES, the array behind VARIADIC.
+            _ => self.typed(one, place),
+        }
+    }
+
+    /// Calls that need the types of their arguments and no more.
+    fn typed_call(&mut self, kind: Lazy, args: Vec<Typed>) -> Result<Typed, SqlError> {
+        match kind {
+            Lazy::ArrayOf => self.array_of(args),
+            Lazy::ArrayToJson => self.array_to_json(args),
+            Lazy::CollationFor => collation_for(&args),
+            Lazy::Subscript(pattern) => self.subscript(&pattern, args),
+            Lazy::Quantified(sign, all) => self.quantified(&sign, all, args),
+            Lazy::System(function) => self.call_system(function, args),
+            _ => self.setting(args),
+        }
+    }
+
+    /// A cast, written as one or as a call of the type's name.
+    fn cast_call(&mut self, name: &str, args: &[&Expr], to: SqlType, place: Place) -> Result<Typed, SqlError> {
+        let [arg] = args else {
+            return Err(self.no_function(without_length(to).to_string().as_str(), args, place)?);
+        };
+        if let Some(refused) = self.no_cast_by_name(name, arg, to, place)? {
+            return Err(refused);
+        }
+        if let Some(float) = float_literal(arg, to)? {
+            return Ok(float);
+        }
+        if let Some(array) = self.array_cast(arg, to, place)? {
+            return Ok(array);
+        }
+        let value = self.typed(arg, place)?;
+        Ok(Typed::known(self.cast(value, to, CastContext::Explicit)?))
+    }
+
+    fn volatile(&mut self, kind: Volatile, args: &[&Expr], place: Place) -> Result<Typed, SqlError> {
+        if !args.is_empty() {
+            return Err(self.no_function(kind.name(), args, place)?);
+        }
+        match (self.env.stored, self.env.type_only.get()) {
+            (true, true) => Ok(Typed::known(ScalarExpr::Literal(Datum::Null, kind.ty()))),
+            (true, false) => Err(crate::planner::of_the_reader(kind.name())),
+            _ => Ok(self.slot(kind.call(self.env.fresh_name(kind.name())), kind.ty())),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use crate::flow::RowNumber;
 use crate::{AggregateFunc, FlowPlan, Func, ScalarExpr};
-use hw_repr::{Column, Datum, RelationDesc, SqlType};
+use hw_repr::{Column, Datum, Diff, RelationDesc, SqlType};
 
 /// Keys beyond this many are forgotten.
 const KEYS_MAX: usize = 8;
@@ -35,15 +35,7 @@ fn known(plan: &FlowPlan) -> RelationDesc {
     match plan {
         FlowPlan::Get { desc, .. } | FlowPlan::Shared { desc, .. } => desc.clone(),
         FlowPlan::Let { body, .. } => known(body),
-        FlowPlan::Constant { rows, desc } => {
-            let mut desc = desc.clone();
-            for (i, column) in desc.columns.iter_mut().enumerate() {
-                column.nullable = rows.iter().any(|(row, _)| row.get(i).is_none_or(|d| *d == Datum::Null));
-            }
-            desc.append_only = rows.iter().all(|(_, diff)| *diff > 0);
-            desc.keys = if rows.len() <= 1 && rows.iter().all(|(_, diff)| *diff <= 1) { vec![vec![]] } else { vec![] };
-            desc
-        }
+        FlowPlan::Constant { rows, desc } => constant(rows, desc.clone()),
         FlowPlan::Mfp { input, filter, project, names } => mfp(&known(input), filter, project, names),
         FlowPlan::Join { left, right, on, null_safe } => join(&known(left), &known(right), on, null_safe),
         FlowPlan::Reduce { input, group, aggregates, names } => {
@@ -67,26 +59,7 @@ fn known(plan: &FlowPlan) -> RelationDesc {
                 append_only: below.append_only && aggregates.is_empty() && !group.is_empty(),
             }
         }
-        FlowPlan::TopK { input, group, numbers, skip, limit, names, .. } => {
-            let mut desc = known(input);
-            let width = desc.columns.len();
-            let number = |_: &RowNumber| Column { name: String::new(), ty: SqlType::Int8, nullable: false };
-            desc.columns.extend(numbers.iter().map(number));
-            for (column, name) in desc.columns.iter_mut().zip(names) {
-                column.name = name.clone();
-            }
-            desc.append_only = false;
-            if let Some((RowNumber::RowNumber, most)) = limit
-                && most.saturating_sub(*skip) <= 1
-            {
-                desc.keys = vec![group.clone()];
-            } else if let Some(at) = numbers.iter().position(|n| *n == RowNumber::RowNumber)
-                && desc.keys.is_empty()
-            {
-                desc.keys = vec![group.iter().copied().chain([width + at]).collect()];
-            }
-            desc
-        }
+        FlowPlan::TopK { input, .. } => top_k(plan, known(input)),
         FlowPlan::Distinct { input } => {
             let mut desc = known(input);
             if desc.keys.is_empty() {
@@ -124,6 +97,37 @@ fn known(plan: &FlowPlan) -> RelationDesc {
             desc
         }
     }
+}
+
+fn constant(rows: &[(Vec<Datum>, Diff)], mut desc: RelationDesc) -> RelationDesc {
+    for (i, column) in desc.columns.iter_mut().enumerate() {
+        column.nullable = rows.iter().any(|(row, _)| row.get(i).is_none_or(|d| *d == Datum::Null));
+    }
+    desc.append_only = rows.iter().all(|(_, diff)| *diff > 0);
+    desc.keys = if rows.len() <= 1 && rows.iter().all(|(_, diff)| *diff <= 1) { vec![vec![]] } else { vec![] };
+    desc
+}
+
+/// Of a [`FlowPlan::TopK`] over what is `desc`.
+fn top_k(plan: &FlowPlan, mut desc: RelationDesc) -> RelationDesc {
+    let FlowPlan::TopK { group, numbers, skip, limit, names, .. } = plan else { return desc };
+    let width = desc.columns.len();
+    let number = |_: &RowNumber| Column { name: String::new(), ty: SqlType::Int8, nullable: false };
+    desc.columns.extend(numbers.iter().map(number));
+    for (column, name) in desc.columns.iter_mut().zip(names) {
+        column.name = name.clone();
+    }
+    desc.append_only = false;
+    if let Some((RowNumber::RowNumber, most)) = limit
+        && most.saturating_sub(*skip) <= 1
+    {
+        desc.keys = vec![group.clone()];
+    } else if let Some(at) = numbers.iter().position(|n| *n == RowNumber::RowNumber)
+        && desc.keys.is_empty()
+    {
+        desc.keys = vec![group.iter().copied().chain([width + at]).collect()];
+    }
+    desc
 }
 
 fn mfp(below: &RelationDesc, filter: &[ScalarExpr], project: &[ScalarExpr], names: &[String]) -> RelationDesc {

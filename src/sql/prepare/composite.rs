@@ -124,13 +124,20 @@ fn columns_of(env: &Env, ctes: &HashSet<String>, factor: &TableFactor) -> Option
 }
 
 /// Rewrites what a SELECT says of whole rows: `(row).*`, and names of its relations where values stand. A column of that
-/// name comes first: where it is not known here whether there is one, the typing of the call decides.
-pub(super) fn whole_rows(env: &Env, ctes: &HashSet<String>, select: &mut Select) -> Result<(), SqlError> {
+/// name comes first: where it is not known here whether there is one, the typing of the call decides. `is_value`: a name
+/// that means no row.
+pub(super) fn whole_rows(
+    env: &Env,
+    ctes: &HashSet<String>,
+    select: &mut Select,
+    is_value: impl Fn(&str) -> bool,
+) -> Result<(), SqlError> {
     spread_stars(env, ctes, select)?;
     let found = sources(select);
     let known: Vec<Option<Vec<(String, SqlType)>>> = found.iter().map(|s| columns_of(env, ctes, s.factor)).collect();
     let has_column = |name: &str| known.iter().flatten().flatten().any(|(c, _)| c == name);
-    let names: HashSet<String> = found.iter().map(|s| s.alias.clone()).filter(|a| !has_column(a)).collect();
+    let is_row = |a: &String| !has_column(a) && !is_value(a);
+    let names: HashSet<String> = found.iter().map(|s| s.alias.clone()).filter(is_row).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -213,7 +220,7 @@ fn spread_stars(env: &Env, ctes: &HashSet<String>, select: &mut Select) -> Resul
             items.push(item);
             continue;
         };
-        if let Some(relation) = relation_named(&row, select) {
+        if let Some(relation) = relation_named(env, ctes, &row, select) {
             items.push(SelectItem::QualifiedWildcard(Star::ObjectName(relation), WildcardAdditionalOptions::default()));
             continue;
         }
@@ -236,10 +243,14 @@ fn inner(mut expr: &Expr) -> &Expr {
     expr
 }
 
-/// The relation that `(t)` names.
-fn relation_named(row: &Expr, select: &Select) -> Option<ObjectName> {
+/// The relation that `(t)` names, where there is no column of that name.
+fn relation_named(env: &Env, ctes: &HashSet<String>, row: &Expr, select: &Select) -> Option<ObjectName> {
     let Expr::Identifier(name) = inner(row) else { return None };
     let folded = crate::parse::ast_fold(name);
+    let mut columns = sources(select).into_iter().filter_map(|s| columns_of(env, ctes, s.factor)).flatten();
+    if columns.any(|(c, _)| c == folded) {
+        return None;
+    }
     sources(select).iter().any(|s| s.alias == folded).then(|| ObjectName::from(vec![name.clone()]))
 }
 

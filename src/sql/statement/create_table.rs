@@ -148,7 +148,11 @@ impl Planning<'_> {
                     }
                 }
             }
-            columns.push(Column { name: crate::parse::ast_fold(&def.name), ty: named_type(&env, &def.data_type)?, nullable });
+            columns.push(Column {
+                name: crate::parse::ast_fold(&def.name),
+                ty: named_type(&env, &def.data_type)?,
+                nullable,
+            });
         }
         check_unique(&columns)?;
         Ok(RelationDesc::new(columns))
@@ -305,7 +309,7 @@ impl Planning<'_> {
         no_subquery(expr, if check { "check constraint" } else { "column generation expression" })?;
         let env = self.env(true);
         let planned = plan_expr(&env, expr, "", desc, target).map_err(|e| {
-            if e.code == SqlState::FEATURE_NOT_SUPPORTED && e.message.ends_with("in a view yet") {
+            if e.code == SqlState::FEATURE_NOT_SUPPORTED && e.message.ends_with("in a materialized view") {
                 let what = if check { "check constraint" } else { "generation expression" };
                 return SqlError::new(SqlState::INVALID_DEFINITION, format!("{what} is not immutable"));
             }
