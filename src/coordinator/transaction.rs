@@ -8,6 +8,7 @@ use crate::tables::state::Change;
 use crate::tick::{WRITE_BYTES_MAX, logged_bytes, too_large};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use hw_repr::chunk::{ChunkView, PublishedShard};
 use hw_repr::encoding::RowCodec;
 use hw_repr::{ChunkBody, Diff, GlobalId, PublishedRelation, RelationDesc, SqlError, Timestamp};
@@ -96,7 +97,7 @@ impl Transaction {
         let mut out = vec![];
         for ((table, diff), batches) in together {
             let large = batches.iter().map(RecordBatch::num_rows).sum::<usize>() / batches.len() >= LARGE_ROWS;
-            let Some(schema) = batches.first().map(RecordBatch::schema).filter(|_| !large) else {
+            let Some(schema) = batches.first().map(open_schema).filter(|_| !large) else {
                 out.extend(batches.into_iter().map(|rows| (table, rows, diff)));
                 continue;
             };
@@ -204,4 +205,10 @@ impl Runs {
             self.views.pop();
         }
     }
+}
+
+/// The schema of a batch where every column may be NULL: what one statement's rows are not, another's may be.
+fn open_schema(batch: &RecordBatch) -> SchemaRef {
+    let fields: Vec<Field> = batch.schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new(fields))
 }

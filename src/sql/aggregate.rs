@@ -115,7 +115,7 @@ fn plain(ty: SqlType) -> SqlType {
     match ty.without_modifier() {
         SqlType::Alias(alias) => alias.carrier(),
         SqlType::Varchar(_) => SqlType::Text,
-        SqlType::Numeric(_) => ty,
+        SqlType::Numeric(_) if matches!(ty, SqlType::Numeric(_)) => ty,
         other => other,
     }
 }

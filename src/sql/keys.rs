@@ -108,7 +108,9 @@ fn representative(ty: SqlType) -> Result<Arc<AggregateUDF>, SqlError> {
     if !RowCodec::has_print_tails(&[ty]) {
         return Ok(crate::collect::any_value());
     }
-    crate::aggregate::aggregate_by_name("min").ok_or_else(|| SqlError::internal("there is no min"))
+    // Rows have no min in PostgreSQL; the first of a list without an order is the least by its form.
+    let name = if matches!(ty, SqlType::Row(_)) { "first" } else { "min" };
+    crate::aggregate::aggregate_by_name(name).ok_or_else(|| SqlError::internal(format!("there is no {name}")))
 }
 
 /// True where the value of a group has to travel beside its key, in a maintained view (`stored`) or ad hoc.

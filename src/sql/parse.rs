@@ -117,7 +117,26 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     types::typed_literals(&mut tokens);
     types::stars_of_rows(&mut tokens);
     lexical::rewrite(&mut tokens)?;
+    check_brackets(&tokens)?;
     Ok(tokens)
+}
+
+/// `54001` where brackets stand in each other deeper than this: the parser tries each of them twice where it gives up.
+fn check_brackets(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    const DEPTH_MAX: usize = 64;
+    let mut depth = 0usize;
+    for token in tokens {
+        match token.token {
+            Token::LBracket => depth += 1,
+            Token::RBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return Err(SqlError::new(SqlState::new("54001"), "stack depth limit exceeded")
+                .detail(format!("Brackets stand in each other more than {DEPTH_MAX} deep.")));
+        }
+    }
+    Ok(())
 }
 
 /// The tokens; escapes that the parser does not know are read by [`lexical::escaped`], and put where it was given others.

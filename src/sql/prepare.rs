@@ -160,7 +160,8 @@ impl VisitorMut for Preparer<'_, '_> {
         if let Err(e) = whole.and_then(|()| grouping::write_out(select)) {
             return ControlFlow::Break(e);
         }
-        names::name_items(select, |i| self.scalar(i).is_some());
+        let of_star = |s: &Select, name: &str| s.from.iter().any(|f| self.has_column(f, name));
+        names::name_items(select, |i| self.scalar(i).is_some(), of_star);
         arrays::skip_uncomputed(self.env, &self.ctes, select);
         ControlFlow::Continue(())
     }

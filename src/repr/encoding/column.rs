@@ -252,7 +252,7 @@ pub(super) fn skip(ty: SqlType, mut row: &[u8]) -> Result<&[u8], SqlError> {
     if let Some(width) = width(ty) {
         return row.get(width..).ok_or_else(|| damaged("too short"));
     }
-    if ty == SqlType::Numeric(None) {
+    if ty.carrier() == SqlType::Numeric(None) {
         take_numeric(&mut row)?;
         return Ok(row);
     }

@@ -9,8 +9,9 @@
 
 use crate::decorrelate::fallible;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
-use datafusion_common::{DFSchemaRef, JoinType, NullEquality, Result as DfResult};
+use datafusion_common::{DFSchemaRef, JoinType, NullEquality, Result as DfResult, ScalarValue};
 use datafusion_expr::logical_plan::{Extension, Filter, Join};
+use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use hw_repr::SqlError;
 use std::any::Any;
@@ -108,6 +109,17 @@ impl UserDefinedLogicalNodeCore for NullSafe {
 fn is_endangered(j: &Join) -> bool {
     let pairs = matches!(j.join_type, JoinType::Inner | JoinType::Left);
     pairs && j.null_equality == NullEquality::NullEqualsNull
+        || is_outer(j) && j.filter.as_ref().is_some_and(has_constant)
+}
+
+fn is_outer(j: &Join) -> bool {
+    matches!(j.join_type, JoinType::Left | JoinType::Right | JoinType::Full)
+}
+
+/// A conjunct of no column, which would be pushed below an aggregate of all rows: that has a row still.
+fn has_constant(condition: &Expr) -> bool {
+    let is_true = |c: &Expr| matches!(c, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
+    split_conjunction(condition).into_iter().any(|c| c.column_refs().is_empty() && !is_true(c))
 }
 
 /// Hides the conditions that may fail.

@@ -6,11 +6,19 @@ use sqlparser::ast::{AccessExpr, ArrayElemTypeDef, DataType, Expr, Ident, Select
 use std::collections::HashSet;
 
 /// Gives every item of a select list its name; a repeated one gets [`MARK`] and its position behind it. `is_alias` tells
-/// whether a name will be replaced by that of a column.
-pub(super) fn name_items(select: &mut Select, is_alias: impl Fn(&Ident) -> bool) {
+/// whether a name will be replaced by that of a column, `is_column_of` whether a star may give a column of that name.
+pub(super) fn name_items(
+    select: &mut Select,
+    is_alias: impl Fn(&Ident) -> bool,
+    is_column_of: impl Fn(&Select, &str) -> bool,
+) {
     let wildcard =
         select.projection.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let single = select.projection.len() == 1;
+    let beside_star: Vec<bool> = match wildcard && !single {
+        true => select.projection.iter().map(|i| named(i).is_some_and(|n| !is_column_of(select, &n))).collect(),
+        false => vec![],
+    };
     let mut seen: HashSet<String> = HashSet::new();
     for (n, item) in select.projection.iter_mut().enumerate() {
         let (expr, name) = match item {
@@ -29,8 +37,18 @@ pub(super) fn name_items(select: &mut Select, is_alias: impl Fn(&Ident) -> bool)
         if fresh && is_column && (!wildcard || single) {
             continue;
         }
-        let unique = if fresh && (single || !wildcard) { name } else { format!("{name}{MARK}{n}") };
+        let own = single || !wildcard || beside_star.get(n) == Some(&true);
+        let unique = if fresh && own { name } else { format!("{name}{MARK}{n}") };
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
+    }
+}
+
+/// The name of a select item that is no star.
+fn named(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::UnnamedExpr(expr) => Some(output_name(expr)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(crate::parse::ast_fold(alias)),
+        _ => None,
     }
 }
 

@@ -170,7 +170,7 @@ impl Preparer<'_, '_> {
     }
 
     /// Whether a relation of FROM is known to have a column of that name.
-    fn has_column(&self, from: &TableWithJoins, name: &str) -> bool {
+    pub(super) fn has_column(&self, from: &TableWithJoins, name: &str) -> bool {
         let mut all = std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation));
         all.any(|f| match f {
             TableFactor::NestedJoin { table_with_joins, .. } => self.has_column(table_with_joins, name),
@@ -192,7 +192,7 @@ impl Preparer<'_, '_> {
                 select.projection.iter().any(|item| match item {
                     SelectItem::ExprWithAlias { alias, .. } => crate::parse::ast_fold(alias) == name,
                     SelectItem::UnnamedExpr(e) => super::names::output_name(e) == name,
-                    _ => false,
+                    _ => select.from.iter().any(|f| self.has_column(f, name)),
                 })
             }
             _ => false,

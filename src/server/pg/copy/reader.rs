@@ -257,7 +257,9 @@ impl CopyReader {
             Some(Some(Place::Scratch(a, b))) => &self.scratch.bytes[*a..*b],
             _ => return Ok(None),
         };
-        std::str::from_utf8(bytes).map(Some).map_err(|_| invalid_bytes(bytes).context(self.context()))
+        // No text holds a NUL, however it was written.
+        let text = std::str::from_utf8(bytes).ok().filter(|t| !t.contains('\0'));
+        text.map(Some).ok_or_else(|| invalid_bytes(bytes).context(self.context()))
     }
 
     fn append(&mut self, from: usize, end: usize) -> Result<(), SqlError> {
@@ -467,7 +469,8 @@ fn split_csv(record: &[u8], options: &CopyOptions, out: &mut Scratch) {
 }
 
 fn invalid_bytes(bytes: &[u8]) -> SqlError {
-    let from = std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), |_| 0);
+    let valid = std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), |_| bytes.len());
+    let from = bytes.iter().position(|b| *b == 0).map_or(valid, |nul| nul.min(valid));
     let shown: Vec<String> = bytes.iter().skip(from).take(1).map(|b| format!("0x{b:02x}")).collect();
     let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
     SqlError::new(SqlState::new("22021"), message)

@@ -113,6 +113,9 @@ fn samples(ty: SqlType) -> Vec<(Vec<u8>, &'static str)> {
             ("00000000 00000000 00000017", "{}"),
         ],
         SqlType::Alias(_) => vec![("ffffffff", "4294967295")],
+        SqlType::TimeTz => vec![("00000000000f4240 00000000", "00:00:01+00")],
+        // Those that statements define are not among the types of the test.
+        SqlType::Enum(_) | SqlType::Row(_) => vec![],
     };
     list.into_iter().map(|(h, text)| (hex(&h.replace(' ', "")), text)).collect()
 }
