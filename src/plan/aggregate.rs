@@ -270,10 +270,8 @@ impl AggregateFunc {
     /// Whether a result can be an error (out of range, above all).
     pub fn may_fail(self) -> bool {
         use AggregateFunc as F;
-        match self {
-            F::Count | F::Min | F::Max | F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::BitXor => false,
-            F::RegrCount | F::Mode | F::First | F::Last | F::TopRows | F::PercentileDisc => false,
-            _ => true,
-        }
+        let chosen = matches!(self, F::Min | F::Max | F::Mode | F::First | F::Last | F::TopRows | F::PercentileDisc);
+        let bits = matches!(self, F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::BitXor);
+        !chosen && !bits && !matches!(self, F::Count | F::RegrCount)
     }
 }

@@ -209,7 +209,7 @@ pub(crate) fn is_strict(func: Func) -> bool {
     array::is_strict(func)
         && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
         && !matches!(func, Func::Overlaps | Func::SingleRow)
-        && !(row::FUNCTIONS.contains(&func) && func != Func::RowField)
+        && (func == Func::RowField || !row::FUNCTIONS.contains(&func))
         // Text.
         && !matches!(
             func,

@@ -588,7 +588,8 @@ fn momentary(name: &str) -> Option<Lazy> {
 
 /// What stands for a literal, a field or a relation, whose text is behind a prefix.
 fn with_text(name: &str) -> Option<Lazy> {
-    let kinds: [(&str, fn(String) -> Lazy); 2] = [(WHOLE_ROW, Lazy::WholeRow), (LITERAL, Lazy::Text)];
+    type OfText = fn(String) -> Lazy;
+    let kinds: [(&str, OfText); 2] = [(WHOLE_ROW, Lazy::WholeRow), (LITERAL, Lazy::Text)];
     for (prefix, kind) in kinds {
         if let Some(text) = name.strip_prefix(prefix).and_then(|t| t.strip_prefix(':')) {
             return Some(kind(text.to_string()));

@@ -12,12 +12,12 @@ use std::sync::Arc;
 /// An error, and the row of the batch that has it.
 pub(crate) struct RowError {
     pub row: usize,
-    pub error: SqlError,
+    pub error: Box<SqlError>,
 }
 
 impl From<RowError> for SqlError {
     fn from(e: RowError) -> SqlError {
-        e.error
+        *e.error
     }
 }
 
@@ -61,10 +61,10 @@ impl Rules {
             Some(mfp) => {
                 let out = mfp.apply(&rows);
                 if let Some((row, error)) = out.errors.into_iter().min_by_key(|(row, _)| *row) {
-                    return Err(RowError { row: row as usize, error });
+                    return Err(RowError { row: row as usize, error: Box::new(error) });
                 }
                 with_schema(out.rows.columns().to_vec(), out.rows.num_rows(), &self.desc)
-                    .map_err(|error| RowError { row: 0, error })?
+                    .map_err(|error| RowError { row: 0, error: Box::new(error) })?
             }
         };
         self.check_not_null(&rows)?;
@@ -83,7 +83,7 @@ impl Rules {
                 column.name, self.object.name
             );
             let error = SqlError::new(SqlState::NOT_NULL, message).detail(self.failing(rows, row));
-            return Err(RowError { row, error });
+            return Err(RowError { row, error: Box::new(error) });
         }
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Rules {
         let Some(mfp) = &self.checks else { return Ok(()) };
         let out = mfp.apply(rows);
         if let Some((row, error)) = out.errors.into_iter().min_by_key(|(row, _)| *row) {
-            return Err(RowError { row: row as usize, error });
+            return Err(RowError { row: row as usize, error: Box::new(error) });
         }
         for (rule, column) in self.object.rules.checks.iter().zip(out.rows.columns()) {
             let Some(holds) = column.as_any().downcast_ref::<BooleanArray>() else { continue };
@@ -101,7 +101,7 @@ impl Rules {
             let message =
                 format!("new row for relation \"{}\" violates check constraint \"{}\"", self.object.name, rule.name);
             let error = SqlError::new(SqlState::CHECK, message).detail(self.failing(rows, row));
-            return Err(RowError { row, error });
+            return Err(RowError { row, error: Box::new(error) });
         }
         Ok(())
     }

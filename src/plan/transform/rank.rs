@@ -147,7 +147,9 @@ mod tests {
     }
 
     /// skip, limit, how many numbers and conjuncts are left
-    fn found(plan: &FlowPlan) -> Option<(u64, Option<(RowNumber, u64)>, usize, usize)> {
+    type Found = (u64, Option<(RowNumber, u64)>, usize, usize);
+
+    fn found(plan: &FlowPlan) -> Option<Found> {
         match bound_numbers(plan)? {
             FlowPlan::Mfp { input, filter, .. } => match *input {
                 FlowPlan::TopK { skip, limit, numbers, .. } => Some((skip, limit, numbers.len(), filter.len())),

@@ -120,7 +120,7 @@ impl FlatMap {
             if let Err((call, error)) = self.row(&by_call, place, *row, &mut values, &mut rows) {
                 rows.truncate(before);
                 values.iter_mut().for_each(|v| v.truncate(before));
-                out.errors.push((*row, call, error));
+                out.errors.push((*row, call, *error));
             }
             if rows.len() >= PART_ROWS {
                 self.close(batch, &mut values, &mut rows, out)?;
@@ -164,15 +164,15 @@ impl FlatMap {
         row: u32,
         values: &mut [Vec<Datum>],
         rows: &mut Vec<u32>,
-    ) -> Result<(), (usize, SqlError)> {
+    ) -> Result<(), (usize, Box<SqlError>)> {
         let mut sets = vec![];
         for (i, (call, args)) in self.sets.calls.iter().zip(args).enumerate() {
-            sets.push(open::open(call.func, args, &call.types, place).map_err(|e| (i, e))?);
+            sets.push(open::open(call.func, args, &call.types, place).map_err(|e| (i, Box::new(e)))?);
         }
         let mut open = Opened { sets, rows: 0 };
-        while self.sets.step(&mut open, values).map_err(|e| (0, e))? {
+        while self.sets.step(&mut open, values).map_err(|e| (0, Box::new(e)))? {
             if open.rows as usize > ROWS_MAX {
-                return Err((0, too_many()));
+                return Err((0, Box::new(too_many())));
             }
             rows.push(row);
         }

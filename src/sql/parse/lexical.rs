@@ -32,20 +32,57 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
 /// Tokens that are not made of the characters of operators.
 fn is_operator(token: &Token) -> bool {
     use Token as T;
-    match token {
-        T::CustomBinaryOperator(_) => true,
-        T::DoubleEq | T::Eq | T::Lt | T::Gt | T::LtEq | T::GtEq | T::Spaceship => true,
-        T::Plus | T::Minus | T::Mul | T::Div | T::Mod | T::StringConcat => true,
-        T::Ampersand | T::Pipe | T::Caret | T::Sharp | T::DoubleSharp | T::Tilde | T::TildeAsterisk => true,
-        T::ExclamationMark | T::DoubleExclamationMark | T::ExclamationMarkTilde => true,
-        T::ExclamationMarkTildeAsterisk | T::DoubleTilde | T::DoubleTildeAsterisk => true,
-        T::ExclamationMarkDoubleTilde | T::ExclamationMarkDoubleTildeAsterisk => true,
-        T::ShiftLeft | T::ShiftRight | T::Overlap | T::AtSign | T::CaretAt => true,
-        T::PGSquareRoot | T::PGCubeRoot => true,
-        T::Arrow | T::LongArrow | T::HashArrow | T::HashLongArrow | T::AtArrow | T::ArrowAt => true,
-        T::HashMinus | T::AtQuestion | T::AtAt | T::Question | T::QuestionAnd | T::QuestionPipe => true,
-        _ => false,
-    }
+    matches!(
+        token,
+        T::CustomBinaryOperator(_)
+            | T::DoubleEq
+            | T::Eq
+            | T::Lt
+            | T::Gt
+            | T::LtEq
+            | T::GtEq
+            | T::Spaceship
+            | T::Plus
+            | T::Minus
+            | T::Mul
+            | T::Div
+            | T::Mod
+            | T::StringConcat
+            | T::Ampersand
+            | T::Pipe
+            | T::Caret
+            | T::Sharp
+            | T::DoubleSharp
+            | T::Tilde
+            | T::TildeAsterisk
+            | T::ExclamationMark
+            | T::DoubleExclamationMark
+            | T::ExclamationMarkTilde
+            | T::ExclamationMarkTildeAsterisk
+            | T::DoubleTilde
+            | T::DoubleTildeAsterisk
+            | T::ExclamationMarkDoubleTilde
+            | T::ExclamationMarkDoubleTildeAsterisk
+            | T::ShiftLeft
+            | T::ShiftRight
+            | T::Overlap
+            | T::AtSign
+            | T::CaretAt
+            | T::PGSquareRoot
+            | T::PGCubeRoot
+            | T::Arrow
+            | T::LongArrow
+            | T::HashArrow
+            | T::HashLongArrow
+            | T::AtArrow
+            | T::ArrowAt
+            | T::HashMinus
+            | T::AtQuestion
+            | T::AtAt
+            | T::Question
+            | T::QuestionAnd
+            | T::QuestionPipe
+    )
 }
 
 /// A run of operators without blanks between them, as PostgreSQL splits it: the longest ones, but that one of several
@@ -311,7 +348,7 @@ mod tests {
 
     #[test]
     fn escapes_are_those_of_the_manual() {
-        let value = |text: &str| escaped(text).unwrap().map(|(v, n)| (v, n)).map_err(|e| e.code.as_str().to_string());
+        let value = |text: &str| escaped(text).unwrap().map_err(|e| e.code.as_str().to_string());
         assert_eq!(value("E'a\\tb\\x41\\101''\\'' rest"), Ok(("a\tbAA''".into(), 20)));
         assert_eq!(value("e'\\xc5\\xbc\\ud83d\\ude00'"), Ok(("ż😀".into(), 23)));
         assert_eq!(value("E'\\u12'"), Err("22025".into()));
