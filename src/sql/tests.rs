@@ -306,11 +306,10 @@ fn views_are_inlined_and_fuse() {
 #[test]
 fn refuses_what_a_view_cannot_hold() {
     for query in [
-        "SELECT t.a FROM t LEFT JOIN u ON t.b = u.a",
-        "SELECT a FROM t ORDER BY a LIMIT 3",
         "SELECT now() FROM t",
-        "SELECT a, row_number() OVER (ORDER BY a) FROM t",
-        "SELECT a FROM t EXCEPT ALL SELECT a FROM u",
+        "SELECT a, sum(b) OVER (ORDER BY a) FROM t",
+        "SELECT a, lag(a) OVER (ORDER BY a) FROM t",
+        "SELECT a FROM t WHERE random() < 0.5",
     ] {
         let e = error(&format!("CREATE MATERIALIZED VIEW m AS {query}"));
         assert_eq!(e.code.as_str(), "0A000", "{query}: {e}");

@@ -8,11 +8,12 @@ use hw_repr::Datum;
 /// nothing reads any more are not made.
 pub(super) fn bound_numbers(plan: &FlowPlan) -> Option<FlowPlan> {
     let FlowPlan::Mfp { input, filter, project, names } = plan else { return None };
-    let FlowPlan::TopK { input: below, group, order, numbers, skip, limit, names: own } = input.as_ref() else {
+    let FlowPlan::TopK { input: below, group, order, numbers, skip: before, limit: known, names: own } = input.as_ref()
+    else {
         return None;
     };
     let width = below.types().len();
-    let (mut skip, mut limit, mut kept) = (*skip, *limit, vec![]);
+    let (mut skip, mut limit, mut kept) = (*before, *known, vec![]);
     for conjunct in filter {
         let bound = number_bound(conjunct, width, numbers);
         match bound {
@@ -32,7 +33,7 @@ pub(super) fn bound_numbers(plan: &FlowPlan) -> Option<FlowPlan> {
     }
     let read: Vec<usize> = kept.iter().chain(project).flat_map(ScalarExpr::columns).collect();
     let shown: Vec<usize> = (0..numbers.len()).filter(|i| read.contains(&(width + i))).collect();
-    if kept.len() == filter.len() && shown.len() == numbers.len() {
+    if kept.len() == filter.len() && shown.len() == numbers.len() && (skip, limit) == (*before, *known) {
         return None;
     }
     let place = |c: usize| match c.checked_sub(width) {

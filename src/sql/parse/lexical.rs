@@ -9,7 +9,8 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
     hexadecimal(tokens)?;
     modifiers(tokens)?;
-    if tokens.windows(2).any(|w| is_operator(&w[0].token) && is_operator(&w[1].token)) {
+    let adjacent = tokens.windows(2).any(|w| is_operator(&w[0].token) && is_operator(&w[1].token));
+    if adjacent || tokens.iter().any(|t| matches!(t.token, Token::CustomBinaryOperator(_))) {
         let mut out = Vec::with_capacity(tokens.len());
         let mut rest = std::mem::take(tokens).into_iter().peekable();
         while let Some(token) = rest.next() {
@@ -88,7 +89,7 @@ fn is_operator(token: &Token) -> bool {
 /// A run of operators without blanks between them, as PostgreSQL splits it: the longest ones, but that one of several
 /// characters ends in + or - only where it has a character that no operator of the standard has.
 fn operators(run: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let Some(first) = run.first().map(|t| t.span.start).filter(|_| run.len() > 1) else { return run };
+    let Some(first) = run.first().map(|t| t.span.start) else { return run };
     let written: String = run.iter().map(|t| t.token.to_string()).collect();
     let mut rest = written.as_str();
     let mut pieces = vec![];
@@ -102,7 +103,7 @@ fn operators(run: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         pieces.push(piece);
         rest = after;
     }
-    if pieces.len() == run.len() {
+    if pieces.len() == run.len() && pieces.iter().zip(&run).all(|(piece, token)| *piece == token.token.to_string()) {
         return run;
     }
     let mut column = first.column;
@@ -349,7 +350,7 @@ mod tests {
     #[test]
     fn escapes_are_those_of_the_manual() {
         let value = |text: &str| escaped(text).unwrap().map_err(|e| e.code.as_str().to_string());
-        assert_eq!(value("E'a\\tb\\x41\\101''\\'' rest"), Ok(("a\tbAA''".into(), 20)));
+        assert_eq!(value("E'a\\tb\\x41\\101''\\'' rest"), Ok(("a\tbAA''".into(), 19)));
         assert_eq!(value("e'\\xc5\\xbc\\ud83d\\ude00'"), Ok(("ż😀".into(), 23)));
         assert_eq!(value("E'\\u12'"), Err("22025".into()));
         assert_eq!(value("E'\\000'"), Err("22021".into()));
