@@ -23,12 +23,23 @@ pub enum CatalogChange {
         /// Its name.
         name: String,
     },
+    /// `ALTER SCHEMA`: a new name, a new owner. With the name, the objects in it follow as changes of their own.
+    AlterSchema {
+        /// Its name.
+        name: String,
+        /// Its new name.
+        to: Option<String>,
+        /// Its new owner.
+        owner: Option<String>,
+    },
     /// Any `CREATE` of an object. What it depends on must exist.
     CreateObject(Object),
     /// `DROP`; nothing may depend on it any more (drop dependants first).
     DropObject(GlobalId),
-    /// The object of this id becomes this one.
+    /// The object of this id becomes this one: by other names, but it holds what it held.
     UpdateObject(Object),
+    /// The object of this id becomes this one, from this tick on: it is computed in another way, or has other columns.
+    ReplaceObject(Object),
     /// `CREATE ROLE`
     CreateRole {
         /// Its name.
@@ -120,9 +131,16 @@ impl CatalogChange {
             CatalogChange::CreateSchema { name } | CatalogChange::DropSchema { name } => {
                 (format!("{}{name}", keys::SCHEMA), after.schema(name).map(encode::<SchemaEntry>).transpose()?)
             }
-            CatalogChange::CreateObject(object) | CatalogChange::UpdateObject(object) => {
-                object_entry(object.id, after)?
+            CatalogChange::AlterSchema { name, to, .. } => {
+                let entry = |name: &str| after.schema(name).map(encode::<SchemaEntry>).transpose();
+                if let Some(to) = to {
+                    out.push((format!("{}{to}", keys::SCHEMA), entry(to)?));
+                }
+                (format!("{}{name}", keys::SCHEMA), entry(name)?)
             }
+            CatalogChange::CreateObject(object)
+            | CatalogChange::UpdateObject(object)
+            | CatalogChange::ReplaceObject(object) => object_entry(object.id, after)?,
             CatalogChange::DropObject(id) => {
                 out.push(history_entry(*id, after)?);
                 out.push(retention_entry(*id, after)?);

@@ -217,7 +217,8 @@ impl CatalogSnapshot {
             CatalogChange::DropSchema { name } => self.drop_schema(name),
             CatalogChange::CreateObject(object) => self.create_object(object),
             CatalogChange::DropObject(id) => self.drop_object(*id),
-            CatalogChange::UpdateObject(object) => self.update_object(object),
+            CatalogChange::AlterSchema { name, to, owner } => self.alter_schema(name, to.as_deref(), owner.as_deref()),
+            CatalogChange::UpdateObject(object) | CatalogChange::ReplaceObject(object) => self.update_object(object),
             CatalogChange::CreateRole { name, superuser } => self.create_role(name, *superuser),
             CatalogChange::DropRole { name } => self.drop_role(name),
             CatalogChange::SetRolePassword { role, verifier } => {
@@ -283,6 +284,29 @@ impl CatalogSnapshot {
         dropped
             .map(|_| ())
             .ok_or_else(|| error(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist")))
+    }
+
+    fn alter_schema(&mut self, name: &str, to: Option<&str>, owner: Option<&str>) -> Result<(), SqlError> {
+        if is_system_schema(name) {
+            let message = format!("permission denied for schema {name}");
+            return Err(error(SqlState::INSUFFICIENT_PRIVILEGE, message));
+        }
+        if let Some(role) = owner.filter(|role| !self.roles.contains_key(*role)) {
+            return Err(undefined_role(role));
+        }
+        let undefined = || error(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist"));
+        if let Some(to) = to {
+            let (oid, at) = (self.schemas.get(name).ok_or_else(undefined)?.oid, self.named_oids);
+            self.create_schema(to)?;
+            self.named_oids = at;
+            let moved = self.schemas.remove(name).ok_or_else(undefined)?;
+            self.schemas.insert(to.into(), SchemaEntry { oid, name: to.into(), owner: moved.owner });
+        }
+        let entry = self.schemas.get_mut(to.unwrap_or(name)).ok_or_else(undefined)?;
+        if let Some(owner) = owner {
+            entry.owner = owner.into();
+        }
+        Ok(())
     }
 
     fn create_object(&mut self, object: &Object) -> Result<(), SqlError> {

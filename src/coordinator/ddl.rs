@@ -68,6 +68,9 @@ impl Core {
             self.install_or_break(&object, time);
         }
         for change in &effect.changes {
+            if let CatalogChange::UpdateObject(object) = change {
+                self.note_names(object.id);
+            }
             match change {
                 CatalogChange::UpdateObject(Object { id, kind: ObjectKind::Source(s), .. }) => {
                     self.pause_source(*id, s.paused);
@@ -77,6 +80,17 @@ impl Core {
             }
         }
         self.retire_readers();
+    }
+
+    /// What runs for an object says its new name from now on.
+    fn note_names(&mut self, id: GlobalId) {
+        let Some(object) = self.snapshot.load().get(id) else { return };
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.object = object.clone();
+        }
+        if let Some(flow) = self.flows.get_mut(&id) {
+            flow.object = object;
+        }
     }
 
     fn plan_effect(&self, statement: Statement, owner: &str) -> Result<Effect, SqlError> {
@@ -121,6 +135,7 @@ impl Core {
                 self.create_type(owner, name, definition, create_sql)
             }
             Statement::AlterType { id, change } => self.alter_type(id, change),
+            Statement::Alter { target, change, tag: _ } => self.alter(target, change),
             Statement::AlterSourcePause { id, paused } => self.alter_pause(id, paused),
             other => Err(SqlError::internal(format!("not a catalog statement: {other:?}"))),
         }
@@ -243,23 +258,6 @@ impl Core {
         Ok(effect)
     }
 
-    /// The constraint that an index serves: it stays as long as its table does.
-    fn refuse_constraint(&self, roots: &BTreeSet<GlobalId>) -> Result<(), SqlError> {
-        let catalog = self.snapshot.load();
-        for object in roots.iter().filter_map(|id| catalog.get(*id)) {
-            let ObjectKind::Index { on, .. } = object.kind else { continue };
-            let Some(table) = catalog.get(on).filter(|t| !roots.contains(&t.id)) else { continue };
-            if table.rules.uniques.iter().any(|u| u.name == object.name) {
-                let (index, table) = (&object.name, &table.name);
-                let message =
-                    format!("cannot drop index {index} because constraint {index} on table {table} requires it");
-                return Err(SqlError::new(SqlState::DEPENDENT_OBJECTS, message)
-                    .hint(format!("You can drop constraint {index} on table {table} instead.")));
-            }
-        }
-        Ok(())
-    }
-
     /// The statement was planned against a snapshot that may have changed since.
     fn check_dependencies(&self, ids: &[GlobalId]) -> Result<(), SqlError> {
         let catalog = self.snapshot.load();
@@ -312,55 +310,6 @@ impl Core {
         // The source itself starts last, when the ids of its relations are known.
         effect.created.rotate_left(1);
         Ok(effect)
-    }
-
-    fn drop_objects(&self, ids: Vec<GlobalId>, schemas: Vec<String>, cascade: bool) -> Result<Effect, SqlError> {
-        let catalog = self.snapshot.load();
-        let mut roots: BTreeSet<GlobalId> = ids.into_iter().collect();
-        for schema in &schemas {
-            roots.extend(catalog.objects().iter().filter(|o| o.schema == *schema).map(|o| o.id));
-        }
-        self.refuse_constraint(&roots)?;
-        if !schemas.is_empty() && !roots.is_empty() && !cascade {
-            let e = SqlError::new(
-                SqlState::DEPENDENT_OBJECTS,
-                format!("cannot drop schema {} because other objects depend on it", schemas.join(", ")),
-            );
-            return Err(e.hint("Use DROP ... CASCADE to drop the dependent objects too."));
-        }
-        let mut order: Vec<GlobalId> = vec![];
-        for root in &roots {
-            for id in catalog.dependants(*root).into_iter().chain([*root]) {
-                if !order.contains(&id) {
-                    order.push(id);
-                }
-            }
-        }
-        let owned = |id: &GlobalId| {
-            catalog.get(*id).is_some_and(|o| match o.kind {
-                ObjectKind::Index { on, .. } => roots.contains(&on),
-                ObjectKind::SourceOutput { source, .. } => roots.contains(&source),
-                _ => false,
-            })
-        };
-        let others: Vec<GlobalId> = order.iter().filter(|id| !roots.contains(id) && !owned(id)).copied().collect();
-        if schemas.is_empty() {
-            let roots: Vec<GlobalId> = roots.iter().copied().collect();
-            if cascade {
-                self.check_drop_of_types(&roots, &others)?;
-            }
-        }
-        if !others.is_empty() && !cascade {
-            return Err(dependants_error(&**catalog, &roots, &others));
-        }
-        let mut changes: Vec<CatalogChange> = order.iter().map(|id| CatalogChange::DropObject(*id)).collect();
-        changes.extend(schemas.into_iter().map(|name| CatalogChange::DropSchema { name }));
-        let notices = others
-            .iter()
-            .filter_map(|id| catalog.get(*id))
-            .map(|o| SqlError::new(SqlState::new("00000"), format!("drop cascades to {}", o.name)))
-            .collect();
-        Ok(Effect { changes, created: vec![], dropped: order, notices })
     }
 
     fn alter_pause(&self, id: GlobalId, paused: bool) -> Result<Effect, SqlError> {
@@ -545,7 +494,7 @@ impl Core {
 }
 
 /// Names of columns are bounded as those of relations are.
-fn check_column_names(object: &Object) -> Result<(), SqlError> {
+pub(crate) fn check_column_names(object: &Object) -> Result<(), SqlError> {
     let columns = object.desc().map(|d| d.columns.as_slice()).unwrap_or_default();
     let Some(long) = columns.iter().find(|c| c.name.len() > hw_catalog::snapshot::NAME_BYTES_MAX) else {
         return Ok(());
@@ -562,15 +511,4 @@ pub(crate) fn exists(e: SqlError, if_not_exists: bool) -> Result<Effect, SqlErro
     }
     let notice = SqlError { message: format!("{}, skipping", e.message), ..e };
     Ok(Effect { notices: vec![notice], ..Effect::default() })
-}
-
-fn dependants_error(catalog: &dyn CatalogView, roots: &BTreeSet<GlobalId>, others: &[GlobalId]) -> SqlError {
-    let name = |id: &GlobalId| catalog.get(*id).map_or_else(|| id.to_string(), |o| o.name.clone());
-    let kind = |id: &GlobalId| catalog.get(*id).is_some_and(|o| matches!(o.kind, ObjectKind::Type(_)));
-    let name = |id: &GlobalId| if kind(id) { format!("type {}", name(id)) } else { name(id) };
-    let root = roots.iter().map(name).collect::<Vec<_>>().join(", ");
-    let detail: Vec<String> = others.iter().map(|id| format!("{} depends on {root}", name(id))).collect();
-    SqlError::new(SqlState::DEPENDENT_OBJECTS, format!("cannot drop {root} because other objects depend on it"))
-        .detail(detail.join("\n"))
-        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }

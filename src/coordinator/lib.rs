@@ -10,10 +10,12 @@
 //! - at most one tick a millisecond, times strictly increase, restarts included;
 //! - a read is answered at one time for all relations it names, never below an earlier read.
 
+mod alter;
 mod checkpoint;
 mod command;
 mod core;
 mod ddl;
+mod drop;
 mod errors;
 mod external;
 mod handle;

@@ -65,13 +65,13 @@ impl Subscriptions {
         self.running.values().filter(|r| r.relation == relation).map(|r| r.sent).min()
     }
 
-    /// Ends those of one relation with `e`; the engine's, to be ended too.
-    fn end_relation(&mut self, relation: GlobalId, e: &SqlError) -> Vec<SubscriptionId> {
+    /// Ends those of one relation; the engine's, to be ended too.
+    fn end_relation(&mut self, relation: GlobalId, why: impl Fn(&str) -> SqlError) -> Vec<SubscriptionId> {
         let of_it = |r: &Running| r.relation == relation;
         let ended = self.running.values().filter(|r| of_it(r)).map(|r| r.engine).collect();
         self.running.retain(|_, r| {
             if of_it(r) {
-                let _ = r.out.try_send(SubscribeEvent::Error(e.clone()));
+                let _ = r.out.try_send(SubscribeEvent::Error(why(&r.name)));
             }
             !of_it(r)
         });
@@ -194,8 +194,8 @@ impl Core {
 
     /// Ends every subscription to a relation that was dropped.
     pub(crate) fn end_subscriptions_of(&mut self, relation: GlobalId) {
-        let e = SqlError::new(SqlState::UNDEFINED_TABLE, "the relation was dropped");
-        for engine in self.subscriptions.end_relation(relation, &e) {
+        let why = |name: &str| SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" was dropped"));
+        for engine in self.subscriptions.end_relation(relation, why) {
             self.engine.unsubscribe(engine);
         }
     }

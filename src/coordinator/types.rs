@@ -153,7 +153,7 @@ fn order_at(def: &EnumDef, at: usize) -> Result<i64, SqlError> {
 }
 
 /// An object as it is with the new definition of a type.
-fn redefine(object: &Object, new: SqlType) -> Result<Object, SqlError> {
+pub(crate) fn redefine(object: &Object, new: SqlType) -> Result<Object, SqlError> {
     let mut object = object.clone();
     let columns = |desc: &mut RelationDesc| {
         desc.columns.iter_mut().try_for_each(|c| {

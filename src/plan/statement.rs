@@ -46,6 +46,33 @@ pub enum TypeChange {
     },
 }
 
+/// What ALTER changes of an object beside what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Alteration {
+    /// `RENAME TO`
+    RenameTo(String),
+    /// `RENAME COLUMN`
+    RenameColumn {
+        /// The column.
+        from: String,
+        /// Its new name.
+        to: String,
+    },
+    /// `SET SCHEMA`
+    SetSchema(String),
+    /// `OWNER TO`
+    OwnerTo(String),
+}
+
+/// What ALTER alters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlterTarget {
+    /// An object.
+    Object(GlobalId),
+    /// A schema.
+    Schema(String),
+}
+
 /// A planned statement. `SELECT` and the like carry `query`, the opaque logical plan of the query layer, beside
 /// this enum (see `hw_sql::Planned`), because this crate knows nothing of DataFusion.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,6 +202,15 @@ pub enum Statement {
         kind: &'static str,
         /// Names that IF EXISTS skipped, for notices.
         skipped: Vec<String>,
+    },
+    /// `ALTER ... RENAME`, `SET SCHEMA`, `OWNER TO`
+    Alter {
+        /// What.
+        target: AlterTarget,
+        /// How.
+        change: Alteration,
+        /// Command tag.
+        tag: &'static str,
     },
     /// `ALTER SOURCE s PAUSE | RESUME`
     AlterSourcePause {

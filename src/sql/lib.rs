@@ -35,6 +35,7 @@ mod window;
 
 pub use lower::lower;
 pub use parse::{ParsedStatement, ast, parse};
+pub use statement::restate::{Renaming, restated};
 
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_expr::logical_plan::TableScan;

@@ -2,6 +2,7 @@
 //! sqlparser. Promises: every syntax error is `42601` in PostgreSQL's words with a one-based character position.
 //! Knows nothing of the catalog.
 
+mod alter;
 pub mod ast;
 mod copy;
 mod cursor;

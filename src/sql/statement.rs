@@ -1,10 +1,12 @@
 //! From a parsed statement to a planned one; one file a family.
 
+mod alter;
 mod copy;
 mod create;
 mod create_table;
 mod dml;
 mod modify;
+pub(crate) mod restate;
 mod show;
 mod types;
 
@@ -60,6 +62,7 @@ impl<'a> Planning<'a> {
             },
             Ast::CreateView { .. } => self.create_view(ast),
             Ast::Drop { kind, if_exists, names, cascade } => self.drop_objects(*kind, *if_exists, names, *cascade),
+            Ast::Alter { kind, if_exists, name, change } => self.alter(*kind, *if_exists, name, change),
             Ast::AlterSource { name, paused } => {
                 let object = self.object(name)?;
                 match object.kind {

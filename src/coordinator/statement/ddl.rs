@@ -126,16 +126,18 @@ fn tag(statement: &Statement) -> String {
         Statement::CreateType { .. } => "CREATE TYPE",
         Statement::AlterType { .. } => "ALTER TYPE",
         Statement::Drop { kind, .. } => kind,
+        Statement::Alter { tag, .. } => tag,
         _ => "ALTER SOURCE",
     }
     .to_string()
 }
 
 fn skipped_notices(statement: &Statement) -> Vec<Notice> {
-    let Statement::Drop { skipped, .. } = statement else { return vec![] };
+    let Statement::Drop { skipped, kind, .. } = statement else { return vec![] };
+    let noun = kind.strip_prefix("DROP ").map_or_else(|| "relation".to_string(), str::to_lowercase);
     let notice = |name: &String| Notice {
         severity: "NOTICE",
-        error: SqlError::new(SqlState::new("00000"), format!("\"{name}\" does not exist, skipping")),
+        error: SqlError::new(SqlState::new("00000"), format!("{noun} \"{name}\" does not exist, skipping")),
     };
     skipped.iter().map(notice).collect()
 }

@@ -95,6 +95,17 @@ pub enum Ast {
         /// `CASCADE`
         cascade: bool,
     },
+    /// `ALTER kind [IF EXISTS] name RENAME TO | RENAME COLUMN | SET SCHEMA | OWNER TO`
+    Alter {
+        /// What kind.
+        kind: DropKind,
+        /// `IF EXISTS`
+        if_exists: bool,
+        /// Which.
+        name: NameRef,
+        /// What changes.
+        change: hw_plan::statement::Alteration,
+    },
     /// `ALTER SOURCE name PAUSE | RESUME`
     AlterSource {
         /// Name.
@@ -321,6 +332,19 @@ impl DropKind {
             DropKind::Index => "DROP INDEX",
             DropKind::Schema => "DROP SCHEMA",
             DropKind::Type => "DROP TYPE",
+        }
+    }
+    /// The command tag of ALTER.
+    pub fn alter_tag(self) -> &'static str {
+        match self {
+            DropKind::Source => "ALTER SOURCE",
+            DropKind::Connection => "ALTER CONNECTION",
+            DropKind::Table => "ALTER TABLE",
+            DropKind::View => "ALTER VIEW",
+            DropKind::MaterializedView => "ALTER MATERIALIZED VIEW",
+            DropKind::Index => "ALTER INDEX",
+            DropKind::Schema => "ALTER SCHEMA",
+            DropKind::Type => "ALTER TYPE",
         }
     }
     /// In messages.

@@ -420,16 +420,8 @@ fn drop_objects(c: &mut Cursor) -> Result<Ast, SqlError> {
 }
 
 fn alter(c: &mut Cursor) -> Result<Ast, SqlError> {
-    if c.eat(&["ALTER", "SOURCE"]) {
-        let name = c.name()?;
-        let paused = c.eat(&["PAUSE"]);
-        if !paused && !c.eat(&["RESUME"]) {
-            return Err(one_of(c, "action", &["PAUSE", "RESUME"]));
-        }
-        return Ok(Ast::AlterSource { name, paused });
-    }
-    if c.word(1).as_deref() == Some("TYPE") {
-        return super::types::alter(c);
+    if let Some(ast) = super::alter::alter(c)? {
+        return Ok(ast);
     }
     if c.eat(&["ALTER", "ROLE"]) || c.eat(&["ALTER", "USER"]) {
         let role = c.ident()?;
@@ -682,4 +674,15 @@ fn deallocate(c: &mut Cursor) -> Result<Ast, SqlError> {
 pub(crate) fn name_in(text: &str, name: &sqlparser::ast::ObjectName) -> Result<NameRef, SqlError> {
     let position = name.0.first().and_then(|p| p.as_ident()).map_or(1, |i| super::char_position(text, i.span.start));
     name_ref(name, position)
+}
+
+/// What stands before and behind the name in a CREATE SOURCE.
+pub(crate) fn around_source_name(text: &str) -> Option<(String, String)> {
+    let mut c = Cursor::new(text, super::tokenize(text).ok()?, &super::DIALECT);
+    c.expect(&["CREATE", "SOURCE"]).ok()?;
+    if_not_exists(&mut c);
+    let before = text.chars().take(c.position().checked_sub(1)?).collect();
+    c.name().ok()?;
+    let behind = text.chars().skip(c.position().checked_sub(1)?).collect::<String>();
+    Some((before, format!(" {behind}")))
 }

@@ -44,10 +44,8 @@ fn list<T>(c: &mut Cursor, item: impl Fn(&mut Cursor) -> Result<T, SqlError>) ->
     Ok(all)
 }
 
-/// `ALTER TYPE name ADD VALUE [IF NOT EXISTS] 'a' [BEFORE | AFTER 'b']`, `ALTER TYPE name RENAME VALUE 'a' TO 'b'`
-pub(super) fn alter(c: &mut Cursor) -> Result<Ast, SqlError> {
-    c.expect(&["ALTER", "TYPE"])?;
-    let name = c.name()?;
+/// Behind `ALTER TYPE name`: `ADD VALUE [IF NOT EXISTS] 'a' [BEFORE | AFTER 'b']`, `RENAME VALUE 'a' TO 'b'`.
+pub(super) fn alter_action(c: &mut Cursor) -> Result<Option<TypeChange>, SqlError> {
     if c.eat(&["ADD", "VALUE"]) {
         let if_not_exists = c.eat(&["IF", "NOT", "EXISTS"]);
         let label = c.string()?;
@@ -58,19 +56,21 @@ pub(super) fn alter(c: &mut Cursor) -> Result<Ast, SqlError> {
         } else {
             None
         };
-        return Ok(Ast::AlterType { name, change: TypeChange::AddValue { label, beside, if_not_exists } });
+        return Ok(Some(TypeChange::AddValue { label, beside, if_not_exists }));
     }
     if c.eat(&["RENAME", "VALUE"]) {
         let from = c.string()?;
         c.expect(&["TO"])?;
-        return Ok(Ast::AlterType { name, change: TypeChange::RenameValue { from, to: c.string()? } });
+        return Ok(Some(TypeChange::RenameValue { from, to: c.string()? }));
     }
     match c.word(0).as_deref() {
-        Some("RENAME" | "ADD" | "DROP" | "ALTER" | "OWNER" | "SET") => {
-            let message = "of ALTER TYPE, only ADD VALUE and RENAME VALUE are supported";
+        Some("ADD" | "DROP" | "ALTER") => {
+            let message =
+                "of ALTER TYPE, only ADD VALUE, RENAME VALUE, RENAME TO, SET SCHEMA and OWNER TO are supported";
             Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(c.position()))
         }
-        _ => Err(c.unexpected()),
+        Some(_) => Ok(None),
+        None => Err(c.unexpected()),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn retain(options: &[Opt]) -> Result<(Option<u64>, String), SqlError>
 }
 
 /// What becomes of failing rows, and the option that says so.
-fn on_error(options: &[Opt]) -> Result<(OnError, String), SqlError> {
+pub(super) fn on_error(options: &[Opt]) -> Result<(OnError, String), SqlError> {
     let Some(option) = options.iter().find(|o| o.name == ON_ERROR) else { return Ok((OnError::Fail, String::new())) };
     let said = match &option.value {
         OptValue::Word(words) | OptValue::Text(words) => words.to_ascii_uppercase(),
@@ -391,7 +391,7 @@ fn qualify_type(env: &Env, ty: &mut sql::DataType) {
 }
 
 /// An identifier as it must be written.
-fn written(name: &str) -> sql::Ident {
+pub(super) fn written(name: &str) -> sql::Ident {
     let keyword = sqlparser::keywords::ALL_KEYWORDS.binary_search(&name.to_ascii_uppercase().as_str()).is_ok();
     let keyword = keyword && name != "public";
     if keyword || quote(name) != name { sql::Ident::with_quote('"', name) } else { sql::Ident::new(name) }

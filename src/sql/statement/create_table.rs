@@ -404,7 +404,7 @@ pub(super) fn columns_in(expr: &ScalarExpr, out: &mut Vec<usize>) {
 }
 
 /// The statement that makes a table, normalised.
-fn table_sql(name: &QualifiedName, desc: &RelationDesc, rules: &TableRules) -> String {
+pub(super) fn table_sql(name: &QualifiedName, desc: &RelationDesc, rules: &TableRules) -> String {
     let mut parts = vec![];
     for (i, c) in desc.columns.iter().enumerate() {
         let mut part = format!("{} {}", quote(&c.name), c.ty);
