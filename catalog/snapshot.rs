@@ -187,6 +187,25 @@ impl CatalogSnapshot {
         out
     }
 
+    /// User objects, what is used before what uses it; else by id.
+    pub fn in_order(&self) -> Vec<Arc<Object>> {
+        let (mut out, mut seen) = (Vec::with_capacity(self.objects.len()), BTreeSet::new());
+        // Not by recursion: chains of dependencies may be long.
+        for id in self.objects.keys() {
+            let mut stack = vec![(*id, false)];
+            while let Some((id, used_are_out)) = stack.pop() {
+                let Some(object) = self.objects.get(&id) else { continue };
+                if used_are_out {
+                    out.push(Arc::clone(object));
+                } else if seen.insert(id) {
+                    stack.push((id, true));
+                    stack.extend(uses(object).into_iter().rev().filter(|u| !seen.contains(u)).map(|u| (u, false)));
+                }
+            }
+        }
+        out
+    }
+
     /// Checks that an object may get this name: the schema exists and is not the system's, the name is free and not
     /// too long. Errors: `3F000`, `42501`, `42P07`, `42602`.
     pub fn validate_new_name(&self, schema: &str, name: &str) -> Result<(), SqlError> {

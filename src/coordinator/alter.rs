@@ -277,11 +277,16 @@ fn check_texts(catalog: &CatalogSnapshot, changes: &[CatalogChange]) -> Result<(
 
 /// The statement that made a view, planned again.
 pub(crate) fn replanned(object: &Object, catalog: &CatalogSnapshot) -> Result<(RelationDesc, Statement), SqlError> {
-    let mut parsed = hw_sql::parse(&object.create_sql)?;
+    planned_text(&object.create_sql, catalog)
+}
+
+/// A statement that makes a view, planned, and the columns of the view.
+pub(crate) fn planned_text(text: &str, catalog: &CatalogSnapshot) -> Result<(RelationDesc, Statement), SqlError> {
+    let mut parsed = hw_sql::parse(text)?;
     let Some(parsed) = parsed.pop() else { return Err(SqlError::internal("a view without a text")) };
     let session = hw_sql::SessionContextInfo {
         search_path: vec!["public".into()],
-        user: object.owner.clone(),
+        user: "headwater".into(),
         database: "headwater".into(),
         now_us: 0,
         settings: BTreeMap::new(),

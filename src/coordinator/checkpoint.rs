@@ -139,6 +139,15 @@ impl Checkpointer {
         self.store.as_mut().map_or(Ok(()), |store| store.distrust(views))
     }
 
+    /// The dataflow of this id is another one from now on: nothing of its state is in a checkpoint, nor in the one that is
+    /// being written.
+    pub(crate) fn forget(&mut self, id: GlobalId) {
+        self.saved.remove(&id);
+        if let Some(writing) = &mut self.writing {
+            writing.flows.remove(&id);
+        }
+    }
+
     /// Dead letters as they were.
     pub(crate) fn dead_letters(&self) -> Result<Vec<DeadLetterRow>, SqlError> {
         self.store.as_ref().map_or(Ok(vec![]), Checkpoints::dead_letters)
@@ -365,7 +374,8 @@ impl Core {
         {
             self.end_checkpoint(done);
         }
-        if self.read_only.is_some() || self.last_tick == self.checkpoints.tick {
+        // What a replaced definition computes has not taken its place: the next start computes it.
+        if self.read_only.is_some() || self.last_tick == self.checkpoints.tick || self.replacing_at().is_some() {
             return;
         }
         while !self.all_passed() && waiting.elapsed() < SHUTDOWN_WAIT {

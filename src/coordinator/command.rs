@@ -3,6 +3,7 @@
 use crate::errors::LeftOut;
 use crate::session::CommitPoint;
 use arrow::array::RecordBatch;
+use hw_catalog::CatalogSnapshot;
 use hw_plan::{OnConflict, ScalarExpr, Statement};
 use hw_repr::{Datum, Diff, GlobalId, PublishedRelation, RelationDesc, SqlError, Timestamp};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, SqlError>>;
 /// A message to the coordinator task.
 pub(crate) enum Command {
     /// A statement that changes the catalog. What needs the outside world was done by the session before.
-    Ddl { statement: Box<Statement>, owner: String, commit: Arc<CommitPoint>, reply: Reply<DdlDone> },
+    Ddl(Box<Ddl>),
     /// A statement that writes a table.
     Write { write: TableWrite, commit: Arc<CommitPoint>, reply: Reply<Written> },
     /// The next value of a table's identity column is the first one again.
@@ -45,6 +46,16 @@ pub(crate) enum Command {
     Wake,
     /// Stops everything in order.
     Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// A statement that changes the catalog.
+pub(crate) struct Ddl {
+    pub statement: Statement,
+    /// The catalog that it was planned against.
+    pub planned: Arc<CatalogSnapshot>,
+    pub owner: String,
+    pub commit: Arc<CommitPoint>,
+    pub reply: Reply<DdlDone>,
 }
 
 /// What a DDL statement did.

@@ -137,6 +137,13 @@ pub(crate) struct Core {
     /// Catalog changes for the next tick, as the log takes them.
     pub changes: Vec<Vec<u8>>,
     pub change_acks: Vec<Ack>,
+    /// A definition that is being replaced.
+    pub replacing: Option<crate::replace::Replacement>,
+    /// Statements that wait until it has been.
+    pub waiting_ddl: VecDeque<crate::command::Ddl>,
+    pub waiting_subscribes: Vec<(crate::command::SubscribeRequest, Reply<crate::command::Subscription>)>,
+    /// The last id that was given to a dataflow that fills beside another.
+    pub temporary: u32,
     pub reads: Vec<WaitingRead>,
     pub errors_asked: Vec<WaitingErrors>,
     pub compacting: Vec<Compacting>,
@@ -232,6 +239,7 @@ impl Core {
     fn turn(&mut self) {
         self.note_durables();
         self.observe_progress();
+        self.step_replacement();
         self.step_hydration();
         self.poll_sources();
         self.step_checkpoint();
@@ -249,8 +257,8 @@ impl Core {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Ddl { commit, reply, .. } if !commit.reach() => drop(reply),
-            Command::Ddl { statement, owner, reply, .. } => self.execute_ddl(*statement, owner, reply),
+            Command::Ddl(ddl) if self.replacing.is_some() => self.waiting_ddl.push_back(*ddl),
+            Command::Ddl(ddl) => self.execute_ddl(*ddl),
             Command::Write { write, commit, reply } => {
                 if let Some(e) = &self.read_only {
                     let _ = reply.send(Err(e.clone()));
@@ -269,6 +277,9 @@ impl Core {
             }
             Command::Marks { source, marks, reply } => {
                 let _ = reply.send(self.sources.get_mut(&source).map_or(Ok(()), |s| s.heard_of_marks(&marks)));
+            }
+            Command::Subscribe { request, reply } if self.replacing_at().is_some() => {
+                self.waiting_subscribes.push((request, reply));
             }
             Command::Subscribe { request, reply } => self.start_subscribe(request, reply),
             Command::Unsubscribe { id } => self.end_subscribe(id),
@@ -301,7 +312,7 @@ impl Core {
         }
         while self.acks.front().is_some_and(|(t, _)| *t <= time) {
             if let Some((t, acks)) = self.acks.pop_front() {
-                if result.is_ok() && !acks.is_empty() {
+                if result.is_ok() && !acks.is_empty() && self.replacing_at() != Some(t) {
                     self.acked = self.acked.max(t);
                 }
                 acks.into_iter().for_each(|ack| ack(result.clone()));
@@ -319,8 +330,9 @@ impl Core {
     }
 
     /// Sessions see the catalog as of `time`; what was dropped by then ends.
-    fn show_catalog(&mut self, time: Timestamp) {
-        while self.undurable.front().is_some_and(|u| u.time <= time) {
+    pub(crate) fn show_catalog(&mut self, time: Timestamp) {
+        let shown = self.replacing_at().map_or(time, |at| time.min(at.saturating_sub(1)));
+        while self.undurable.front().is_some_and(|u| u.time <= shown) {
             let Some(Undurable { snapshot, dropped, .. }) = self.undurable.pop_front() else { return };
             self.visible.store(snapshot);
             if !dropped.is_empty() {
@@ -347,7 +359,8 @@ impl Core {
             }
         }
         let passed = self.passed();
-        let readable = passed.min(self.durable);
+        let shown = self.replacing_at().map_or(Timestamp::MAX, |at| at.saturating_sub(1));
+        let readable = passed.min(self.durable).min(shown);
         self.read_ts = self.read_ts.max(readable);
         let read_ts = self.read_ts;
         let (done, rest) = std::mem::take(&mut self.flushes).into_iter().partition(|(t, _)| *t <= read_ts);
@@ -448,6 +461,15 @@ impl Core {
     /// One tick that carries catalog changes: checked first, then logged, then applied; `ack` is told when the tick is
     /// durable. Returns its time, or `None` where nothing was done.
     pub(crate) fn commit_changes(&mut self, changes: Vec<CatalogChange>, ack: Ack) -> Option<Timestamp> {
+        self.commit_in_tick(changes, ack, false)
+    }
+
+    /// As [`Core::commit_changes`], in a tick that carries nothing else.
+    pub(crate) fn commit_quietly(&mut self, changes: Vec<CatalogChange>, ack: Ack) -> Option<Timestamp> {
+        self.commit_in_tick(changes, ack, true)
+    }
+
+    fn commit_in_tick(&mut self, changes: Vec<CatalogChange>, ack: Ack, quietly: bool) -> Option<Timestamp> {
         if let Some(e) = &self.read_only {
             ack(Err(e.clone()));
             return None;
@@ -466,7 +488,7 @@ impl Core {
             }
         };
         self.change_acks.push(ack);
-        let time = self.close_tick();
+        let time = if quietly { self.close_tick_with(false) } else { self.close_tick() };
         let snapshot = self.catalog.apply(time, &changes).unwrap_or_else(|e| {
             // The log has it, so it is acknowledged, and shown; the next start applies it again.
             tracing::error!(error = %e, "the catalog could not be written");

@@ -4,12 +4,13 @@
 //! installed as of that tick, and it is acknowledged when the tick is durable.
 
 use crate::checkpoint::state;
-use crate::command::{DdlDone, Reply};
+use crate::command::{Ddl, DdlDone, Reply};
 use crate::core::{Core, Flow, Origin};
 use crate::hydrate::Begin;
 use crate::known::Known;
+use crate::replace::Replaced;
 use crate::types::types_in;
-use hw_catalog::CatalogChange;
+use hw_catalog::{CatalogChange, CatalogSnapshot};
 use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, OnError, SourceConnector, Statement, TableRules};
@@ -39,18 +40,73 @@ impl Effect {
 
 impl Core {
     /// Executes a DDL statement.
-    pub(crate) fn execute_ddl(&mut self, statement: Statement, owner: String, reply: Reply<DdlDone>) {
+    pub(crate) fn execute_ddl(&mut self, ddl: Ddl) {
+        let Ddl { statement, planned, owner, commit, reply } = ddl;
         if let Some(e) = &self.read_only {
             let _ = reply.send(Err(e.clone()));
             return;
         }
-        let effect = match self.plan_effect(statement, &owner) {
-            Ok(effect) => effect,
-            Err(e) => {
-                let _ = reply.send(Err(e));
-                return;
+        let planned = self.refreshed(statement, &planned).and_then(|statement| {
+            let replaced = self.plan_replacement(&statement)?;
+            let created = || Ok(Replaced { effect: self.plan_effect(statement, &owner)?, flows: vec![] });
+            replaced.map_or_else(created, Ok)
+        });
+        match planned {
+            Err(e) => drop(reply.send(Err(e))),
+            Ok(replaced) if !replaced.flows.is_empty() => self.begin_replacement(replaced, commit, reply),
+            Ok(replaced) if commit.reach() => self.carry_out(replaced.effect, reply),
+            Ok(_) => drop(reply),
+        }
+    }
+
+    /// A statement that was planned against a catalog that has changed since, planned again where that matters.
+    fn refreshed(&self, statement: Statement, planned: &Arc<CatalogSnapshot>) -> Result<Statement, SqlError> {
+        let catalog = self.snapshot.load_full();
+        if Arc::ptr_eq(&catalog, planned) {
+            return Ok(statement);
+        }
+        let again = |text: &str| Ok::<_, SqlError>(crate::alter::planned_text(text, &catalog)?.1);
+        let mut fresh = match &statement {
+            Statement::CreateView { create_sql, .. } | Statement::CreateMaterializedView { create_sql, .. } => {
+                again(create_sql)?
             }
+            Statement::CreateIndex { on, .. } => {
+                let columns = |c: &CatalogSnapshot| c.get(*on).and_then(|o| o.desc().cloned());
+                if columns(planned) != columns(&catalog) {
+                    let message = "could not serialize access due to a change of the relation's columns";
+                    return Err(SqlError::new(SqlState::SERIALIZATION, message));
+                }
+                return Ok(statement);
+            }
+            _ => return Ok(statement),
         };
+        let said = match statement {
+            Statement::CreateView { if_not_exists, or_replace, .. }
+            | Statement::CreateMaterializedView { if_not_exists, or_replace, .. } => (if_not_exists, or_replace),
+            _ => (false, false),
+        };
+        if let Statement::CreateView { if_not_exists, or_replace, .. }
+        | Statement::CreateMaterializedView { if_not_exists, or_replace, .. } = &mut fresh
+        {
+            (*if_not_exists, *or_replace) = said;
+        }
+        Ok(fresh)
+    }
+
+    /// What has waited for a replacement to be over.
+    pub(crate) fn go_on_waiting(&mut self) {
+        for (request, reply) in std::mem::take(&mut self.waiting_subscribes) {
+            self.start_subscribe(request, reply);
+        }
+        while self.replacing.is_none()
+            && let Some(ddl) = self.waiting_ddl.pop_front()
+        {
+            self.execute_ddl(ddl);
+        }
+    }
+
+    /// Changes the catalog, and starts what that asks for.
+    fn carry_out(&mut self, effect: Effect, reply: Reply<DdlDone>) {
         if effect.changes.is_empty() {
             let _ = reply.send(Ok(DdlDone { notices: effect.notices }));
             return;
@@ -107,7 +163,7 @@ impl Core {
                     self.create(owner, name, if_not_exists, create_sql, types_in([&desc]), ObjectKind::Table(desc))?;
                 self.with_rules(effect.retaining(retain_ms), rules)
             }
-            Statement::CreateView { name, query, desc, if_not_exists, create_sql, depends_on } => {
+            Statement::CreateView { name, query, desc, if_not_exists, or_replace: _, create_sql, depends_on } => {
                 self.create(owner, name, if_not_exists, create_sql, depends_on, ObjectKind::View { query, desc })
             }
             Statement::CreateMaterializedView {
@@ -118,6 +174,7 @@ impl Core {
                 on_error,
                 retain_ms,
                 if_not_exists,
+                or_replace: _,
                 create_sql,
                 depends_on,
             } => {
@@ -381,13 +438,11 @@ impl Core {
             .load()
             .get(on)
             .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the indexed relation does not exist"))?;
-        let desc = base.desc().cloned().unwrap_or_default();
-        let plan =
-            FlowPlan::Get { id: on, name: base.name.clone(), columns: (0..desc.arity()).collect(), desc: desc.clone() };
+        let (plan, desc) = index_plan(&base);
         self.install_view(object, plan, desc, columns, time)
     }
 
-    fn install_view(
+    pub(crate) fn install_view(
         &mut self,
         object: &Arc<Object>,
         plan: FlowPlan,
@@ -491,6 +546,13 @@ impl Core {
         let at = saved.upper.max(self.last_tick + 1);
         (None, Some(Correction { shown: saved, at }))
     }
+}
+
+/// What an index holds: all of its relation.
+pub(crate) fn index_plan(on: &Object) -> (FlowPlan, RelationDesc) {
+    let desc = on.desc().cloned().unwrap_or_default();
+    let columns = (0..desc.arity()).collect();
+    (FlowPlan::Get { id: on.id, name: on.name.clone(), columns, desc: desc.clone() }, desc)
 }
 
 /// Names of columns are bounded as those of relations are.

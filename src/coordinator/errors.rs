@@ -193,7 +193,8 @@ impl Core {
             let at = self.read_ts.min(upper.checked_sub(1)?).max(since);
             Some(ErrorsOf { view: view.clone(), errors, at })
         };
-        views.filter_map(|flow| of(&flow.object)).collect()
+        let lasting = views.filter(|flow| flow.object.id.0 < crate::replace::TEMPORARY);
+        lasting.filter_map(|flow| of(&flow.object)).collect()
     }
 }
 

@@ -28,6 +28,7 @@ mod ranges;
 mod read;
 mod recovery;
 mod repair;
+mod replace;
 pub mod session;
 mod sessions;
 mod source;

@@ -83,6 +83,9 @@ impl Core {
     }
 
     fn try_read(&self, read: &WaitingRead) -> Result<Option<ReadSnapshot>, SqlError> {
+        if self.replacing_at().is_some_and(|at| read.at.at >= at) && self.read_only.is_none() {
+            return Ok(None);
+        }
         if read.at.at > self.read_ts.max(self.acked) {
             return match &self.read_only {
                 Some(e) if read.at.at > self.last_tick => Err(e.clone()),

@@ -16,7 +16,7 @@ use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange, CatalogSnapshot};
 use hw_dataflow::{Engine, EngineConfig};
-use hw_plan::{CatalogView, Object, ObjectKind};
+use hw_plan::{CatalogView, ObjectKind};
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
 use hw_store::verify::Reach;
 use hw_store::{
@@ -37,6 +37,8 @@ struct Replayed {
     joined: BTreeMap<GlobalId, Timeline>,
     /// Objects, and when they were created.
     created: BTreeMap<GlobalId, Timestamp>,
+    /// Objects whose definition the checkpoint does not know: what it has of them was of another one.
+    replaced: BTreeSet<GlobalId>,
 }
 
 impl Replayed {
@@ -49,12 +51,17 @@ impl Replayed {
         known
     }
 
-    fn note_created(&mut self, changes: &[CatalogChange], time: Timestamp) {
+    fn note_created(&mut self, changes: &[CatalogChange], time: Timestamp, checkpoint: Timestamp) {
         let created = changes.iter().filter_map(|change| match change {
-            CatalogChange::CreateObject(object) => Some((object.id, time)),
+            CatalogChange::CreateObject(object) | CatalogChange::ReplaceObject(object) => Some((object.id, time)),
             _ => None,
         });
         self.created.extend(created);
+        let replaced = changes.iter().filter_map(|change| match change {
+            CatalogChange::ReplaceObject(object) if time > checkpoint => Some(object.id),
+            _ => None,
+        });
+        self.replaced.extend(replaced);
     }
 
     /// Joins a tick after the checkpoint to those before it.
@@ -200,7 +207,8 @@ pub(crate) fn recover(
         catalog_loaded();
     }
     checkpoints.distrust(&views_named(&catalog.snapshot(), &config.recompute)?)?;
-    let restored = checkpoints.restore()?;
+    let mut restored = checkpoints.restore()?;
+    restored.retain(|id, _| !replayed.replaced.contains(id));
     let engine = start_engine(config, wake.clone())?;
     let mut core = Core {
         snapshot: Arc::new(arc_swap::ArcSwap::new(catalog.snapshot())),
@@ -219,6 +227,10 @@ pub(crate) fn recover(
         writes: VecDeque::new(),
         changes: vec![],
         change_acks: vec![],
+        replacing: None,
+        waiting_ddl: VecDeque::new(),
+        waiting_subscribes: vec![],
+        temporary: 0,
         reads: vec![],
         errors_asked: vec![],
         compacting: vec![],
@@ -321,7 +333,7 @@ fn replay_catalog(
                 record.catalog.iter().map(|bytes| CatalogChange::from_bytes(bytes)).collect::<Result<_, SqlError>>()?;
             catalog.apply(record.time, &changes)?;
             kept = kept.and(&changes, record.time);
-            out.note_created(&changes, record.time);
+            out.note_created(&changes, record.time, manifest.tick);
         }
         if record.time <= manifest.tick {
             for p in record.positions {
@@ -418,13 +430,11 @@ impl Core {
         Ok(())
     }
 
-    /// Installs views and indexes, in the order of their ids: what a view reads is older than the view. What has been
+    /// Installs views and indexes, what is read before what reads it. What has been
     /// subscribed to, or retains history, has what it keeps of it, as far as the log goes back to `log_floor`; of the rest
     /// nothing before the last tick can be read.
     fn restore_views(&mut self, log_floor: Timestamp) -> Result<(), SqlError> {
-        let mut objects: Vec<Arc<Object>> = self.snapshot.load().objects();
-        objects.sort_by_key(|o| o.id);
-        for object in objects {
+        for object in self.snapshot.load().in_order() {
             // What it is computed from can be read from then on: before, nobody has seen it.
             let since = match &object.kind {
                 ObjectKind::MaterializedView { plan, .. } => {

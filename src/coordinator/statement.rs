@@ -44,6 +44,8 @@ pub struct Session {
     /// That of the statement that runs.
     pub(crate) commit: Arc<CommitPoint>,
     keep_identical: bool,
+    /// The catalog that the last statement was planned against.
+    planned_against: arc_swap::ArcSwap<hw_catalog::CatalogSnapshot>,
     /// What the statement that runs has to be said of its reads.
     warnings: std::sync::Mutex<Vec<SqlError>>,
     entry: crate::sessions::Entry,
@@ -67,6 +69,7 @@ impl Session {
             begun_us: None,
             commit: Arc::default(),
             keep_identical: false,
+            planned_against: arc_swap::ArcSwap::default(),
             warnings: Default::default(),
             entry,
         }
@@ -101,6 +104,7 @@ impl Session {
         last: &LastPlan,
     ) -> Result<Planned, SqlError> {
         let catalog = self.handle.snapshot.load_full();
+        self.planned_against.store(Arc::clone(&catalog));
         let (context, declared) = (self.planning_context(), ParamTypes(declared.to_vec()));
         let planned = beside_others(&parsed.text, || hw_sql::plan(parsed, &*catalog, &context, &declared))?;
         // What the transaction has written changes how views are read.

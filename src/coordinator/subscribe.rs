@@ -37,6 +37,11 @@ struct Running {
     queued_bytes: Arc<AtomicUsize>,
     /// Wants to hear that time has passed where nothing has changed.
     wants_time: bool,
+    /// Time of the snapshot, and whether the client wants it.
+    as_of: Timestamp,
+    snapshot: bool,
+    /// What takes the relation's place, one after the other.
+    next: VecDeque<Next>,
     /// A row failed then: the end, once that can be seen.
     failed: Option<(Timestamp, SqlError)>,
     /// All times below are sent.
@@ -46,10 +51,21 @@ struct Running {
     up_to: Option<Timestamp>,
 }
 
+/// Where a subscription goes on whose relation is computed in another way from a time on.
+struct Next {
+    at: Timestamp,
+    engine: SubscriptionId,
+    incoming: crossbeam_channel::Receiver<SubscribeMsg>,
+}
+
 /// For a relation that has no dataflow: a plain view, a system relation.
 pub(crate) fn not_maintained(name: &str) -> SqlError {
     SqlError::unsupported(format!("SUBSCRIBE to \"{name}\" is not supported: nothing maintains it"))
         .hint("Subscribe to a table or to a materialized view over it.")
+}
+
+fn was_dropped(name: &str) -> SqlError {
+    SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" was dropped"))
 }
 
 /// All running subscriptions.
@@ -68,7 +84,8 @@ impl Subscriptions {
     /// Ends those of one relation; the engine's, to be ended too.
     fn end_relation(&mut self, relation: GlobalId, why: impl Fn(&str) -> SqlError) -> Vec<SubscriptionId> {
         let of_it = |r: &Running| r.relation == relation;
-        let ended = self.running.values().filter(|r| of_it(r)).map(|r| r.engine).collect();
+        let engines = |r: &Running| r.next.iter().map(|n| n.engine).chain([r.engine]).collect::<Vec<_>>();
+        let ended = self.running.values().filter(|r| of_it(r)).flat_map(engines).collect();
         self.running.retain(|_, r| {
             if of_it(r) {
                 let _ = r.out.try_send(SubscribeEvent::Error(why(&r.name)));
@@ -103,6 +120,13 @@ impl Core {
         uses.into_iter().for_each(|from| self.keep_history(from, ms.min(self.resume_ms)));
     }
 
+    /// As [`Core::keep_history`], for what a relation is computed from since its definition was replaced.
+    pub(crate) fn keep_history_of_inputs(&mut self, id: GlobalId) {
+        let Some(ms) = self.histories.get(&id).copied() else { return };
+        let uses = self.snapshot.load().get(id).map_or(vec![], |o| o.depends_on.clone());
+        uses.into_iter().for_each(|from| self.keep_history(from, ms.min(self.resume_ms)));
+    }
+
     /// Why nothing maintains a relation.
     pub(crate) fn not_maintained(&self, object: &Object) -> SqlError {
         self.broken.get(&object.id).cloned().unwrap_or_else(|| not_maintained(&object.name))
@@ -129,6 +153,9 @@ impl Core {
             .load()
             .get(id)
             .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the relation does not exist"))?;
+        if self.snapshot.load().get(id).is_none() {
+            return Err(was_dropped(&object.name));
+        }
         let Some(flow) = self.flows.get(&id) else {
             return Err(self.not_maintained(&object));
         };
@@ -160,6 +187,9 @@ impl Core {
             out,
             queued_bytes: queued_bytes.clone(),
             wants_time: request.progress || request.up_to.is_some(),
+            as_of,
+            snapshot: request.snapshot,
+            next: VecDeque::new(),
             failed: None,
             sent: as_of,
             upper: 0,
@@ -189,15 +219,39 @@ impl Core {
     pub(crate) fn end_subscribe(&mut self, id: u64) {
         if let Some(running) = self.subscriptions.running.remove(&id) {
             self.engine.unsubscribe(running.engine);
+            running.next.into_iter().for_each(|next| self.engine.unsubscribe(next.engine));
+        }
+    }
+
+    /// Ends every subscription to a relation.
+    pub(crate) fn end_subscriptions_with(&mut self, relation: GlobalId, why: impl Fn(&str) -> SqlError) {
+        for engine in self.subscriptions.end_relation(relation, why) {
+            self.engine.unsubscribe(engine);
+        }
+    }
+
+    /// Subscriptions to `relation` go on with the dataflow `new` at `at`: with what is different then.
+    pub(crate) fn continue_subscriptions(&mut self, relation: GlobalId, new: GlobalId, at: Timestamp) {
+        let of_it = self.subscriptions.running.iter().filter(|(_, r)| r.relation == relation);
+        let keys: Vec<(u64, Timestamp, bool)> = of_it.map(|(key, r)| (*key, r.as_of, r.snapshot)).collect();
+        for (key, as_of, snapshot) in keys {
+            let (sink, incoming) = self.sink();
+            // One that begins later has seen nothing yet.
+            let followed = match as_of < at {
+                true => self.engine.subscribe_instead(relation, new, at, sink),
+                false => self.engine.subscribe(new, as_of, snapshot, sink),
+            };
+            let Some(running) = self.subscriptions.running.get_mut(&key) else { continue };
+            match followed {
+                Ok(engine) => running.go_on_with(Next { at: at.max(as_of), engine, incoming }),
+                Err(e) => running.waiting.push_back(SubscribeEvent::Error(e)),
+            }
         }
     }
 
     /// Ends every subscription to a relation that was dropped.
     pub(crate) fn end_subscriptions_of(&mut self, relation: GlobalId) {
-        let why = |name: &str| SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" was dropped"));
-        for engine in self.subscriptions.end_relation(relation, why) {
-            self.engine.unsubscribe(engine);
-        }
+        self.end_subscriptions_with(relation, was_dropped);
     }
 
     /// Passes on what has become readable.
@@ -207,6 +261,12 @@ impl Core {
         for (key, running) in &mut self.subscriptions.running {
             if !running.release(read_ts) {
                 ended.push(*key);
+            } else if let Some(old) = running.switch() {
+                self.engine.unsubscribe(old);
+                // The difference may be there already.
+                if !running.release(read_ts) {
+                    ended.push(*key);
+                }
             }
         }
         ended.into_iter().for_each(|key| self.end_subscribe(key));
@@ -214,19 +274,40 @@ impl Core {
 }
 
 impl Running {
+    /// From `next.at` on changes come from there.
+    fn go_on_with(&mut self, next: Next) {
+        if self.next.is_empty() {
+            let at = next.at;
+            self.upper = self.upper.min(at);
+            self.waiting.retain(|e| !matches!(e, SubscribeEvent::Changes { time, .. } if *time >= at));
+            self.failed.take_if(|(time, _)| *time >= at);
+        }
+        self.next.push_back(next);
+    }
+
+    /// Goes on with what takes the relation's place, where everything before has come; gives what is over.
+    fn switch(&mut self) -> Option<SubscriptionId> {
+        let upper = self.upper;
+        let next = self.next.pop_front_if(|next| upper >= next.at)?;
+        self.incoming = next.incoming;
+        Some(std::mem::replace(&mut self.engine, next.engine))
+    }
+
     /// False when it is over.
     fn release(&mut self, read_ts: Timestamp) -> bool {
+        let end = self.next.front().map_or(Timestamp::MAX, |next| next.at);
         while self.waiting.len() < WAITING_MAX {
             match self.incoming.try_recv() {
                 Ok(SubscribeMsg::Updates { batch }) => {
-                    for update in batch.iter() {
+                    for update in batch.iter().filter(|u| u.time < end) {
                         let diffs =
                             update.diffs.as_ref().map_or_else(|| vec![1; update.len()], |d| d.values().to_vec());
                         let (time, rows) = (update.time, update.rows.clone());
                         self.waiting.push_back(SubscribeEvent::Changes { time, rows, diffs });
                     }
                 }
-                Ok(SubscribeMsg::Progress(upper)) => self.upper = self.upper.max(upper),
+                Ok(SubscribeMsg::Progress(upper)) => self.upper = self.upper.max(upper.min(end)),
+                Ok(SubscribeMsg::Failed(time, _)) if time >= end => self.upper = end,
                 Ok(SubscribeMsg::Failed(time, e)) => self.failed = Some((time, crate::errors::failed(&self.name, *e))),
                 Ok(SubscribeMsg::Error(e)) => self.waiting.push_back(SubscribeEvent::Error(e)),
                 Err(_) => break,

@@ -1,6 +1,7 @@
 //! Rows of the system relations that only the coordinator knows. Their columns are data in `catalog/builtin`.
 
 use crate::core::Core;
+use crate::replace::TEMPORARY;
 use hw_plan::{ObjectKind, SourceConnector};
 use hw_repr::datum::Float;
 use hw_repr::{Datum, SqlError, SqlState};
@@ -79,7 +80,7 @@ impl Core {
     fn view_rows(&self) -> Rows {
         let mut out = vec![];
         for (id, flow) in &self.flows {
-            if !matches!(flow.object.kind, ObjectKind::MaterializedView { .. }) {
+            if !matches!(flow.object.kind, ObjectKind::MaterializedView { .. }) || id.0 >= TEMPORARY {
                 continue;
             }
             let state = match (&flow.failed, &flow.hydration, flow.live) {
@@ -180,19 +181,19 @@ impl Core {
             }
         }
         out.push_str("# TYPE headwater_view_errors gauge\n");
-        for (id, flow) in &self.flows {
+        let lasting = || self.flows.iter().filter(|(id, _)| id.0 < TEMPORARY);
+        for (id, flow) in lasting() {
             if let ObjectKind::MaterializedView { .. } = flow.object.kind {
                 let (name, errors) = (label(&flow.object.name), self.count_errors(*id));
                 out.push_str(&format!("headwater_view_errors{{view=\"{name}\"}} {errors}\n"));
             }
         }
         out.push_str("# TYPE headwater_operator_changes_total counter\n");
-        for (id, flow) in &self.flows {
+        for (id, flow) in lasting() {
             let (name, changes) = (label(&flow.object.name), self.engine.taken_in(*id));
             out.push_str(&format!("headwater_operator_changes_total{{relation=\"{name}\"}} {changes}\n"));
         }
-        let arranged: Vec<_> =
-            self.flows.iter().map(|(id, f)| (label(&f.object.name), self.engine.arranged(*id))).collect();
+        let arranged: Vec<_> = lasting().map(|(id, f)| (label(&f.object.name), self.engine.arranged(*id))).collect();
         out.push_str("# TYPE headwater_arranged_rows gauge\n");
         for (name, (rows, _)) in &arranged {
             out.push_str(&format!("headwater_arranged_rows{{relation=\"{name}\"}} {rows}\n"));

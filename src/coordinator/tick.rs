@@ -88,14 +88,19 @@ impl Core {
 
     /// Closes one tick with everything that waits.
     pub(crate) fn close_tick(&mut self) -> Timestamp {
+        self.close_tick_with(true)
+    }
+
+    /// As [`Core::close_tick`]; without `contents`, sources and writes wait for the next one.
+    pub(crate) fn close_tick_with(&mut self, contents: bool) -> Timestamp {
         let time = (self.clock)().max(self.last_tick + 1);
         let mut record = TickRecord { time, ..TickRecord::default() };
         let mut acks: Vec<Ack> = std::mem::take(&mut self.change_acks);
         record.catalog = std::mem::take(&mut self.changes);
-        let intake = self.take_from_sources(time);
+        let intake = if contents { self.take_from_sources(time) } else { SourceIntake::default() };
         record.positions = intake.positions;
         record.dead_letters = intake.dead;
-        let tables = self.take_writes(time, &mut acks);
+        let tables = if contents { self.take_writes(time, &mut acks) } else { BTreeMap::new() };
         for (table, writes) in &tables {
             for w in writes {
                 let diffs = w.diffs.as_ref().map_or_else(|| vec![1; w.len()], |d| d.values().to_vec());

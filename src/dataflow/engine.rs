@@ -1,5 +1,7 @@
 //! The engine as its owner sees it: commands in, atomics out.
 
+mod takeover;
+
 use crate::closed::slice;
 use crate::correct::Correction;
 use crate::flow::{FlowKind, FlowShared, FlowSpec, OperatorStats};

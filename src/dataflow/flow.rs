@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use hw_plan::FlowPlan;
 use hw_repr::chunk::PublishedShard;
 use hw_repr::{GlobalId, PublishedRelation, RelationDesc, Timestamp};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A dataflow to install.
@@ -111,7 +111,7 @@ pub struct WorkerShown {
 /// A flow as every thread sees it.
 pub struct FlowShared {
     /// Its id.
-    pub id: GlobalId,
+    id: AtomicU32,
     /// Its name.
     pub name: String,
     /// Key of the served arrangement.
@@ -134,7 +134,7 @@ impl FlowShared {
             errs: ArcSwap::from_pointee(PublishedShard::default()),
         };
         FlowShared {
-            id: spec.id,
+            id: AtomicU32::new(spec.id.0),
             name: spec.name.clone(),
             key,
             order,
@@ -142,6 +142,10 @@ impl FlowShared {
             shown: (0..workers).map(|_| shown()).collect(),
             operators: Mutex::default(),
         }
+    }
+    /// It goes by another id from now on.
+    pub fn rename(&self, id: GlobalId) {
+        self.id.store(id.0, Ordering::Relaxed);
     }
     /// Shows a worker's shards, then the frontier.
     pub fn show(&self, worker: usize, oks: PublishedShard, errs: PublishedShard, frontier: Timestamp) {
@@ -168,7 +172,7 @@ impl FlowShared {
     pub fn stats(&self) -> Vec<OperatorStats> {
         let operators = self.operators.lock().unwrap_or_else(|e| e.into_inner());
         let stats = |o: &OperatorCounters| OperatorStats {
-            flow: self.id,
+            flow: GlobalId(self.id.load(Ordering::Relaxed)),
             flow_name: self.name.clone(),
             operator: o.name,
             worker: o.worker,

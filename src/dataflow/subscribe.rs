@@ -96,6 +96,14 @@ impl Subscription {
         self.as_of
     }
 
+    /// Before the first time, the subscriber has these rows: their changes begin with what makes them be gone.
+    pub fn has_shown(&self, rows: Vec<(Box<[u8]>, Diff)>) {
+        let mut state = self.lock();
+        state.queued_rows += rows.len();
+        let negated = rows.into_iter().map(|(row, diff)| (row, -diff));
+        state.rows.entry(self.as_of).or_default().extend(negated);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }

@@ -39,6 +39,8 @@ pub enum Command {
     Advance(Arc<[GlobalId]>, Timestamp),
     /// Forget a flow.
     Drop(GlobalId),
+    /// Flows take other ids, all at once.
+    Rename(Arc<[(GlobalId, GlobalId)]>),
     /// Times below may be joined.
     AllowCompaction(GlobalId, Timestamp),
     /// Follow a flow.
@@ -147,6 +149,14 @@ impl State {
                 }
             }
             Command::Drop(flow) => drop(self.flows.remove(&flow)),
+            Command::Rename(moves) => {
+                let moved: Vec<(GlobalId, Option<Flow>)> =
+                    moves.iter().map(|(from, to)| (*to, self.flows.remove(from))).collect();
+                for (to, flow) in moved.into_iter().filter_map(|(to, flow)| Some((to, flow?))) {
+                    flow.shared.rename(to);
+                    self.flows.insert(to, flow);
+                }
+            }
             Command::AllowCompaction(flow, since) => {
                 if let Some(flow) = self.flows.get_mut(&flow).filter(|f| f.since < since) {
                     flow.since = since;

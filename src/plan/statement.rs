@@ -135,6 +135,8 @@ pub enum Statement {
         desc: RelationDesc,
         /// `IF NOT EXISTS`
         if_not_exists: bool,
+        /// `OR REPLACE`
+        or_replace: bool,
         /// Normalised text.
         create_sql: String,
         /// What it reads.
@@ -156,6 +158,8 @@ pub enum Statement {
         retain_ms: Option<u64>,
         /// `IF NOT EXISTS`
         if_not_exists: bool,
+        /// `OR REPLACE`
+        or_replace: bool,
         /// Normalised text.
         create_sql: String,
         /// What it reads.

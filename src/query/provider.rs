@@ -24,7 +24,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use futures::StreamExt;
 use hw_repr::chunk::PublishedShard;
-use hw_repr::{PublishedRelation, RelationDesc, SqlError, SqlType, Timestamp};
+use hw_repr::{PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
@@ -105,8 +105,13 @@ impl Provider {
             schema.fields().iter().map(|f| SqlType::from_arrow(f.data_type())).collect();
         let given: Vec<Option<SqlType>> =
             table.desc().columns.iter().map(|c| SqlType::from_arrow(&c.ty.arrow())).collect();
-        if planned != given {
-            return Err(SqlError::internal("a relation does not have the columns it was planned with"));
+        let names = || schema.fields().iter().map(|f| f.name()).eq(table.desc().columns.iter().map(|c| &c.name));
+        if planned != given || !names() {
+            // Its definition was replaced after the statement was planned.
+            return Err(SqlError::new(
+                SqlState::SERIALIZATION,
+                "could not serialize access due to a change of a relation's columns",
+            ));
         }
         if let QueryTable::Snapshot { published, as_of, .. } = &table {
             check_readable(published, *as_of)?;

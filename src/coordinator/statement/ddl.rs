@@ -1,7 +1,7 @@
 //! DDL on the session's side: what needs the outside world before the coordinator decides.
 
 use super::{Session, done};
-use crate::command::Command;
+use crate::command::{Command, Ddl};
 use crate::external;
 use crate::session::{Executed, Notice, Outcome};
 use hw_plan::{CatalogView, ObjectKind, SourceConnector, SourceDesc, Statement};
@@ -23,8 +23,10 @@ impl Session {
         }
         tracing::debug!(statement = %parsed.text, "ddl");
         statement = self.contact_upstream(statement).await?;
-        let (statement, owner, commit) = (Box::new(statement), self.user.clone(), self.commit.clone());
-        let answer = self.handle.request(|reply| Command::Ddl { statement, owner, commit, reply }).await?;
+        let (owner, commit) = (self.user.clone(), self.commit.clone());
+        let planned = self.planned_against.load_full();
+        let request = |reply| Command::Ddl(Box::new(Ddl { statement, planned, owner, commit, reply }));
+        let answer = self.handle.request(request).await?;
         notices.extend(answer.notices.into_iter().map(|error| Notice { severity: "NOTICE", error }));
         let mut executed = done(Outcome::Complete { tag });
         executed.notices = notices;

@@ -69,7 +69,7 @@ pub enum Ast {
         /// Options as written.
         options: Vec<Opt>,
     },
-    /// `CREATE [MATERIALIZED] VIEW name [(columns)] [WITH (...)] AS query`
+    /// `CREATE [OR REPLACE] [MATERIALIZED] VIEW name [(columns)] [WITH (...)] AS query`
     CreateView {
         /// Name.
         name: NameRef,
@@ -77,6 +77,8 @@ pub enum Ast {
         materialized: bool,
         /// `IF NOT EXISTS`
         if_not_exists: bool,
+        /// `OR REPLACE`
+        or_replace: bool,
         /// New column names.
         columns: Vec<String>,
         /// Options as written.

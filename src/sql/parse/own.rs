@@ -145,20 +145,24 @@ fn create(c: &mut Cursor) -> Result<Ast, SqlError> {
         }
         Some("VIEW") => {
             c.expect(&["CREATE", "VIEW"])?;
-            create_view(c, false)
+            create_view(c, false, false)
         }
         Some("MATERIALIZED") => {
             c.expect(&["CREATE", "MATERIALIZED", "VIEW"])?;
-            create_view(c, true)
+            create_view(c, true, false)
         }
+        Some("OR") if c.eat(&["CREATE", "OR", "REPLACE", "VIEW"]) => create_view(c, false, true),
+        Some("OR") if c.eat(&["CREATE", "OR", "REPLACE", "MATERIALIZED", "VIEW"]) => create_view(c, true, true),
         Some("TYPE") => super::types::create(c),
         Some("SINK" | "SECRET") => {
             Err(SqlError::unsupported(format!("CREATE {} is not supported yet", c.word(1).unwrap_or_default()))
                 .at(c.position()))
         }
-        Some("OR") => Err(SqlError::unsupported("CREATE OR REPLACE is not supported yet")
-            .hint("Drop the object first, then create it.")
-            .at(c.position())),
+        Some("OR") => {
+            Err(SqlError::unsupported("CREATE OR REPLACE is supported for views and materialized views only")
+                .hint("Drop the object first, then create it.")
+                .at(c.position()))
+        }
         _ => native(c),
     }
 }
@@ -178,8 +182,8 @@ fn create_connection(c: &mut Cursor) -> Result<Ast, SqlError> {
     Ok(Ast::CreateConnection { name, if_not_exists, options })
 }
 
-fn create_view(c: &mut Cursor, materialized: bool) -> Result<Ast, SqlError> {
-    let if_not_exists = if_not_exists(c);
+fn create_view(c: &mut Cursor, materialized: bool, or_replace: bool) -> Result<Ast, SqlError> {
+    let if_not_exists = !or_replace && if_not_exists(c);
     let name = c.name()?;
     let mut columns = vec![];
     if c.eat_token(&Token::LParen) {
@@ -194,7 +198,7 @@ fn create_view(c: &mut Cursor, materialized: bool) -> Result<Ast, SqlError> {
     let options = super::suffix::view_options(c, materialized)?;
     c.expect(&["AS"])?;
     let query = c.native(|p| p.parse_query())?;
-    Ok(Ast::CreateView { name, materialized, if_not_exists, columns, options, query })
+    Ok(Ast::CreateView { name, materialized, if_not_exists, or_replace, columns, options, query })
 }
 
 fn create_source(c: &mut Cursor) -> Result<Ast, SqlError> {

@@ -250,10 +250,10 @@ impl Planning<'_> {
     }
 
     pub(super) fn create_view(&self, ast: &Ast) -> Result<Planned, SqlError> {
-        let Ast::CreateView { name, materialized, if_not_exists, columns, options, query } = ast else {
+        let Ast::CreateView { name, materialized, if_not_exists, or_replace, columns, options, query } = ast else {
             return Err(SqlError::internal("CREATE VIEW"));
         };
-        let (materialized, if_not_exists) = (*materialized, *if_not_exists);
+        let (materialized, if_not_exists, or_replace) = (*materialized, *if_not_exists, *or_replace);
         let (retain_ms, retain) = retain(options)?;
         let (on_error, errors) = on_error(options)?;
         let with = with_clause(&[retain, errors]);
@@ -275,7 +275,15 @@ impl Planning<'_> {
         let mut depends: BTreeSet<_> = env.named.borrow().clone();
         if !materialized {
             let depends_on = depends.into_iter().collect();
-            return plain(Statement::CreateView { name, query: text, desc, if_not_exists, create_sql, depends_on });
+            return plain(Statement::CreateView {
+                name,
+                query: text,
+                desc,
+                if_not_exists,
+                or_replace,
+                create_sql,
+                depends_on,
+            });
         }
         depends.extend(env.scanned.borrow().iter());
         let names: Vec<String> = desc.columns.iter().map(|c| c.name.clone()).collect();
@@ -290,6 +298,7 @@ impl Planning<'_> {
             on_error,
             retain_ms,
             if_not_exists,
+            or_replace,
             create_sql,
             depends_on,
         })
