@@ -16,6 +16,7 @@ pub mod stack;
 pub mod statement;
 pub mod transform;
 pub mod write;
+pub mod zeros;
 
 pub use aggregate::{Aggregate, AggregateFunc, OrderKey};
 pub use catalog::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind, OnError};

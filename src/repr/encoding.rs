@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | boolean | 0 or 1 |
 //! | smallint, integer, bigint, date, time, timestamp, timestamptz | big-endian, sign flipped |
-//! | real, double precision | IEEE total order, big-endian; -0.0 as 0.0, one NaN, the greatest |
+//! | real, double precision | IEEE total order, big-endian; one NaN, the greatest; -0.0 right before 0.0, which in a key stands for both |
 //! | numeric(p,s) | unscaled value, 16 bytes, big-endian, sign flipped |
 //! | numeric | [`crate::numeric`]'s ordered bytes |
 //! | text, varchar, char, bytea, json, jsonb | the bytes, 0x00 as 0x00 0xFF, then 0x00 0x00 |
@@ -21,7 +21,7 @@
 //! canonical text, which is not PostgreSQL's order, but equal where PostgreSQL's is equal up to the spelling of numbers.
 //!
 //! A **key codec** ([`RowCodec::key`]) writes the least print tail of a value: 1.0 and 1.00 have the same bytes, `1 day`
-//! and `24:00:00` too, so equality of bytes is SQL equality. The original, where it matters, is carried by the value.
+//! and `24:00:00`, -0.0 and 0.0 too, so equality of bytes is SQL equality. The original, where it matters, is carried by the value.
 
 use crate::datum::Datum;
 use crate::error::{SqlError, SqlState};
@@ -75,7 +75,7 @@ pub struct RowCodec {
 }
 
 impl RowCodec {
-    /// Rows decode to exactly what they were: `numeric` and `interval` keep their print tails.
+    /// Rows decode to exactly what they were: `numeric` and `interval` keep their print tails, -0.0 its sign.
     pub fn new(types: &[SqlType]) -> RowCodec {
         RowCodec { types: types.to_vec(), tails: Tails::Kept }
     }
@@ -90,12 +90,12 @@ impl RowCodec {
         &self.types
     }
 
-    /// True where equal values of these types may have different print tails.
+    /// True where equal values of these types may have different print tails; the sign of -0.0 is one.
     pub fn has_print_tails(types: &[SqlType]) -> bool {
         types.iter().any(|t| match t {
             SqlType::Array(element) => RowCodec::has_print_tails(&[element.ty().without_modifier()]),
             SqlType::Row(row) => row.def().fields.iter().any(|f| RowCodec::has_print_tails(&[f.ty.without_modifier()])),
-            t => matches!(t.carrier(), SqlType::Numeric(None) | SqlType::Interval),
+            t => matches!(t.carrier(), SqlType::Numeric(None) | SqlType::Interval | SqlType::Float4 | SqlType::Float8),
         })
     }
 

@@ -13,14 +13,19 @@
 //! Nothing may follow the last list. The checksum is the log's, not the record's. Decoding never panics and never
 //! allocates more than the input's length warrants.
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use hw_repr::{GlobalId, SqlError, SqlState};
 use std::io::Cursor;
+use std::sync::Arc;
 
 /// The version of the encoding.
-pub const RECORD_VERSION: u8 = 2;
+pub const RECORD_VERSION: u8 = 3;
+/// The version before: rows lost the sign of -0.0 where they were kept, so what was inserted as -0.0 may have been
+/// deleted as 0.0. Its writes are read without that sign.
+const RECORD_BEFORE: u8 = 2;
 
 /// What entered at one tick.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -127,19 +132,22 @@ impl TickRecord {
     /// The time with which a record begins that may be damaged further on.
     pub(crate) fn time_at_start(bytes: &[u8]) -> Option<u64> {
         let mut input = Input(bytes);
-        (input.byte().ok()? == RECORD_VERSION).then(|| input.u().ok()).flatten()
+        matches!(input.byte().ok()?, RECORD_BEFORE | RECORD_VERSION).then(|| input.u().ok()).flatten()
     }
 
     /// The record that `bytes` hold, all of them. Errors are `XX001`.
     pub fn decode(bytes: &[u8]) -> Result<TickRecord, SqlError> {
         let mut input = Input(bytes);
         let version = input.byte()?;
-        if version != RECORD_VERSION {
+        if !matches!(version, RECORD_BEFORE | RECORD_VERSION) {
             return Err(damaged(format!("tick record of unknown version {version}")));
         }
         let time = input.u()?;
         let catalog = input.list(|i| Ok(i.bytes()?.to_vec()))?;
-        let tables = input.list(TableWrite::decode)?;
+        let mut tables = input.list(TableWrite::decode)?;
+        if version == RECORD_BEFORE {
+            tables.iter_mut().try_for_each(|t| without_negative_zeros(&mut t.batch))?;
+        }
         let positions = input.list(|i| {
             Ok(SourcePosition {
                 source: i.id()?,
@@ -209,6 +217,20 @@ impl TableWrite {
         }
         Ok(TableWrite { table, batch, diffs })
     }
+}
+
+/// -0.0 as 0.0.
+fn without_negative_zeros(batch: &mut RecordBatch) -> Result<(), SqlError> {
+    let columns = batch.columns().iter().map(|column| match column.data_type() {
+        DataType::Float32 => Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(|v| v + 0.0)) as _,
+        DataType::Float64 => Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|v| v + 0.0)) as _,
+        _ => Arc::clone(column),
+    });
+    let columns = columns.collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    *batch = RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+        .map_err(|e| damaged(format!("rows of a table write cannot be read: {e}")))?;
+    Ok(())
 }
 
 fn damaged(message: impl Into<String>) -> SqlError {
@@ -381,6 +403,6 @@ mod tests {
         let mut bytes = vec![];
         TickRecord::default().encode(&mut bytes).expect("encodes");
         bytes[0] = RECORD_VERSION + 1;
-        assert!(TickRecord::decode(&bytes).expect_err("version").message.contains("version 3"));
+        assert!(TickRecord::decode(&bytes).expect_err("version").message.contains("version 4"));
     }
 }

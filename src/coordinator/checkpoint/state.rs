@@ -112,8 +112,13 @@ pub(crate) fn fingerprint(kind: &FlowKind, retractions: bool) -> Result<u64, Sql
     let FlowKind::View { plan, key, .. } = kind else { return Ok(0) };
     let hash = hw_plan::fingerprint::fingerprint(plan)?;
     let more = [u64::from(STATE_VERSION), u64::from(retractions), key.len() as u64];
-    Ok(extend(hash, more.into_iter().chain(key.iter().map(|k| *k as u64))))
+    let hash = extend(hash, more.into_iter().chain(key.iter().map(|k| *k as u64)));
+    Ok(if hw_plan::zeros::matters(plan) { extend(hash, std::iter::once(SIGNED_ZEROS)) } else { hash })
 }
+
+/// Marks the state of flows in which the sign of -0.0 matters. What was saved before it had one is computed anew: a row that
+/// is taken away would not be the one that was kept.
+const SIGNED_ZEROS: u64 = 1;
 
 /// The form in which checkpoints are written: with the version of the rows of errors.
 pub(crate) fn with_errors(fingerprint: u64) -> u64 {

@@ -51,9 +51,10 @@ pub(super) fn put_i128(v: i128, out: &mut Vec<u8>) {
 }
 
 #[inline]
-pub(super) fn put_f32(v: f32, out: &mut Vec<u8>) {
+pub(super) fn put_f32(v: f32, tails: Tails, out: &mut Vec<u8>) {
     // Adding zero turns -0.0 into 0.0.
-    let bits = if v.is_nan() { 0x7fc0_0000 } else { (v + 0.0).to_bits() };
+    let v = if tails == Tails::Least { v + 0.0 } else { v };
+    let bits = if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() };
     let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
     let mut b = [VALUE; 5];
     b[1..].copy_from_slice(&ordered.to_be_bytes());
@@ -61,8 +62,9 @@ pub(super) fn put_f32(v: f32, out: &mut Vec<u8>) {
 }
 
 #[inline]
-pub(super) fn put_f64(v: f64, out: &mut Vec<u8>) {
-    let bits = if v.is_nan() { 0x7ff8_0000_0000_0000 } else { (v + 0.0).to_bits() };
+pub(super) fn put_f64(v: f64, tails: Tails, out: &mut Vec<u8>) {
+    let v = if tails == Tails::Least { v + 0.0 } else { v };
+    let bits = if v.is_nan() { 0x7ff8_0000_0000_0000 } else { v.to_bits() };
     let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
     let mut b = [VALUE; 9];
     b[1..].copy_from_slice(&ordered.to_be_bytes());

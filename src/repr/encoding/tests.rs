@@ -202,7 +202,8 @@ fn rows_come_back() {
             let back = Datum::from_array(decoded[i].as_ref(), r, *ty).expect("a column of the type");
             let same = match (&row[i], &back) {
                 (Datum::Float4(a), Datum::Float4(b)) | (Datum::Float8(a), Datum::Float8(b)) => {
-                    float_cmp(a.0, b.0).is_eq()
+                    // Zero keeps its sign.
+                    float_cmp(a.0, b.0).is_eq() && (a.0.is_nan() || a.0.is_sign_negative() == b.0.is_sign_negative())
                 }
                 (a, b) => a == b,
             };
