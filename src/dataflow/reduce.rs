@@ -26,6 +26,7 @@ mod cold;
 mod fold;
 pub mod groups;
 mod saved;
+mod top;
 
 /// Groups whose changes go out as one batch.
 const EMIT_GROUPS: usize = 2048;

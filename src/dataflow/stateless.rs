@@ -10,7 +10,6 @@ use hw_repr::encoding::RowCodec;
 use hw_repr::{Datum, Diff, SqlError, SqlType, Timestamp, UpdateBatch};
 use hw_scalar::Mfp;
 use hw_scalar::aggregate::TopRow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
@@ -136,7 +135,7 @@ pub fn top_rows<'s>(stream: RowStream<'s>, types: &[SqlType], numbers: &[RowNumb
     let (codec, schema, numbers) = (RowCodec::new(types), schema_of(&shown), numbers.to_vec());
     let take_apart = move |b: UpdateBatch| -> Result<UpdateBatch, SqlError> {
         let lists = b.rows.column(b.rows.num_columns() - 1).as_binary::<i32>();
-        let mut places: HashMap<TopRow<'_>, usize> = HashMap::new();
+        let mut places: hashbrown::HashMap<TopRow<'_>, usize> = hashbrown::HashMap::new();
         let mut rows: Vec<(TopRow<'_>, Diff)> = vec![];
         for at in 0..b.len() {
             for row in hw_scalar::aggregate::top_rows(lists.value(at))? {

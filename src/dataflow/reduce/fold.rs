@@ -3,6 +3,7 @@
 //! Invariant: between two calls of [`Fold::forget`], `before` holds, in the order of their first touch, what the
 //! touched groups were when the tick began; so a tick's old rows need no copy of what was shown.
 
+use super::top::Top;
 use crate::slab::Slab;
 use crate::state::Input;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, LargeBinaryBuilder, PrimitiveArray, RecordBatch};
@@ -13,7 +14,7 @@ use arrow::datatypes::{
 };
 use hw_plan::{Aggregate, AggregateFunc};
 use hw_repr::{Datum, Diff, SqlError, SqlType, UpdateBatch, datum::datums_to_array};
-use hw_scalar::aggregate::{self, Evaluator, State};
+use hw_scalar::aggregate::{self, Evaluator, Few, State};
 use std::sync::Arc;
 
 /// One value to show: of the i-th touched group before the tick, or of a slot now.
@@ -69,7 +70,13 @@ pub fn fold(agg: &Aggregate, types: &[SqlType], append_only: bool) -> Box<dyn Fo
             let max = agg.func == AggregateFunc::Max;
             Box::new(Best { agg: agg.clone(), max, kept: Kept::default() })
         }
-        _ => Box::new(Any::new(agg, types, append_only)),
+        _ => {
+            let evaluator = Evaluator::new(agg, types, append_only).expect("invariant: the plan was validated");
+            match Few::new(evaluator) {
+                Ok(few) => Box::new(Top::new(few)),
+                Err(evaluator) => Box::new(Any::new(agg, *evaluator)),
+            }
+        }
     }
 }
 
@@ -94,7 +101,12 @@ fn live(filter: Option<usize>, args: impl Iterator<Item = usize>, batch: &Record
 
 /// Calls `f` with (row, slot, diff) of every row that is `live`.
 #[inline]
-fn each(live: Option<BooleanBuffer>, slots: &[u32], batch: &UpdateBatch, mut f: impl FnMut(usize, usize, Diff)) {
+pub(super) fn each(
+    live: Option<BooleanBuffer>,
+    slots: &[u32],
+    batch: &UpdateBatch,
+    mut f: impl FnMut(usize, usize, Diff),
+) {
     match (live, &batch.diffs) {
         (None, None) => slots.iter().enumerate().for_each(|(row, s)| f(row, *s as usize, 1)),
         (None, Some(d)) => {
@@ -372,8 +384,7 @@ struct Any {
 }
 
 impl Any {
-    fn new(agg: &Aggregate, types: &[SqlType], append_only: bool) -> Any {
-        let evaluator = Evaluator::new(agg, types, append_only).expect("invariant: the plan was validated");
+    fn new(agg: &Aggregate, evaluator: Evaluator) -> Any {
         Any { agg: agg.clone(), empty: evaluator.fresh(), evaluator, now: Slab::default(), before: vec![], heap: 0 }
     }
 

@@ -17,21 +17,31 @@ use hw_repr::{ArrayValue, Datum, SqlError, SqlState, SqlType};
 
 /// Writes the entry of a row to `rows.bytes`.
 pub fn write_entry(agg: &Aggregate, rows: &mut Rows, row: usize) {
+    write_keys(agg, rows, row);
+    write_args(rows, row);
+}
+
+/// The part of an entry that the order reads.
+pub fn write_keys(agg: &Aggregate, rows: &mut Rows, row: usize) {
     let out = &mut rows.bytes;
-    if let Some(keys) = &mut rows.keys {
-        for (i, (key, values)) in agg.order.iter().zip(&rows.order).enumerate() {
-            if values.is_null(row) {
-                out.push(if key.nulls_first { 0 } else { 2 });
-                continue;
-            }
-            out.push(1);
-            let start = out.len();
-            keys.encode_column(i, row, out);
-            if key.descending {
-                out[start..].iter_mut().for_each(|b| *b = !*b);
-            }
+    let Some(keys) = &mut rows.keys else { return };
+    for (i, (key, values)) in agg.order.iter().zip(&rows.order).enumerate() {
+        if values.is_null(row) {
+            out.push(if key.nulls_first { 0 } else { 2 });
+            continue;
+        }
+        out.push(1);
+        let start = out.len();
+        keys.encode_column(i, row, out);
+        if key.descending {
+            out[start..].iter_mut().for_each(|b| *b = !*b);
         }
     }
+}
+
+/// What follows it.
+pub fn write_args(rows: &mut Rows, row: usize) {
+    let out = &mut rows.bytes;
     let start = out.len();
     if let Some(full) = &mut rows.full {
         full.encode(row, out);

@@ -59,15 +59,25 @@ pub fn top_rows(bytes: &[u8]) -> Result<Vec<TopRow<'_>>, SqlError> {
 
 /// The result over the entries of a group.
 pub fn result(agg: &Aggregate, list: &Multiset) -> Result<Datum, SqlError> {
+    let mut out = vec![];
+    write_result(agg, list.iter(), &mut out)?;
+    Ok(Datum::Bytea(out))
+}
+
+/// Appends the result over entries in order, each with its count.
+pub fn write_result<'a>(
+    agg: &Aggregate,
+    entries: impl Iterator<Item = (&'a [u8], i64)>,
+    out: &mut Vec<u8>,
+) -> Result<(), SqlError> {
     let number = |at: usize| match agg.direct.get(at) {
         Some(Datum::Int8(n)) => Some(*n),
         _ => None,
     };
     let (skip, kind, limit) = (number(0).unwrap_or(0), number(1).unwrap_or(0), number(2));
-    let mut out = vec![];
     let (mut seen, mut rank, mut dense_rank) = (0i64, 0i64, 0i64);
     let mut keys: Option<&[u8]> = None;
-    for (entry, count) in list.iter() {
+    for (entry, count) in entries {
         let (own, row) = split(entry)?;
         if keys != Some(own) {
             keys = Some(own);
@@ -86,14 +96,14 @@ pub fn result(agg: &Aggregate, list: &Multiset) -> Result<Datum, SqlError> {
         };
         let first = first.max(skip.saturating_add(1));
         if first <= shown {
-            string(row, &mut out);
+            string(row, out);
             for number in [first, shown - first + 1, rank, dense_rank] {
-                int(number, &mut out);
+                int(number, out);
             }
         }
         if shown < last {
             break;
         }
     }
-    Ok(Datum::Bytea(out))
+    Ok(())
 }
