@@ -160,7 +160,7 @@ impl VisitorMut for Preparer<'_, '_> {
         if let Err(e) = whole.and_then(|()| grouping::write_out(select)) {
             return ControlFlow::Break(e);
         }
-        let of_star = |s: &Select, name: &str| s.from.iter().any(|f| self.has_column(f, name));
+        let of_star = |s: &Select, name: &str| self.star_has(s, name);
         names::name_items(select, |i| self.scalar(i).is_some(), of_star);
         arrays::skip_uncomputed(self.env, &self.ctes, select);
         ControlFlow::Continue(())

@@ -20,7 +20,7 @@ pub(crate) const TABLE: &[&str] = &[RETAIN_HISTORY];
 /// Options of materialized views.
 pub(crate) const VIEW: &[&str] = &[RETAIN_HISTORY, ON_ERROR];
 /// Options of `CREATE SOURCE ... FROM GENERATOR NEXMARK`.
-pub(crate) const NEXMARK: &[&str] = &["EVENTS PER SECOND", "EVENTS", "SEED", "PREFIX"];
+pub(crate) const NEXMARK: &[&str] = &["EVENTS PER SECOND", "EVENTS", "SEED", "EPOCH", "PREFIX"];
 
 /// Parses one statement; the cursor may be left before trailing tokens.
 pub(super) fn parse_statement(c: &mut Cursor) -> Result<Ast, SqlError> {

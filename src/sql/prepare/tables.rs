@@ -7,7 +7,8 @@ use hw_plan::Func;
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinOperator,
-    ObjectName, ObjectNamePart, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins,
+    ObjectName, ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind as Star, SetExpr, TableAlias,
+    TableFactor, TableWithJoins,
 };
 use std::collections::HashMap;
 
@@ -172,7 +173,25 @@ impl Preparer<'_, '_> {
     /// Whether a relation of FROM is known to have a column of that name.
     pub(super) fn has_column(&self, from: &TableWithJoins, name: &str) -> bool {
         let mut all = std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation));
-        all.any(|f| match f {
+        all.any(|f| self.factor_has(f, name))
+    }
+
+    /// Whether a star of the select list may give a column of that name.
+    pub(super) fn star_has(&self, select: &Select, name: &str) -> bool {
+        let factors =
+            || select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
+        select.projection.iter().any(|item| match item {
+            SelectItem::Wildcard(_) => select.from.iter().any(|f| self.has_column(f, name)),
+            SelectItem::QualifiedWildcard(Star::ObjectName(of), _) => {
+                let of = last(of).map(crate::parse::ast_fold);
+                factors().any(|f| alias_of(f).is_none_or(|alias| Some(alias) == of) && self.factor_has(f, name))
+            }
+            _ => false,
+        })
+    }
+
+    fn factor_has(&self, factor: &TableFactor, name: &str) -> bool {
+        match factor {
             TableFactor::NestedJoin { table_with_joins, .. } => self.has_column(table_with_joins, name),
             TableFactor::Table { name: table, args: None, .. } => {
                 let mut parts: Vec<String> =
@@ -189,14 +208,26 @@ impl Preparer<'_, '_> {
                     return aliases.iter().any(|c| crate::parse::ast_fold(&c.name) == name);
                 }
                 let SetExpr::Select(select) = subquery.body.as_ref() else { return false };
-                select.projection.iter().any(|item| match item {
+                let named = select.projection.iter().any(|item| match item {
                     SelectItem::ExprWithAlias { alias, .. } => crate::parse::ast_fold(alias) == name,
                     SelectItem::UnnamedExpr(e) => super::names::output_name(e) == name,
-                    _ => select.from.iter().any(|f| self.has_column(f, name)),
-                })
+                    _ => false,
+                });
+                named || self.star_has(select, name)
             }
             _ => false,
-        })
+        }
+    }
+}
+
+/// The name by which a query calls a relation; `None` where it has none, or is made of several.
+fn alias_of(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(crate::parse::ast_fold(&alias.name))
+        }
+        TableFactor::Table { name, .. } => last(name).map(crate::parse::ast_fold),
+        _ => None,
     }
 }
 

@@ -34,6 +34,17 @@ fn natural(option: &Opt) -> Result<u64, SqlError> {
     }
 }
 
+/// ms since 1970 of a time, in UTC where it does not say its zone.
+fn instant_ms(option: &Opt) -> Result<i64, SqlError> {
+    let wanted = || invalid(option, "a time, such as '2026-01-01 00:00:00+00'");
+    match hw_repr::text::parse(hw_repr::SqlType::TimestampTz, &text(option).map_err(|_| wanted())?) {
+        Ok(hw_repr::Datum::TimestampTz(micros)) if micros != i64::MIN && micros != i64::MAX => {
+            Ok(micros.div_euclid(1000))
+        }
+        _ => Err(wanted()),
+    }
+}
+
 /// ms of history to keep, and the option that says so.
 pub(super) fn retain(options: &[Opt]) -> Result<(Option<u64>, String), SqlError> {
     let Some(option) = options.iter().find(|o| o.name == RETAIN_HISTORY) else { return Ok((None, String::new())) };
@@ -203,6 +214,7 @@ impl Planning<'_> {
                         "EVENTS" => nexmark.events = Some(natural(option)?),
                         "EVENTS PER SECOND" => nexmark.events_per_second = Some(natural(option)?.max(1)),
                         "SEED" => nexmark.seed = natural(option)?,
+                        "EPOCH" => nexmark.epoch_ms = instant_ms(option)?,
                         _ => prefix = text(option)?,
                     }
                 }
