@@ -7,8 +7,10 @@ mod decode;
 mod feed;
 mod limits;
 mod nexmark;
+mod one_row;
 mod process;
 mod queries;
+mod session;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ struct Line {
 enum What {
     /// Nexmark events, made before the clock starts, into views, one process a query.
     Nexmark(nexmark::Options),
+    /// What a change of one row costs as the state grows.
+    OneRow(one_row::Options),
     /// JSON of 1 KB to columns.
     Decode(decode::Options),
     /// One measurement of `nexmark`, as a line of JSON.
@@ -36,6 +40,7 @@ enum What {
 fn main() -> ExitCode {
     let done = match Line::parse().what {
         What::Nexmark(options) => nexmark::all(&options),
+        What::OneRow(options) => one_row::all(&options),
         What::Decode(options) => decode::all(&options),
         What::NexmarkOne(one) => nexmark::one(&one),
     };

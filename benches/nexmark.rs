@@ -2,9 +2,10 @@
 
 use crate::feed::{self, Feed};
 use crate::queries::{self, QUERIES};
+use crate::session::{self, execute};
 use crate::{limits, process};
 use clap::Args;
-use hw_coordinator::{CoordinatorConfig, Outcome, Session};
+use hw_coordinator::CoordinatorConfig;
 use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -182,16 +183,9 @@ async fn run(one: &One, feed: &Feed) -> Result<Figures, String> {
     let sql = queries::find(&one.query).ok_or("no such query")?.sql;
     let dir = tempfile::tempdir_in(".").map_err(|e| e.to_string())?;
     let config = CoordinatorConfig {
-        data_dir: dir.path().join("data"),
-        workers: one.workers,
-        memory_limit: None,
-        checkpoint_interval: Duration::from_secs(10),
-        subscribe_resume: Duration::from_secs(60),
-        initial_password: None,
         discard_views: one.discard,
         assume_retractions: queries::find(&one.query).is_some_and(|q| q.retractable),
-        recompute: vec![],
-        platform: hw_coordinator::Platform::default(),
+        ..session::config(&dir.path().join("data"), one.workers)
     };
     let handle = hw_coordinator::start(config).map_err(|e| e.to_string())?;
     handle.ready().await.map_err(|e| e.to_string())?;
@@ -210,27 +204,4 @@ async fn run(one: &One, feed: &Feed) -> Result<Figures, String> {
     let figures = clock.stop(one, format!("{} rows", rows.concat()), operators);
     handle.shutdown().await;
     Ok(figures)
-}
-
-/// Runs a statement; its rows as text, columns separated by a bar.
-async fn execute(session: &mut Session, sql: &str) -> Result<Vec<String>, String> {
-    use futures::StreamExt;
-    let describe = |e: hw_repr::SqlError| format!("{sql}: {e}");
-    let prepared = session.prepare(sql, &[]).await.map_err(describe)?;
-    let executed = session.execute(&prepared, vec![]).await.map_err(describe)?;
-    let Outcome::Rows { desc, mut rows, .. } = executed.outcome else { return Ok(vec![]) };
-    let types = desc.types();
-    let mut out = vec![];
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(describe)?;
-        for row in 0..batch.num_rows() {
-            let mut text = vec![];
-            for (column, ty) in batch.columns().iter().zip(&types) {
-                let datum = hw_repr::Datum::from_array(column.as_ref(), row, *ty).map_err(describe)?;
-                text.push(datum.to_text().unwrap_or_default());
-            }
-            out.push(text.join("|"));
-        }
-    }
-    Ok(out)
 }

@@ -9,7 +9,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask ci | test | tidy | bench [nexmark | decode | kafka-load | kafka-latency | restart | checkpoint-cost | steady | copy] [--help]\n\
+const USAGE: &str = "usage: cargo xtask ci | test | tidy | bench [nexmark | one-row | decode | kafka-load | kafka-latency | restart | checkpoint-cost | steady | copy] [--help]\n\
      \u{20}      cargo xtask crash [--kills N] [--points [NAME]] [--simulate N] [--seed S]";
 
 fn main() -> ExitCode {

@@ -527,7 +527,8 @@ impl Core {
         Ok(())
     }
 
-    /// What a checkpoint had of a flow under its fingerprint, or under an `earlier` one where it has no errors, or of what it showed, where it cannot go on from that.
+    /// What a checkpoint had of a flow under its fingerprint, or under an `earlier` one where it has no errors, or of what it
+    /// showed, where it cannot go on from that.
     fn begins_with(
         &mut self,
         id: GlobalId,
@@ -542,6 +543,7 @@ impl Core {
         if same && imports.iter().all(goes_on) {
             return (Some(saved), None);
         }
+        tracing::info!(relation = %id, same, "what the checkpoint has of it was computed otherwise: it is computed anew");
         // What was shown at the last tick was shown.
         let at = saved.upper.max(self.last_tick + 1);
         (None, Some(Correction { shown: saved, at }))

@@ -3,7 +3,7 @@
 //! Everything here may wait for the network, except [`open_reader`], which only starts threads.
 
 use hw_connect::{DeadLetter, KafkaConnector, KafkaReader, NexmarkReader, ReaderOptions, SourceReader};
-use hw_plan::{CatalogView, ConnectionDesc, Object, ObjectKind, SourceConnector, SourceDesc, StartAt};
+use hw_plan::{CatalogView, ConnectionDesc, NexmarkSource, Object, ObjectKind, SourceConnector, SourceDesc, StartAt};
 use hw_repr::{GlobalId, SqlError, SqlState};
 use hw_store::DeadLetterRow;
 use std::collections::BTreeMap;
@@ -132,7 +132,9 @@ pub(crate) fn resolve_source(desc: &mut SourceDesc, catalog: &dyn CatalogView) -
             refuse_compacted(&k.topic, connector.describe_topic(&k.topic)?.cleanup_policy.as_deref())?;
             k.start = StartAt::Offsets(start);
         }
-        (SourceConnector::Nexmark(n), _) => n.epoch_ms = crate::platform::now_ms() as i64,
+        (SourceConnector::Nexmark(n), _) if n.epoch_ms == NexmarkSource::AT_CREATE => {
+            n.epoch_ms = crate::platform::now_ms() as i64
+        }
         _ => {}
     }
     Ok(())

@@ -339,6 +339,26 @@ funcs! {
     Sha384 = "sha384";
     /// `sha512(bytea)`
     Sha512 = "sha512";
+    /// `hashint2(int2)`
+    HashInt2 = "hashint2";
+    /// `hashint4(int4)`
+    HashInt4 = "hashint4";
+    /// `hashint8(int8)`
+    HashInt8 = "hashint8";
+    /// `hashfloat4(float4)`
+    HashFloat4 = "hashfloat4";
+    /// `hashfloat8(float8)`
+    HashFloat8 = "hashfloat8";
+    /// `hashtext(text)`
+    HashText = "hashtext";
+    /// `hash_array(anyarray)`
+    HashArray = "hash_array";
+    /// `hashint4extended(int4, int8)`
+    HashInt4Extended = "hashint4extended";
+    /// `hashint8extended(int8, int8)`
+    HashInt8Extended = "hashint8extended";
+    /// `hashtextextended(text, int8)`
+    HashTextExtended = "hashtextextended";
     /// `floor(float8|numeric)`
     Floor = "floor";
     /// `ceil(float8|numeric)`

@@ -73,8 +73,13 @@ pub struct NexmarkSource {
     pub events_per_second: Option<u64>,
     /// Seed.
     pub seed: u64,
-    /// Time of the first event, ms since 1970. Resolved at CREATE.
+    /// Time of the first event, ms since 1970; [`NexmarkSource::AT_CREATE`] until that is resolved.
     pub epoch_ms: i64,
+}
+
+impl NexmarkSource {
+    /// The epoch of a source that begins when it is created.
+    pub const AT_CREATE: i64 = i64::MIN;
 }
 
 /// What feeds a source.

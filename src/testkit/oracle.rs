@@ -9,8 +9,9 @@ mod definitions;
 mod generate;
 
 use crate::follow::{FollowError, Follower};
+use crate::held::{self, Held, held};
 use crate::random::Random;
-use crate::rows::{Bag, Refusal, bag, difference, run};
+use crate::rows::{Bag, Refusal, bag, difference, rows, run};
 use crate::{HarnessError, Server};
 pub use definitions::{Definitions, View};
 use generate::Table;
@@ -59,6 +60,8 @@ pub struct Oracle<'a> {
     followed: Vec<Followed>,
     marks: Option<Follower>,
     mark: u64,
+    /// What operators hold over empty tables.
+    empty: Held,
     given: Vec<String>,
     recent: VecDeque<String>,
     summary: Summary,
@@ -81,6 +84,7 @@ impl<'a> Oracle<'a> {
             followed: vec![],
             marks: None,
             mark: 0,
+            empty: Held::new(),
             given: definitions.changes.clone(),
             recent: VecDeque::new(),
             summary: Summary::default(),
@@ -90,6 +94,7 @@ impl<'a> Oracle<'a> {
             run(&oracle.clients[0], sql).await.map_err(|e| oracle.failed(sql, &e))?;
         }
         let views = oracle.create(definitions).await?;
+        oracle.empty = oracle.emptied().await?;
         oracle.marks = Some(oracle.follow(MARKS).await?);
         for view in views {
             let name = format!("{}.{}", oracle.schema, view.name);
@@ -128,12 +133,38 @@ impl<'a> Oracle<'a> {
         self.compare().await
     }
 
-    /// Drops what was created.
+    /// Deletes all rows, which must leave nothing behind in any operator, and drops what was created.
     pub async fn finish(mut self) -> Result<Summary, HarnessError> {
         self.followed.clear();
+        let (mut before, mut after) = (self.empty.clone(), self.emptied().await?);
+        if self.summary.restarts > 0 {
+            // What was restored may lie in other pieces.
+            before.values_mut().chain(after.values_mut()).for_each(|held| held.1 = 0);
+        }
+        let left = held::differences(&before, &after);
+        if !left.is_empty() {
+            return Err(HarnessError(format!("schema {}: left behind\n{}", self.schema, left.join("\n"))));
+        }
         let sql = format!("DROP SCHEMA {} CASCADE", self.schema);
         run(&self.clients[0], &sql).await.map_err(|e| self.failed(&sql, &e))?;
         Ok(self.summary)
+    }
+
+    /// What operators hold when every table is empty; but for the marks, which stay.
+    async fn emptied(&self) -> Result<Held, HarnessError> {
+        let client = &self.clients[0];
+        let all = format!(
+            "SELECT quote_ident(table_name) FROM information_schema.tables WHERE table_schema = '{}' AND table_type = 'BASE TABLE'",
+            self.schema
+        );
+        let tables = rows(client, &all).await.map_err(|e| self.failed(&all, &e))?;
+        let deletes = tables.iter().filter_map(|row| row[0].as_ref()).map(|name| format!("DELETE FROM {name}"));
+        for sql in deletes.chain(["SELECT headwater.compact()".to_string()]) {
+            run(client, &sql).await.map_err(|e| self.failed(&sql, &e))?;
+        }
+        let mut held = held(client).await.map_err(|e| self.failed("headwater.operators", &e))?;
+        held.retain(|operator, _| operator[0].as_deref() != Some("marks"));
+        Ok(held)
     }
 
     async fn connect(&mut self) -> Result<(), HarnessError> {

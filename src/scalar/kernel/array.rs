@@ -44,6 +44,7 @@ fn op(func: Func) -> Option<ops::Op> {
         Func::ArrayContained => ops::contained,
         Func::ArrayOverlap => ops::overlap,
         Func::WidthBucketArray => ops::width_bucket,
+        Func::HashArray => super::hashing::array,
         _ => return None,
     })
 }

@@ -27,7 +27,9 @@ pub(super) fn resolve(func: Func, args: &[Option<SqlType>]) -> Result<Option<Res
         (Func::ArrayLength | Func::ArrayLower | Func::ArrayUpper, [array, _]) => {
             known(*array).map(|array| (vec![array, SqlType::Int4], SqlType::Int4))
         }
-        (Func::ArrayNdims | Func::Cardinality, [array]) => known(*array).map(|array| (vec![array], SqlType::Int4)),
+        (Func::ArrayNdims | Func::Cardinality | Func::HashArray, [array]) => {
+            known(*array).map(|array| (vec![array], SqlType::Int4))
+        }
         (Func::ArrayDims, [array]) => known(*array).map(|array| (vec![array], SqlType::Text)),
         (Func::ArrayRemove, [array, element]) => {
             compatible(*array, &[*element])?.map(|(array, element)| (vec![array, element], array))

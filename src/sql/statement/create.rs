@@ -206,7 +206,7 @@ impl Planning<'_> {
                     events: None,
                     events_per_second: None,
                     seed: 0,
-                    epoch_ms: self.session.now_us / 1000,
+                    epoch_ms: NexmarkSource::AT_CREATE,
                 };
                 let mut prefix = String::new();
                 for option in options {

@@ -1,21 +1,8 @@
 //! Insert everything, delete everything: after `headwater.compact()` nothing is left, on 1 and 2 workers.
 
 use hw_testkit::Server;
-use hw_testkit::rows::{Row, rows, run};
-use std::collections::BTreeMap;
-use tokio_postgres::Client;
-
-/// Rows and bytes of every operator, by dataflow, operator and worker.
-async fn held(client: &Client) -> BTreeMap<Row, (i64, i64)> {
-    let all = rows(client, "SELECT name, type, worker, arranged_rows, arranged_bytes FROM headwater.operators").await;
-    let mut out: BTreeMap<Row, (i64, i64)> = BTreeMap::new();
-    for row in all.expect("operators") {
-        let figure = |i: usize| row[i].as_deref().and_then(|v| v.parse::<i64>().ok()).unwrap_or(0);
-        let sum = out.entry(row[..3].to_vec()).or_default();
-        *sum = (sum.0 + figure(3), sum.1 + figure(4));
-    }
-    out
-}
+use hw_testkit::held::{differences, held};
+use hw_testkit::rows::{rows, run};
 
 async fn nothing_is_left(workers: &str) {
     let server = Server::start(&["--workers", workers]).expect("the server starts");
@@ -37,7 +24,7 @@ async fn nothing_is_left(workers: &str) {
         run(&client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
     run(&client, "SELECT headwater.compact()").await.expect("compact");
-    let before = held(&client).await;
+    let before = held(&client).await.expect("operators");
     assert!(!before.is_empty());
     for round in 0..3 {
         run(&client, "DELETE FROM a").await.expect("delete");
@@ -49,21 +36,16 @@ async fn nothing_is_left(workers: &str) {
         run(&client, &sql).await.expect("insert");
         run(&client, "UPDATE a SET v = v + 1 WHERE k < 500").await.expect("update");
     }
-    let filled = held(&client).await;
+    let filled = held(&client).await.expect("operators");
     assert!(filled.values().map(|v| v.0).sum::<i64>() > 10_000, "{filled:?}");
     assert_eq!(rows(&client, "SELECT count(*) FROM failing").await.map_err(|e| e.code), Err("22012".into()));
     run(&client, "DELETE FROM a WHERE k >= 1000").await.expect("delete");
     run(&client, "DELETE FROM b").await.expect("delete");
     run(&client, "DELETE FROM a").await.expect("delete");
     run(&client, "SELECT headwater.compact()").await.expect("compact");
-    let after = held(&client).await;
-    let line = |(operator, held): (&Row, &(i64, i64))| {
-        let left = after.get(operator).copied().unwrap_or_default();
-        (left != *held).then(|| format!("{operator:?}: (rows, bytes) {held:?} before, {left:?} after"))
-    };
-    let differ: Vec<String> = before.iter().filter_map(line).collect();
+    let after = held(&client).await.expect("operators");
+    let differ = differences(&before, &after);
     assert!(differ.is_empty(), "{workers} workers:\n{}", differ.join("\n"));
-    assert_eq!(before.len(), after.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
