@@ -66,75 +66,121 @@ pub(super) fn parse_f32(s: &str) -> Result<f32, SqlError> {
     Ok(v)
 }
 
-/// Digits and exponent of a number in Rust's shortest exponent form, on the stack.
-struct Shortest {
-    buffer: [u8; 40],
-    len: usize,
-}
-
-impl Write for Shortest {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        let end = self.len + s.len();
-        self.buffer.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(s.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-}
-
 /// Appends a double as `extra_float_digits = 1` prints it.
 pub fn write_f64(v: f64, out: &mut String) {
-    write_float(v.is_nan(), v.is_infinite(), v.is_sign_negative(), format_args!("{:e}", v.abs()), 15, out);
+    if !write_special(v, out) {
+        write_shortest(ryu::Buffer::new().format_finite(v.abs()), 15, out);
+    }
 }
 
 /// Appends a real as `extra_float_digits = 1` prints it.
 pub fn write_f32(v: f32, out: &mut String) {
-    write_float(v.is_nan(), v.is_infinite(), v.is_sign_negative(), format_args!("{:e}", v.abs()), 6, out);
+    if !write_special(f64::from(v), out) {
+        write_shortest(ryu::Buffer::new().format_finite(v.abs()), 6, out);
+    }
 }
 
-fn write_float(
-    nan: bool,
-    infinite: bool,
-    negative: bool,
-    shortest: std::fmt::Arguments<'_>,
-    plain_max: i32,
-    out: &mut String,
-) {
-    if nan {
+/// Appends the sign, and what is no number; true where nothing is left.
+fn write_special(v: f64, out: &mut String) -> bool {
+    if v.is_nan() {
         out.push_str("NaN");
-        return;
+        return true;
     }
-    if negative {
+    if v.is_sign_negative() {
         out.push('-');
     }
-    if infinite {
+    if v.is_infinite() {
         out.push_str("Infinity");
+    }
+    v.is_infinite()
+}
+
+/// Appends a number as C's `%g` places its point. `shortest` is its shortest text, of two that are equally near the one
+/// whose last digit is even, as PostgreSQL's; numbers of `plain_max` digits and more have an exponent.
+fn write_shortest(shortest: &str, plain_max: i32, out: &mut String) {
+    let (mantissa, scale) = shortest.split_once('e').unwrap_or((shortest, "0"));
+    let (whole, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut buffer = [b'0'; 40];
+    let mut len = 0;
+    for (place, digit) in buffer.iter_mut().zip(whole.bytes().chain(decimals.bytes())) {
+        *place = digit;
+        len += 1;
+    }
+    let digits = std::str::from_utf8(&buffer[..len]).unwrap_or_default();
+    let leading = digits.bytes().take_while(|b| *b == b'0').count();
+    let digits = digits.trim_start_matches('0').trim_end_matches('0');
+    if digits.is_empty() {
+        out.push('0');
         return;
     }
-    let mut text = Shortest { buffer: [0; 40], len: 0 };
-    text.write_fmt(shortest).expect("a shortest float has no more than 17 digits");
-    let text = std::str::from_utf8(&text.buffer[..text.len]).expect("a float prints as ASCII");
-    let (mantissa, exponent) = text.split_once('e').expect("the exponent format has an e");
-    let exponent: i32 = exponent.parse().expect("the exponent is a number");
-    let (first, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    // Of the first digit.
+    let exponent = scale.parse::<i32>().unwrap_or(0) + whole.len() as i32 - 1 - leading as i32;
+    let (first, rest) = digits.split_at(1);
     if exponent < -4 || exponent >= plain_max {
         let sign = if exponent < 0 { '-' } else { '+' };
-        let point = if decimals.is_empty() { "" } else { "." };
-        write!(out, "{first}{point}{decimals}e{sign}{:02}", exponent.abs()).expect("writing to a string does not fail");
+        let point = if rest.is_empty() { "" } else { "." };
+        write!(out, "{first}{point}{rest}e{sign}{:02}", exponent.abs()).expect("writing to a string does not fail");
     } else if exponent < 0 {
         out.push_str("0.");
         out.extend(std::iter::repeat_n('0', (-exponent - 1) as usize));
-        out.push_str(first);
-        out.push_str(decimals);
+        out.push_str(digits);
     } else {
-        let whole = exponent as usize;
-        out.push_str(first);
-        if decimals.len() <= whole {
-            out.push_str(decimals);
-            out.extend(std::iter::repeat_n('0', whole - decimals.len()));
-        } else {
-            out.push_str(&decimals[..whole]);
-            out.push('.');
-            out.push_str(&decimals[whole..]);
+        let whole = exponent as usize + 1;
+        match digits.split_at_checked(whole) {
+            Some((before, "")) => out.push_str(before),
+            Some((before, after)) => {
+                out.push_str(before);
+                out.push('.');
+                out.push_str(after);
+            }
+            None => {
+                out.push_str(digits);
+                out.extend(std::iter::repeat_n('0', whole - digits.len()));
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn double(v: f64) -> String {
+        let mut out = String::new();
+        write_f64(v, &mut out);
+        out
+    }
+
+    /// What a PostgreSQL 15 prints.
+    #[test]
+    fn numbers_are_printed_as_postgresql_prints_them() {
+        let all = [
+            (900_719_925_474_099.3, "900719925474099.2"),
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (120.0, "120"),
+            (0.1, "0.1"),
+            (0.0001, "0.0001"),
+            (0.000012, "1.2e-05"),
+            (1e14, "100000000000000"),
+            (1e15, "1e+15"),
+            (123_456_789_012_345.0, "123456789012345"),
+            (1.5e300, "1.5e+300"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::NEG_INFINITY, "-Infinity"),
+            (f64::NAN, "NaN"),
+        ];
+        for (v, text) in all {
+            assert_eq!(double(v), text);
+        }
+        let mut real = String::new();
+        [1e5f32, 1e6, 0.1, 1.5e-7].iter().for_each(|v| {
+            write_f32(*v, &mut real);
+            real.push(' ');
+        });
+        assert_eq!(real, "100000 1e+06 0.1 1.5e-07 ");
     }
 }

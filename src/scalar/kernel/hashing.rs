@@ -1,7 +1,9 @@
 //! PostgreSQL's hash functions (`hashtext` and its kin): Bob Jenkins' lookup3, as `src/common/hashfn.c` initialises it.
 //! They are part of what users write to divide rows, so they must give PostgreSQL's numbers, on little-endian machines.
 
-use super::{Kernel, Prim, Str, build, strict_nulls, unsupported};
+use super::string::Str;
+use super::{Kernel, Prim, build, unsupported};
+use crate::value::strict_nulls;
 use arrow::datatypes::{Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
 use hw_plan::Func;
 use hw_repr::{Datum, SqlError, SqlType};
