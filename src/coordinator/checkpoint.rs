@@ -298,7 +298,7 @@ impl Core {
     fn checkpoint_snapshot(&self) -> (Snapshot, DeadLetters) {
         let positions = self.sources.iter().flat_map(|(id, s)| s.positions.iter().map(|(p, at)| (*id, *p, *at)));
         let now = Positions { tick: self.last_tick, next: positions.collect() };
-        let old = self.last_tick.saturating_sub(self.resume_ms);
+        let old = self.history_from(self.last_tick, self.resume_ms);
         let earlier: Vec<Positions> = self.checkpoints.earlier_with(now, old).into();
         let first = earlier.first().map_or(0, |p| p.tick);
         let log_floor = if first <= old { first } else { self.checkpoints.log_floor };

@@ -166,6 +166,8 @@ pub(crate) struct Core {
     pub histories: BTreeMap<GlobalId, u64>,
     /// History kept of a relation that has been subscribed to, for `AS OF`, ms.
     pub resume_ms: u64,
+    /// The last tick before this start, and when it started.
+    pub began: (Timestamp, Instant),
     /// Last tick that was closed.
     pub last_tick: Timestamp,
     /// Last tick whose record is on disk.
@@ -396,10 +398,19 @@ impl Core {
                 continue;
             }
             let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
-            let keep = self.read_ts.saturating_sub(self.keeps(*id));
+            let keep = self.history_from(self.read_ts, self.keeps(*id));
             let hydrating = self.hydration_hold(*id);
             self.engine.allow_compaction(*id, keep.min(waiting).min(held).min(hydrating));
         }
+    }
+
+    /// Where a history of `ms` begins at `now`. Who comes back to a subscription after a start finds what had been kept for
+    /// it, however long the server was down.
+    pub(crate) fn history_from(&self, now: Timestamp, ms: u64) -> Timestamp {
+        let (before, started) = self.began;
+        let from = now.saturating_sub(ms);
+        let returning = ms > 0 && started.elapsed() < Duration::from_millis(self.resume_ms);
+        if returning { from.min(before.saturating_sub(ms)) } else { from }
     }
 
     /// How far back a relation can be read, ms.

@@ -245,6 +245,7 @@ pub(crate) fn recover(
         subscriptions: Subscriptions::default(),
         histories: BTreeMap::new(),
         resume_ms: config.subscribe_resume.as_millis() as u64,
+        began: (last, Instant::now()),
         last_tick: last,
         durable: last,
         read_ts: last,
