@@ -4,6 +4,7 @@
 //! PostgreSQL has them for plain relations. Values that need other parts of the server (settings, live figures) are
 //! not here: [`catalog_rows`] answers `None` for those relations.
 
+mod functions;
 mod people;
 mod types;
 
@@ -66,7 +67,6 @@ const EMPTY: &[&str] = &[
     "pg_foreign_server",
     "pg_foreign_table",
     "pg_inherits",
-    "pg_language",
     "pg_largeobject_metadata",
     "pg_opclass",
     "pg_operator",
@@ -75,7 +75,6 @@ const EMPTY: &[&str] = &[
     "pg_policies",
     "pg_policy",
     "pg_prepared_xacts",
-    "pg_proc",
     "pg_publication",
     "pg_publication_namespace",
     "pg_publication_rel",
@@ -135,6 +134,12 @@ pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
                 ])
             })
             .into(),
+        "pg_language" => vec![table.row(&[
+            ("oid", int8(functions::SQL_LANGUAGE)),
+            ("lanname", text("sql")),
+            ("lanowner", owner_oid()),
+            ("lanpltrusted", Datum::Bool(true)),
+        ])],
         "pg_tablespace" => [(DEFAULT_TABLESPACE, "pg_default"), (1664, "pg_global")]
             .map(|(oid, name)| table.row(&[("oid", int8(oid)), ("spcname", text(name)), ("spcowner", owner_oid())]))
             .into(),
@@ -158,6 +163,7 @@ pub fn catalog_rows(snapshot: &CatalogSnapshot, schema: &str, name: &str) -> Opt
         "pg_attribute" => attribute_rows(snapshot, &table),
         "pg_type" => [type_rows(&table), types::type_rows(snapshot, &table)].concat(),
         "pg_enum" => types::enum_rows(snapshot, &table),
+        "pg_proc" => functions::function_rows(snapshot, &table),
         "pg_namespace" => namespace_rows(snapshot, &table),
         "pg_index" => index_rows(snapshot, &table),
         "pg_constraint" => constraint_rows(snapshot, &table),

@@ -57,6 +57,10 @@ pub(crate) enum Lazy {
     TypeOf,
     /// `VARIADIC array`, as the last argument of a call.
     Variadic,
+    /// A call of a function that a statement has defined.
+    User(crate::functions::UserCall),
+    /// A value as an argument of this type (true), or assigned to a column of it.
+    Coerced(SqlType, bool),
     /// One column of a set-returning call.
     Set(Func, usize),
     /// A function of the catalog.
@@ -145,7 +149,8 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
             resolve(&types).or_else(|| resolve(&open)).map(|(_, ty)| ty)
         }
         Lazy::NotCall(_) => Some(SqlType::Bool),
-        Lazy::Cast(ty) | Lazy::Now(ty) => Some(*ty),
+        Lazy::Cast(ty) | Lazy::Now(ty) | Lazy::Coerced(ty, _) => Some(*ty),
+        Lazy::User(_) => None,
         Lazy::Number(_) => Some(SqlType::Numeric(None)),
         Lazy::Coalesce => types.into_iter().flatten().next(),
         Lazy::Session("pg_backend_pid") => Some(SqlType::Int4),

@@ -14,6 +14,7 @@ mod decorrelate;
 mod emit;
 mod error;
 mod explain;
+mod functions;
 mod grouping;
 mod keys;
 mod lazy;

@@ -8,6 +8,7 @@
 
 mod arrays;
 mod composite;
+mod functions;
 mod grouping;
 mod moments;
 mod names;
@@ -16,6 +17,7 @@ mod strings;
 mod tables;
 mod using;
 
+pub(crate) use functions::{nulls, qualify, rows_query};
 pub(crate) use tables::{ONCE, ORDINALITY, ROWS_FROM, SET};
 pub(crate) use using::check_using;
 
@@ -67,6 +69,8 @@ pub(crate) const ROW_OF: &str = "hw_row_of";
 pub(crate) const WHOLE_ROW: &str = "hw_whole_row";
 /// A field of a row, with its name behind it.
 pub(crate) const FIELD: &str = "hw_field:";
+/// A value as an argument, or assigned to a column: with `argument:` or `column:` and the type behind it.
+pub(crate) const COERCED: &str = "hw_coerced:";
 /// A cell of VALUES: any type for now.
 pub(crate) const CELL: &str = "hw_cell";
 /// A quoted literal whose position is known.
@@ -185,6 +189,9 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(Some(new)) => *expr = new,
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
+        }
+        if let Some(call) = self.user_call(expr) {
+            *expr = call;
         }
         if let Some(row) = composite::row_call(expr) {
             *expr = row;

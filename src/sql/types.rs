@@ -92,6 +92,16 @@ pub(crate) fn plan_name(ty: SqlType, written: &DataType) -> String {
     .unwrap_or_else(|| written.to_string())
 }
 
+/// As [`plan_name`], of a type that no statement has written.
+pub(crate) fn name_of(ty: SqlType) -> String {
+    let position = |ty: SqlType| ty.position().map(|p| format!("#{p}"));
+    let found = match ty {
+        SqlType::Array(element) => position(element.ty()).map(|p| format!("[]{p}")),
+        ty => position(ty),
+    };
+    found.unwrap_or_else(|| ty.to_string())
+}
+
 /// The types of PostgreSQL that print an OID as a name; here, only casts to them exist.
 const REG_TYPES: &[&str] = &["regclass", "regtype", "regnamespace", "regrole", "regproc", "regprocedure"];
 

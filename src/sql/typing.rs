@@ -5,6 +5,7 @@ mod aggregate;
 mod array;
 mod cast;
 mod catalog;
+mod function;
 mod operator;
 mod row;
 mod sets;
@@ -23,6 +24,7 @@ use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
 use datafusion_expr::expr::Placeholder;
 use datafusion_expr::{Expr, Operator};
+pub(crate) use function::body_of;
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
 use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
@@ -478,6 +480,13 @@ impl<'a> Typer<'a> {
             Lazy::NotCall(func) => {
                 let call = self.call(func, &args, place)?;
                 Ok(Typed::known(ScalarExpr::Not(Box::new(call.expr))))
+            }
+            Lazy::User(call) => self.user_call(&call, &args, place),
+            Lazy::Coerced(to, argument) => {
+                let arg = args.first().ok_or_else(|| SqlError::internal("nothing to coerce"))?;
+                let value = self.typed(arg, place)?;
+                let context = if argument { CastContext::Implicit } else { CastContext::Assignment };
+                Ok(Typed::known(as_type(self.cast(value, to, context)?, to)))
             }
             Lazy::Cast(to) => self.cast_call(f.func.name(), &args, to, place),
             Lazy::Number(digits) => {

@@ -27,7 +27,7 @@ const fn of_kind(function: SystemFunction, kind: Kind) -> SystemFunction {
 pub(super) const ALL: &[SystemFunction] = &[
     f("pg_table_is_visible", table_is_visible, &[OID], 0, SqlType::Bool),
     f("pg_type_is_visible", is_true, &[OID], 0, SqlType::Bool),
-    f("pg_function_is_visible", is_true, &[OID], 0, SqlType::Bool),
+    f("pg_function_is_visible", function_is_visible, &[OID], 0, SqlType::Bool),
     f("pg_operator_is_visible", is_true, &[OID], 0, SqlType::Bool),
     f("pg_collation_is_visible", is_true, &[OID], 0, SqlType::Bool),
     f("pg_opclass_is_visible", is_true, &[OID], 0, SqlType::Bool),
@@ -41,9 +41,9 @@ pub(super) const ALL: &[SystemFunction] = &[
     f("pg_get_triggerdef", nothing, &[OID, BOOL], 1, SqlType::Text),
     f("pg_get_partkeydef", nothing, &[OID], 0, SqlType::Text),
     f("pg_get_statisticsobjdef_columns", nothing, &[OID], 0, SqlType::Text),
-    f("pg_get_function_result", nothing, &[OID], 0, SqlType::Text),
-    f("pg_get_function_arguments", nothing, &[OID], 0, SqlType::Text),
-    f("pg_get_function_identity_arguments", nothing, &[OID], 0, SqlType::Text),
+    f("pg_get_function_result", function_result, &[OID], 0, SqlType::Text),
+    f("pg_get_function_arguments", function_arguments, &[OID], 0, SqlType::Text),
+    f("pg_get_function_identity_arguments", function_identity_arguments, &[OID], 0, SqlType::Text),
     f("pg_get_serial_sequence", nothing, &[TEXT, TEXT], 0, SqlType::Text),
     f("pg_relation_is_publishable", is_publishable, &[Arg::Relation], 0, SqlType::Bool),
     f("obj_description", nothing, &[OID, TEXT], 1, SqlType::Text),
@@ -145,6 +145,42 @@ fn is_false(_: &Facts, _: &[Datum]) -> Result<Datum, SqlError> {
 fn table_is_visible(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
     let Some(oid) = oid(args) else { return Ok(Datum::Null) };
     Ok(if facts.relations.contains_key(&oid) { Datum::Bool(facts.visible.contains(&oid)) } else { Datum::Null })
+}
+
+fn function_is_visible(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+    let found = oid(args).and_then(|o| facts.functions.get(&o));
+    Ok(found.map_or(Datum::Null, |(schema, _)| Datum::Bool(facts.path.contains(schema))))
+}
+
+fn function_result(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+    use hw_plan::function::Returns;
+    let Some((_, f)) = oid(args).and_then(|o| facts.functions.get(&o)) else { return Ok(Datum::Null) };
+    text(match &f.returns {
+        Returns::Value(ty) => ty.to_string(),
+        Returns::Set(ty) => format!("SETOF {ty}"),
+        Returns::Table(columns) => {
+            let columns: Vec<String> = columns.iter().map(|(n, ty)| format!("{} {ty}", ident(n))).collect();
+            format!("TABLE({})", columns.join(", "))
+        }
+    })
+}
+
+fn function_arguments(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+    parameters(facts, args, true)
+}
+
+fn function_identity_arguments(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+    parameters(facts, args, false)
+}
+
+fn parameters(facts: &Facts, args: &[Datum], defaults: bool) -> Result<Datum, SqlError> {
+    let Some((_, f)) = oid(args).and_then(|o| facts.functions.get(&o)) else { return Ok(Datum::Null) };
+    let one = |p: &hw_plan::function::Parameter| {
+        let name = p.name.as_ref().map(|n| format!("{} ", ident(n))).unwrap_or_default();
+        let default = p.default.as_ref().filter(|_| defaults).map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
+        format!("{name}{}{default}", p.ty)
+    };
+    text(f.parameters.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 fn user_by_id(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
