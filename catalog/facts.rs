@@ -45,7 +45,15 @@ fn add(snapshot: &CatalogSnapshot, object: &Object, facts: &mut ObjectFacts) {
     let id = object.id.0;
     let relation = (id, object.schema.clone(), object.name.clone());
     match &object.kind {
-        ObjectKind::Connection(_) | ObjectKind::Type(_) => return,
+        ObjectKind::Function(f) => {
+            facts.functions.push((id, object.schema.clone(), object.name.clone(), f.clone()));
+            return;
+        }
+        ObjectKind::Type(_) => {
+            facts.types.push(relation);
+            return;
+        }
+        ObjectKind::Connection(_) => return,
         ObjectKind::Source(_) if object.desc().is_none() => return,
         ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } => facts.publishable.push(id),
         ObjectKind::Table(desc) => {

@@ -223,6 +223,23 @@ impl CatalogSnapshot {
         Ok(())
     }
 
+    fn validate_new(&self, object: &Object) -> Result<(), SqlError> {
+        let ObjectKind::Function(_) = &object.kind else {
+            return self.validate_new_name(&object.schema, &object.name);
+        };
+        validate_identifier(&object.name)?;
+        if !self.schemas.contains_key(&object.schema) || is_system_schema(&object.schema) {
+            return Err(error(
+                SqlState::UNDEFINED_SCHEMA,
+                format!("schema \"{}\" holds no functions of users", object.schema),
+            ));
+        }
+        if self.names.get(&object.schema).is_some_and(|n| n.contains_key(&key_of(object))) {
+            return Err(duplicate_function(&object.name));
+        }
+        Ok(())
+    }
+
     /// The catalog after these changes, in order. On an error none is made.
     pub fn with_changes(&self, changes: &[CatalogChange]) -> Result<CatalogSnapshot, SqlError> {
         let mut next = self.clone();
@@ -329,7 +346,7 @@ impl CatalogSnapshot {
     }
 
     fn create_object(&mut self, object: &Object) -> Result<(), SqlError> {
-        self.validate_new_name(&object.schema, &object.name)?;
+        self.validate_new(object)?;
         if object.id.0 < FIRST_USER_OID || object.id.0 >= NAMED_OIDS || self.objects.contains_key(&object.id) {
             return Err(SqlError::internal(format!("{} cannot be the identifier of a new object", object.id)));
         }
@@ -352,7 +369,8 @@ impl CatalogSnapshot {
         for used in uses(&object) {
             self.used_by.entry(used).or_default().insert(object.id);
         }
-        self.names.entry(object.schema.clone()).or_default().insert(object.name.clone(), object.id);
+        let names = self.names.entry(object.schema.clone()).or_default();
+        names.insert(key_of(&object), object.id);
         self.objects.insert(object.id, object);
     }
 
@@ -362,7 +380,7 @@ impl CatalogSnapshot {
             .remove(&id)
             .ok_or_else(|| error(SqlState::UNDEFINED_OBJECT, format!("object {} does not exist", id.0)))?;
         if let Some(names) = self.names.get_mut(&object.schema) {
-            names.remove(&object.name);
+            names.remove(&key_of(&object));
         }
         for used in uses(&object) {
             if let Some(users) = self.used_by.get_mut(&used) {
@@ -388,8 +406,8 @@ impl CatalogSnapshot {
 
     fn update_object(&mut self, object: &Object) -> Result<(), SqlError> {
         let old = self.remove(object.id)?;
-        if (&old.schema, &old.name) != (&object.schema, &object.name) {
-            self.validate_new_name(&object.schema, &object.name)?;
+        if (&old.schema, key_of(&old)) != (&object.schema, key_of(object)) {
+            self.validate_new(object)?;
         }
         self.check_uses(object)?;
         if uses(object).contains(&object.id) || uses(object).iter().any(|u| self.dependants(object.id).contains(u)) {
@@ -459,6 +477,21 @@ impl CatalogSnapshot {
     /// An OID above those of all objects.
     pub(crate) fn oid_bound(&self) -> u32 {
         self.objects.keys().next_back().map_or(FIRST_USER_OID, |id| id.0 + 1)
+    }
+}
+
+/// `42723`
+pub fn duplicate_function(name: &str) -> SqlError {
+    let message = format!("function \"{name}\" already exists with same argument types");
+    error(SqlState::new("42723"), message)
+}
+
+/// Under which key of its schema an object is found: its name, or of a function, its name behind a NUL (which no name has)
+/// with the types of its parameters.
+fn key_of(object: &Object) -> String {
+    match &object.kind {
+        ObjectKind::Function(f) => format!("\0{}({})", object.name, f.signature()),
+        _ => object.name.clone(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! PostgreSQL has them for plain relations. Values that need other parts of the server (settings, live figures) are
 //! not here: [`catalog_rows`] answers `None` for those relations.
 
+mod functions;
 mod people;
 mod types;
 
@@ -46,6 +47,8 @@ const TYPES: &[(SqlType, &str, &str, bool, i64, &str)] = &[
     (SqlType::Jsonb, "jsonb", "U", false, 3807, "i"),
     (SqlType::Json, "json", "U", false, 199, "i"),
     (SqlType::Char(None), "bpchar", "S", false, 1014, "i"),
+    (SqlType::Bit(None), "bit", "V", false, 1561, "i"),
+    (SqlType::Varbit(None), "varbit", "V", true, 1563, "i"),
 ];
 
 /// Relations of things that Headwater does not have or does not list.
@@ -66,7 +69,6 @@ const EMPTY: &[&str] = &[
     "pg_foreign_server",
     "pg_foreign_table",
     "pg_inherits",
-    "pg_language",
     "pg_largeobject_metadata",
     "pg_opclass",
     "pg_operator",
@@ -75,7 +77,6 @@ const EMPTY: &[&str] = &[
     "pg_policies",
     "pg_policy",
     "pg_prepared_xacts",
-    "pg_proc",
     "pg_publication",
     "pg_publication_namespace",
     "pg_publication_rel",
@@ -135,6 +136,12 @@ pub fn rows_static(schema: &str, name: &str) -> Option<Rows> {
                 ])
             })
             .into(),
+        "pg_language" => vec![table.row(&[
+            ("oid", int8(functions::SQL_LANGUAGE)),
+            ("lanname", text("sql")),
+            ("lanowner", owner_oid()),
+            ("lanpltrusted", Datum::Bool(true)),
+        ])],
         "pg_tablespace" => [(DEFAULT_TABLESPACE, "pg_default"), (1664, "pg_global")]
             .map(|(oid, name)| table.row(&[("oid", int8(oid)), ("spcname", text(name)), ("spcowner", owner_oid())]))
             .into(),
@@ -158,6 +165,7 @@ pub fn catalog_rows(snapshot: &CatalogSnapshot, schema: &str, name: &str) -> Opt
         "pg_attribute" => attribute_rows(snapshot, &table),
         "pg_type" => [type_rows(&table), types::type_rows(snapshot, &table)].concat(),
         "pg_enum" => types::enum_rows(snapshot, &table),
+        "pg_proc" => functions::function_rows(snapshot, &table),
         "pg_namespace" => namespace_rows(snapshot, &table),
         "pg_index" => index_rows(snapshot, &table),
         "pg_constraint" => constraint_rows(snapshot, &table),
@@ -718,6 +726,9 @@ fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
             let n = i32::try_from(n).unwrap_or(i32::MAX);
             number("character_maximum_length", n);
             number("character_octet_length", n.saturating_mul(4).min(1 << 30));
+        }
+        SqlType::Bit(Some(n)) | SqlType::Varbit(Some(n)) => {
+            number("character_maximum_length", i32::try_from(n).unwrap_or(i32::MAX));
         }
         SqlType::Date => number("datetime_precision", 0),
         SqlType::Time | SqlType::TimeTz | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => {

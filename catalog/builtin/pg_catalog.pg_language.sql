@@ -1,4 +1,4 @@
--- Languages (none).
+-- Languages of functions.
 -- oid 2612
 CREATE TABLE pg_catalog.pg_language (
   oid bigint NOT NULL,

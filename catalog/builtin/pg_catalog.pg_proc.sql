@@ -1,4 +1,4 @@
--- Functions (none listed).
+-- Functions that statements have defined.
 -- oid 1255
 CREATE TABLE pg_catalog.pg_proc (
   oid bigint NOT NULL,

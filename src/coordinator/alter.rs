@@ -56,6 +56,10 @@ impl Changing<'_> {
         let kind = object.kind.clone();
         match kind {
             ObjectKind::Type(ty) => self.rename_type(id, ty, &to)?,
+            ObjectKind::Function(_) => {
+                let message = format!("renaming the schema of function \"{}\" is not supported", from.name);
+                return Err(SqlError::unsupported(message).hint("Drop the function first."));
+            }
             ObjectKind::Index { on, .. } => {
                 let table = self.object(on)?;
                 table

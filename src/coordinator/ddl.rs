@@ -158,9 +158,19 @@ impl Core {
             Statement::CreateSource { name, desc, if_not_exists, create_sql, depends_on } => {
                 self.create_source(owner, name, if_not_exists, create_sql, depends_on, desc)
             }
-            Statement::CreateTable { name, desc, rules, retain_ms, if_not_exists, create_sql, filled: _ } => {
+            Statement::CreateTable {
+                name,
+                desc,
+                rules,
+                mut depends_on,
+                retain_ms,
+                if_not_exists,
+                create_sql,
+                filled: _,
+            } => {
+                depends_on.extend(types_in([&desc]));
                 let effect =
-                    self.create(owner, name, if_not_exists, create_sql, types_in([&desc]), ObjectKind::Table(desc))?;
+                    self.create(owner, name, if_not_exists, create_sql, depends_on, ObjectKind::Table(desc))?;
                 self.with_rules(effect.retaining(retain_ms), rules)
             }
             Statement::CreateView { name, query, desc, if_not_exists, or_replace: _, create_sql, depends_on } => {
@@ -190,6 +200,9 @@ impl Core {
             Statement::Drop { ids, schemas, cascade, kind: _, skipped: _ } => self.drop_objects(ids, schemas, cascade),
             Statement::CreateType { name, definition, create_sql } => {
                 self.create_type(owner, name, definition, create_sql)
+            }
+            Statement::CreateFunction { name, desc, replaces, create_sql, depends_on } => {
+                self.create_function(owner, name, desc, replaces, create_sql, depends_on)
             }
             Statement::AlterType { id, change } => self.alter_type(id, change),
             Statement::Alter { target, change, tag: _ } => self.alter(target, change),
@@ -316,7 +329,7 @@ impl Core {
     }
 
     /// The statement was planned against a snapshot that may have changed since.
-    fn check_dependencies(&self, ids: &[GlobalId]) -> Result<(), SqlError> {
+    pub(crate) fn check_dependencies(&self, ids: &[GlobalId]) -> Result<(), SqlError> {
         let catalog = self.snapshot.load();
         match ids.iter().find(|id| catalog.get(**id).is_none()) {
             None => Ok(()),

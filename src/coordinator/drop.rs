@@ -16,7 +16,10 @@ const DETAIL_LINES_MAX: usize = 100;
 
 /// What an object is called in messages: its kind and its name, with the schema where that is not `public`.
 pub(crate) fn described(object: &Object) -> String {
-    format!("{} {}", noun(object), shown_name(object))
+    match &object.kind {
+        ObjectKind::Function(f) => format!("function {}({})", shown_name(object), f.signature()),
+        _ => format!("{} {}", noun(object), shown_name(object)),
+    }
 }
 
 fn shown_name(object: &Object) -> String {
@@ -36,6 +39,7 @@ pub(crate) fn noun(object: &Object) -> &'static str {
         ObjectKind::MaterializedView { .. } => "materialized view",
         ObjectKind::Index { .. } => "index",
         ObjectKind::Type(_) => "type",
+        ObjectKind::Function(_) => "function",
     }
 }
 
@@ -186,6 +190,7 @@ impl Core {
         if schemas.is_empty() {
             let others: Vec<GlobalId> = dependants.reported.iter().map(|f| f.id).collect();
             self.check_drop_of_types(&roots.iter().copied().collect::<Vec<_>>(), &others)?;
+            self.check_drop_of_functions(&roots.iter().copied().collect::<Vec<_>>(), &others)?;
         }
         let mut all = roots;
         all.extend(schemas.iter().flat_map(|s| catalog.objects_in(s)).map(|o| o.id));

@@ -18,6 +18,7 @@ mod ddl;
 mod drop;
 mod errors;
 mod external;
+mod functions;
 mod handle;
 mod hydrate;
 mod identity;

@@ -7,8 +7,9 @@
 use crate::core::Core;
 use crate::ddl::Effect;
 use hw_catalog::CatalogChange;
+use hw_plan::function::{DeclaredType, Returns};
 use hw_plan::statement::{QualifiedName, TypeChange, TypeDefinition};
-use hw_plan::{CatalogView, Object, ObjectKind};
+use hw_plan::{CatalogView, FunctionDesc, Object, ObjectKind};
 use hw_repr::types::{EnumDef, EnumLabel, LABEL_STEP, RowDef};
 use hw_repr::{EnumType, GlobalId, RelationDesc, RowType, SqlError, SqlState, SqlType};
 
@@ -168,9 +169,27 @@ pub(crate) fn redefine(object: &Object, new: SqlType) -> Result<Object, SqlError
         | ObjectKind::View { desc, .. }
         | ObjectKind::MaterializedView { desc, .. } => columns(desc)?,
         ObjectKind::Source(source) => source.outputs.iter_mut().try_for_each(|(_, desc)| columns(desc))?,
+        ObjectKind::Function(f) => redefine_function(f, new)?,
         ObjectKind::Connection(_) | ObjectKind::Index { .. } => {}
     }
     Ok(object)
+}
+
+fn redefine_function(f: &mut FunctionDesc, new: SqlType) -> Result<(), SqlError> {
+    let declared = |ty: &mut DeclaredType| {
+        if let DeclaredType::Of(ty) = ty {
+            *ty = ty.redefined(new)?;
+        }
+        Ok::<_, SqlError>(())
+    };
+    f.parameters.iter_mut().try_for_each(|p| declared(&mut p.ty))?;
+    match &mut f.returns {
+        Returns::Value(ty) | Returns::Set(ty) => declared(ty),
+        Returns::Table(columns) => columns.iter_mut().try_for_each(|(_, ty)| {
+            *ty = ty.redefined(new)?;
+            Ok(())
+        }),
+    }
 }
 
 #[cfg(test)]

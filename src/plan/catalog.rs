@@ -1,6 +1,6 @@
 //! The catalog as planners read it.
 
-use crate::{ConnectionDesc, FlowPlan, SourceDesc, TableRules};
+use crate::{ConnectionDesc, FlowPlan, FunctionDesc, SourceDesc, TableRules};
 use hw_repr::{GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -87,6 +87,8 @@ pub enum ObjectKind {
     },
     /// `CREATE TYPE`: an enum or a composite type, whose OID is the object's id.
     Type(SqlType),
+    /// `CREATE FUNCTION`: inlined where it is called. Its name is no name of a relation.
+    Function(FunctionDesc),
     /// `CREATE INDEX`: an arrangement of `on` by these columns.
     Index {
         /// The relation.
@@ -133,6 +135,10 @@ pub struct ObjectFacts {
     pub views: Vec<(u32, String)>,
     /// Indexes.
     pub indexes: Vec<IndexFacts>,
+    /// Types that statements have defined: OID, schema and name.
+    pub types: Vec<(u32, String, String)>,
+    /// Functions that statements have defined: OID, schema and name.
+    pub functions: Vec<(u32, String, String, FunctionDesc)>,
     /// Constraints: OID and definition.
     pub constraints: Vec<(u32, String)>,
     /// Tables that a publication could hold.
@@ -165,6 +171,12 @@ pub trait CatalogView: Send + Sync {
     fn get(&self, id: GlobalId) -> Option<Arc<Object>>;
     /// Every user object, by id.
     fn objects(&self) -> Vec<Arc<Object>>;
+    /// The functions of that name in a schema, the oldest first.
+    fn functions(&self, schema: &str, name: &str) -> Vec<Arc<Object>> {
+        let mut all = self.objects();
+        all.retain(|o| matches!(o.kind, ObjectKind::Function(_)) && o.schema == schema && o.name == name);
+        all
+    }
     /// True where the schema exists.
     fn has_schema(&self, schema: &str) -> bool;
     /// What catalog functions tell of the objects; computed anew at each call.

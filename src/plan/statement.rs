@@ -1,7 +1,8 @@
 //! Planned statements: what the coordinator executes.
 
 use crate::{
-    ConnectionDesc, CopyOptions, FlowPlan, OnConflict, OnError, Returning, ScalarExpr, SourceDesc, TableRules,
+    ConnectionDesc, CopyOptions, FlowPlan, FunctionDesc, OnConflict, OnError, Returning, ScalarExpr, SourceDesc,
+    TableRules,
 };
 use hw_repr::types::RowField;
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlType};
@@ -116,6 +117,8 @@ pub enum Statement {
         desc: RelationDesc,
         /// Defaults and constraints.
         rules: TableRules,
+        /// Functions that its rules call.
+        depends_on: Vec<GlobalId>,
         /// `RETAIN HISTORY`, ms.
         retain_ms: Option<u64>,
         /// `IF NOT EXISTS`
@@ -186,6 +189,19 @@ pub enum Statement {
         definition: TypeDefinition,
         /// Normalised text.
         create_sql: String,
+    },
+    /// `CREATE [OR REPLACE] FUNCTION`
+    CreateFunction {
+        /// Its name.
+        name: QualifiedName,
+        /// What it is.
+        desc: FunctionDesc,
+        /// The function of that signature that it takes the place of.
+        replaces: Option<GlobalId>,
+        /// Normalised text.
+        create_sql: String,
+        /// What its body uses.
+        depends_on: Vec<GlobalId>,
     },
     /// `ALTER TYPE`
     AlterType {

@@ -26,7 +26,9 @@ mod value;
 pub use compile::{Compiled, compile, eval_const, may_fail};
 pub use kernel::variadic::of as variadic_of;
 pub use mfp::{Mfp, MfpOutput, conjuncts};
-pub use resolve::{CastContext, can_cast, common_type, function_by_name, resolve_call, resolve_call_with_unknown};
+pub use resolve::{
+    CastContext, can_cast, choose_among, common_type, function_by_name, resolve_call, resolve_call_with_unknown,
+};
 pub use udf::{ScalarExprUdf, column_name, udf, udf_for};
 
 #[cfg(test)]

@@ -204,10 +204,39 @@ fn comparable(args: &[Option<SqlType>]) -> Result<Option<Vec<SqlType>>, SqlError
 fn resolve_text_concat(args: &[Option<SqlType>]) -> Option<(Vec<SqlType>, SqlType)> {
     let [a, b] = args else { return None };
     let is_text = |t: &Option<SqlType>| t.is_some_and(|t| base(t) == SqlType::Text);
-    let only_text_takes = |t: &Option<SqlType>| !matches!(t, Some(SqlType::Bytea | SqlType::Jsonb));
+    let only_text_takes = |t: &Option<SqlType>| {
+        !matches!(t, Some(SqlType::Bytea | SqlType::Jsonb | SqlType::Bit(_) | SqlType::Varbit(_)))
+    };
     let text_wins =
         is_text(a) || is_text(b) || (a.is_none() || b.is_none()) && only_text_takes(a) && only_text_takes(b);
     text_wins.then(|| (vec![SqlType::Text, SqlType::Text], SqlType::Text))
+}
+
+/// Which of these signatures arguments of these types mean, by the same steps: all that none of them tells apart.
+pub fn choose_among(candidates: &[Vec<SqlType>], args: &[Option<SqlType>]) -> Vec<usize> {
+    let same = |c: &Vec<SqlType>| {
+        c.iter().zip(args).all(|(s, t)| t.is_some_and(|t| t.without_modifier() == s.without_modifier()))
+    };
+    if let Some(found) = candidates.iter().position(same) {
+        return vec![found];
+    }
+    let based: Vec<Vec<SqlType>> = candidates.iter().map(|c| c.iter().map(|t| base(*t)).collect()).collect();
+    let fits = |s: &&Vec<SqlType>| {
+        s.iter().zip(args).all(|(s, t)| t.is_none_or(|t| base(t) == *s || can_cast(t, *s, CastContext::Implicit)))
+    };
+    let signature = |args: &Vec<SqlType>| Signature { args: args.clone(), result: SqlType::Text };
+    let mut left: Vec<Signature> = based.iter().filter(fits).map(signature).collect();
+    narrow(&mut left, args);
+    (0..based.len()).filter(|i| left.iter().any(|s| s.args == based[*i])).collect()
+}
+
+/// Keeps the candidates that fit best.
+fn narrow(left: &mut Vec<Signature>, args: &[Option<SqlType>]) {
+    keep_best(left, |s| matches(s, args, |s, t| base(t) == s));
+    keep_best(left, |s| matches(s, args, |s, t| base(t) == s || (is_preferred(s) && category(s) == category(t))));
+    if left.len() > 1 && args.contains(&None) {
+        narrow_unknown(left, args);
+    }
 }
 
 /// The steps of PostgreSQL's manual, chapter 10 (Type Conversion).
@@ -229,11 +258,7 @@ fn choose(func: Func, args: &[Option<SqlType>]) -> Result<Signature, SqlError> {
     let fits =
         |s: &Signature| s.args.iter().zip(args).all(|(s, t)| t.is_none_or(|t| can_cast(t, *s, CastContext::Implicit)));
     let mut left: Vec<Signature> = all.into_iter().filter(fits).collect();
-    keep_best(&mut left, |s| matches(s, args, |s, t| base(t) == s));
-    keep_best(&mut left, |s| matches(s, args, |s, t| base(t) == s || (is_preferred(s) && category(s) == category(t))));
-    if left.len() > 1 && args.contains(&None) {
-        narrow_unknown(&mut left, args);
-    }
+    narrow(&mut left, args);
     match left.len() {
         0 => Err(missing(func, args)),
         1 => Ok(left.remove(0)),

@@ -128,7 +128,8 @@ fn whole(expr: &ScalarExpr, slots: &[Expr]) -> Result<Expr, SqlError> {
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf_for(compact, &input), args)))
 }
 
-fn column_types(expr: &ScalarExpr, out: &mut BTreeMap<usize, SqlType>) {
+/// The types of the slots that an expression reads.
+pub(crate) fn column_types(expr: &ScalarExpr, out: &mut BTreeMap<usize, SqlType>) {
     if let ScalarExpr::Column(i, ty) = expr {
         out.insert(*i, *ty);
     }

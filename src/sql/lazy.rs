@@ -27,6 +27,8 @@ pub(crate) enum Lazy {
     Cast(SqlType),
     /// A decimal literal.
     Number(String),
+    /// The literal of a bit string.
+    Bits(String),
     /// `coalesce`
     Coalesce,
     /// `now()` and its kin, of this type.
@@ -57,6 +59,10 @@ pub(crate) enum Lazy {
     TypeOf,
     /// `VARIADIC array`, as the last argument of a call.
     Variadic,
+    /// A call of a function that a statement has defined.
+    User(crate::functions::UserCall),
+    /// A value as an argument of this type (true), or assigned to a column of it.
+    Coerced(SqlType, bool),
     /// One column of a set-returning call.
     Set(Func, usize),
     /// A function of the catalog.
@@ -77,6 +83,8 @@ pub(crate) enum Lazy {
     Volatile(crate::volatile::Volatile),
     /// An operand of AND or OR that is not known to be boolean.
     Operand(&'static str),
+    /// A function of two arguments behind aggregates and indexes, of this type or of arrays.
+    Pair(crate::typing::Pair, Option<SqlType>),
     /// A function of one signature, which is one of ours on these types.
     Fixed(Func, &'static [SqlType]),
 }
@@ -145,8 +153,10 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
             resolve(&types).or_else(|| resolve(&open)).map(|(_, ty)| ty)
         }
         Lazy::NotCall(_) => Some(SqlType::Bool),
-        Lazy::Cast(ty) | Lazy::Now(ty) => Some(*ty),
+        Lazy::Cast(ty) | Lazy::Now(ty) | Lazy::Coerced(ty, _) => Some(*ty),
+        Lazy::User(_) | Lazy::Pair(..) => None,
         Lazy::Number(_) => Some(SqlType::Numeric(None)),
+        Lazy::Bits(_) => Some(SqlType::Bit(None)),
         Lazy::Coalesce => types.into_iter().flatten().next(),
         Lazy::Session("pg_backend_pid") => Some(SqlType::Int4),
         Lazy::Session(_) | Lazy::Setting | Lazy::Text(_) => Some(SqlType::Text),

@@ -8,6 +8,7 @@ mod copy;
 mod cursor;
 pub(crate) mod depth;
 mod dialect;
+mod function;
 pub(crate) mod grammar;
 mod lexical;
 pub(crate) mod own;

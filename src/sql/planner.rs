@@ -3,10 +3,12 @@
 use crate::SessionContextInfo;
 use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
+use crate::functions::UserCall;
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
-    ARRAY_OF, AT, CAST, CELL, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR, ORDINALITY,
-    OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query, split_position,
+    ARRAY_OF, AT, BITS, CAST, CELL, COERCED, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR,
+    ORDINALITY, OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query,
+    split_position,
 };
 use crate::retype::retype_plan;
 use crate::sets::Sets;
@@ -28,7 +30,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Views over views deeper than this are refused.
-const VIEW_DEPTH_MAX: usize = 64;
+pub(crate) const VIEW_DEPTH_MAX: usize = 64;
 
 /// What one statement is planned against. Not shared: one per statement.
 pub(crate) struct Env<'a> {
@@ -48,7 +50,7 @@ pub(crate) struct Env<'a> {
     /// The statement's text, where positions in it are wanted; see [`Env::text`].
     pub statement_text: Option<&'a str>,
     /// True while a view's query is planned: its positions mean nothing to the statement that names the view.
-    in_view: Cell<bool>,
+    pub in_view: Cell<bool>,
     /// Plan only to find where an error stands (see [`crate::prepare`]).
     pub locate: bool,
     /// Where columns are named first, by their names as written.
@@ -67,6 +69,12 @@ pub(crate) struct Env<'a> {
     pub star_of_using: Cell<bool>,
     /// The plan holds something of the moment or of the session.
     momentary: Cell<bool>,
+    /// Functions that the statement itself calls, of those that statements have defined.
+    pub functions: RefCell<BTreeSet<GlobalId>>,
+    /// Those whose bodies are being planned, each within the one before.
+    pub calling: RefCell<Vec<GlobalId>>,
+    /// The function that is being replaced: it may not be part of itself.
+    pub replacing: Cell<Option<GlobalId>>,
     /// Only the type of an expression is asked for: in a view, what depends on the reader or the instant stands for its type.
     pub type_only: Cell<bool>,
 }
@@ -107,6 +115,9 @@ impl<'a> Env<'a> {
             names: Cell::new(0),
             star_of_using: Cell::new(false),
             momentary: Cell::new(false),
+            functions: RefCell::default(),
+            calling: RefCell::default(),
+            replacing: Cell::new(None),
             type_only: Cell::new(false),
         }
     }
@@ -540,6 +551,9 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         "pg_collation_for" => Lazy::CollationFor,
         volatile if Volatile::by_name(volatile).is_some() => Lazy::Volatile(Volatile::by_name(volatile)?),
         fixed if crate::typing::fixed(fixed).is_some() => crate::typing::fixed(fixed)?,
+        paired if crate::typing::pair(paired).is_some() => {
+            crate::typing::pair(paired).map(|(p, ty)| Lazy::Pair(p, ty))?
+        }
         NOT_DISTINCT => Lazy::Call(Func::NotDistinct),
         NEGATIVE => Lazy::Call(Func::Neg),
         "hw_abs" => Lazy::Call(Func::Abs),
@@ -565,6 +579,14 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         },
     };
     named(kind)
+}
+
+/// Whether a name without a schema is that of a function of ours.
+pub(crate) fn is_builtin(name: &str) -> bool {
+    function(name).is_some()
+        || RESERVED.contains(&name)
+        || aggregate_by_name(name).is_some()
+        || crate::window::window_by_name(name).is_some()
 }
 
 /// What the moment or the session decides.
@@ -598,6 +620,15 @@ fn with_text(name: &str) -> Option<Lazy> {
     if let Some(field) = name.strip_prefix(FIELD) {
         return Some(Lazy::Field(field.to_string()));
     }
+    if let Some(digits) = name.strip_prefix(BITS) {
+        return Some(Lazy::Bits(digits.to_string()));
+    }
+    if let Some(call) = UserCall::decode(name) {
+        return Some(Lazy::User(call));
+    }
+    if let Some((context, ty)) = name.strip_prefix(COERCED).and_then(|n| n.split_once(':')) {
+        return Some(Lazy::Coerced(crate::types::type_by_name(ty)?, context == "argument"));
+    }
     name.strip_prefix(NUMBER).map(|digits| Lazy::Number(digits.to_string()))
 }
 
@@ -620,6 +651,18 @@ fn config() -> ConfigOptions {
     let mut config = ConfigOptions::default();
     config.sql_parser.enable_subquery_sort_elimination = false;
     config
+}
+
+/// The body of a function over the columns of `schema`, not yet typed.
+pub(crate) fn plan_body(
+    env: &Env,
+    mut expr: sqlparser::ast::Expr,
+    schema: &datafusion_common::DFSchema,
+) -> Result<datafusion_expr::Expr, SqlError> {
+    crate::prepare::prepare_expr(env, &mut expr)?;
+    let context = Context { env, config: config(), planners: vec![Arc::new(OperatorPlanner)] };
+    let planner = SqlToRel::new_with_options(&context, parser_options());
+    planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))
 }
 
 /// Column positions from here on are parameters, in the expressions of UPDATE and DELETE.

@@ -8,6 +8,7 @@
 
 mod arrays;
 mod composite;
+mod functions;
 mod grouping;
 mod moments;
 mod names;
@@ -16,6 +17,7 @@ mod strings;
 mod tables;
 mod using;
 
+pub(crate) use functions::{nulls, qualify, rows_query};
 pub(crate) use tables::{ONCE, ORDINALITY, ROWS_FROM, SET};
 pub(crate) use using::check_using;
 
@@ -26,9 +28,9 @@ use crate::types::{named_type, plan_name, reg_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart,
+    Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::HashSet;
@@ -67,6 +69,10 @@ pub(crate) const ROW_OF: &str = "hw_row_of";
 pub(crate) const WHOLE_ROW: &str = "hw_whole_row";
 /// A field of a row, with its name behind it.
 pub(crate) const FIELD: &str = "hw_field:";
+/// A value as an argument, or assigned to a column: with `argument:` or `column:` and the type behind it.
+pub(crate) const COERCED: &str = "hw_coerced:";
+/// A bit string, with `b` or `x` and its digits behind it.
+pub(crate) const BITS: &str = "hw_bits:";
 /// A cell of VALUES: any type for now.
 pub(crate) const CELL: &str = "hw_cell";
 /// A quoted literal whose position is known.
@@ -185,6 +191,12 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(Some(new)) => *expr = new,
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
+        }
+        if let Expr::Function(f) = expr {
+            order_by_constants(f);
+        }
+        if let Some(call) = self.user_call(expr) {
+            *expr = call;
         }
         if let Some(row) = composite::row_call(expr) {
             *expr = row;
@@ -509,9 +521,8 @@ fn literal(value: &Value) -> Result<Option<Expr>, SqlError> {
         Value::Number(digits, _) if digits.parse::<i64>().is_err() => {
             Ok(Some(call(format!("{NUMBER}{digits}"), vec![])))
         }
-        Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
-            Err(SqlError::unsupported("bit string literals are not supported"))
-        }
+        Value::HexStringLiteral(digits) => Ok(Some(call(format!("{BITS}x{digits}"), vec![]))),
+        Value::SingleQuotedByteStringLiteral(digits) => Ok(Some(call(format!("{BITS}b{digits}"), vec![]))),
         _ => Ok(None),
     }
 }
@@ -527,6 +538,9 @@ impl Preparer<'_, '_> {
                 array: false,
                 format: None,
             } => self.cast(take(expr), data_type)?,
+            Expr::Cast { kind: CastKind::TryCast | CastKind::SafeCast, .. } => {
+                return Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \"AS\""));
+            }
             Expr::Cast { .. } => {
                 return Err(SqlError::unsupported("this form of CAST is not supported").hint("Use CAST(x AS type)."));
             }
@@ -658,6 +672,19 @@ fn special_call(expr: &mut Expr) -> Option<Expr> {
         }
         _ => return None,
     })
+}
+
+/// A number in the ORDER BY of an aggregate is a constant, no position.
+fn order_by_constants(f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    for clause in &mut list.clauses {
+        let FunctionArgumentClause::OrderBy(keys) = clause else { continue };
+        for key in keys {
+            if matches!(&key.expr, Expr::Value(v) if matches!(v.value, Value::Number(..))) {
+                key.expr = Expr::Nested(Box::new(std::mem::replace(&mut key.expr, text(""))));
+            }
+        }
+    }
 }
 
 /// `count(*)` counts a constant that is never NULL.

@@ -5,6 +5,7 @@ mod copy;
 mod create;
 mod create_table;
 mod dml;
+mod function;
 mod modify;
 pub(crate) mod restate;
 mod show;
@@ -18,8 +19,10 @@ use crate::{ParamTypes, Planned, Query, SessionContextInfo};
 use datafusion_expr::LogicalPlan;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, Object, ObjectKind, ScalarExpr, Statement};
-use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlState, SqlType};
+use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
 use sqlparser::ast as sql;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) struct Planning<'a> {
@@ -29,6 +32,8 @@ pub(crate) struct Planning<'a> {
     pub params: &'a ParamTypes,
     /// Plan only to find where an error stands.
     pub locate: bool,
+    /// Functions that the rules of a table call.
+    pub functions: RefCell<BTreeSet<GlobalId>>,
 }
 
 /// See [`crate::plan`].
@@ -40,7 +45,7 @@ pub(crate) fn plan_statement(
     params: &ParamTypes,
     locate: bool,
 ) -> Result<Planned, SqlError> {
-    Planning { text, catalog, session, params, locate }.plan(ast)
+    Planning { text, catalog, session, params, locate, functions: RefCell::default() }.plan(ast)
 }
 
 fn plain(statement: Statement) -> Result<Planned, SqlError> {
@@ -71,6 +76,8 @@ impl<'a> Planning<'a> {
                 }
             }
             Ast::CreateType { name, definition } => self.create_type(name, definition),
+            Ast::CreateFunction(function) => self.create_function(function),
+            Ast::DropFunction { .. } => self.drop_functions(ast),
             Ast::AlterType { name, change } => self.alter_type(name, change),
             Ast::AlterRole { role, password } => {
                 plain(Statement::AlterRolePassword { role: role.clone(), password: password.clone() })
@@ -388,7 +395,7 @@ fn kind_of(kind: &ObjectKind) -> Option<DropKind> {
     Some(match kind {
         ObjectKind::Connection(_) => DropKind::Connection,
         ObjectKind::Source(_) => DropKind::Source,
-        ObjectKind::SourceOutput { .. } => return None,
+        ObjectKind::SourceOutput { .. } | ObjectKind::Function(_) => return None,
         ObjectKind::Table(_) => DropKind::Table,
         ObjectKind::View { .. } => DropKind::View,
         ObjectKind::MaterializedView { .. } => DropKind::MaterializedView,

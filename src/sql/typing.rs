@@ -5,6 +5,7 @@ mod aggregate;
 mod array;
 mod cast;
 mod catalog;
+mod function;
 mod operator;
 mod row;
 mod sets;
@@ -23,11 +24,12 @@ use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
 use datafusion_expr::expr::Placeholder;
 use datafusion_expr::{Expr, Operator};
+pub(crate) use function::body_of;
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
 use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
 use operator::collation_for;
-pub(crate) use operator::fixed;
+pub(crate) use operator::{Pair, fixed, pair};
 use std::sync::Arc;
 
 /// A typed expression, or a literal or parameter that has no type yet (`unknown`, carried as text).
@@ -479,10 +481,21 @@ impl<'a> Typer<'a> {
                 let call = self.call(func, &args, place)?;
                 Ok(Typed::known(ScalarExpr::Not(Box::new(call.expr))))
             }
+            Lazy::User(call) => self.user_call(&call, &args, place),
+            Lazy::Coerced(to, argument) => {
+                let arg = args.first().ok_or_else(|| SqlError::internal("nothing to coerce"))?;
+                let value = self.typed(arg, place)?;
+                let context = if argument { CastContext::Implicit } else { CastContext::Assignment };
+                Ok(Typed::known(as_type(self.cast(value, to, context)?, to)))
+            }
             Lazy::Cast(to) => self.cast_call(f.func.name(), &args, to, place),
             Lazy::Number(digits) => {
                 let value = hw_repr::numeric::Numeric::parse(&digits)?;
                 Ok(Typed::known(ScalarExpr::Literal(Datum::Numeric(value), SqlType::Numeric(None))))
+            }
+            Lazy::Bits(digits) => {
+                let bits = hw_repr::text::bits::parse(&digits)?;
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(bits), SqlType::Bit(None))))
             }
             Lazy::Coalesce => {
                 let each = |t: &mut Self| args.iter().map(|a| t.typed(a, place)).collect::<Result<Vec<_>, _>>();
@@ -500,6 +513,7 @@ impl<'a> Typer<'a> {
             Lazy::NoOperator(sign) => Err(self.no_operator(&sign, &args, place)?),
             Lazy::Volatile(kind) => self.volatile(kind, &args, place),
             Lazy::Fixed(func, types) => self.fixed_call(f.func.name(), (func, types), &args, place),
+            Lazy::Pair(pair, ty) => self.pair_call(f.func.name(), (pair, ty), &args, place),
             Lazy::Variadic | Lazy::Not | Lazy::Operand(_) | Lazy::Positive | Lazy::Cell => match args.as_slice() {
                 [one] => self.of_one(&kind, one, place),
                 _ => Err(SqlError::internal(format!("{kind:?} takes one operand"))),

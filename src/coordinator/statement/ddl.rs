@@ -125,6 +125,7 @@ fn tag(statement: &Statement) -> String {
         Statement::CreateView { .. } => "CREATE VIEW",
         Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
         Statement::CreateIndex { .. } => "CREATE INDEX",
+        Statement::CreateFunction { .. } => "CREATE FUNCTION",
         Statement::CreateType { .. } => "CREATE TYPE",
         Statement::AlterType { .. } => "ALTER TYPE",
         Statement::Drop { kind, .. } => kind,
@@ -137,9 +138,14 @@ fn tag(statement: &Statement) -> String {
 fn skipped_notices(statement: &Statement) -> Vec<Notice> {
     let Statement::Drop { skipped, kind, .. } = statement else { return vec![] };
     let noun = kind.strip_prefix("DROP ").map_or_else(|| "relation".to_string(), str::to_lowercase);
+    let shown = |name: &String| match noun.as_str() {
+        // With the types of its arguments.
+        "function" => format!("function {name}"),
+        noun => format!("{noun} \"{name}\""),
+    };
     let notice = |name: &String| Notice {
         severity: "NOTICE",
-        error: SqlError::new(SqlState::new("00000"), format!("{noun} \"{name}\" does not exist, skipping")),
+        error: SqlError::new(SqlState::new("00000"), format!("{} does not exist, skipping", shown(name))),
     };
     skipped.iter().map(notice).collect()
 }

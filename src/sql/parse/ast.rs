@@ -122,6 +122,17 @@ pub enum Ast {
         /// What it is.
         definition: TypeBody,
     },
+    /// `CREATE FUNCTION`
+    CreateFunction(Box<CreateFunctionAst>),
+    /// `DROP FUNCTION`
+    DropFunction {
+        /// `IF EXISTS`
+        if_exists: bool,
+        /// Which.
+        functions: Vec<FunctionRef>,
+        /// `CASCADE`
+        cascade: bool,
+    },
     /// `ALTER TYPE name ADD VALUE ...`, `RENAME VALUE ...`
     AlterType {
         /// Name.
@@ -264,6 +275,58 @@ pub struct CopyOption {
     pub value: Option<String>,
     /// Its columns; an empty list is `*`.
     pub columns: Option<Vec<(String, usize)>>,
+}
+
+/// `CREATE [OR REPLACE] FUNCTION`
+#[derive(Clone, Debug)]
+pub struct CreateFunctionAst {
+    /// Name.
+    pub name: NameRef,
+    /// `OR REPLACE`
+    pub replace: bool,
+    /// Its parameters.
+    pub parameters: Vec<ParameterAst>,
+    /// `RETURNS`
+    pub returns: Option<ReturnsAst>,
+    /// `STRICT`
+    pub strict: bool,
+    /// As declared.
+    pub volatility: hw_plan::function::Volatility,
+    /// The body's text.
+    pub body: String,
+    /// It is the expression of `RETURN`, not statements.
+    pub is_expression: bool,
+}
+
+/// A parameter of a function.
+#[derive(Clone, Debug)]
+pub struct ParameterAst {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its type.
+    pub ty: sql::DataType,
+    /// `DEFAULT`
+    pub default: Option<sql::Expr>,
+}
+
+/// What a function gives.
+#[derive(Clone, Debug)]
+pub enum ReturnsAst {
+    /// One value.
+    Value(sql::DataType),
+    /// `SETOF type`
+    Set(sql::DataType),
+    /// `TABLE (name type, ...)`
+    Table(Vec<(String, sql::DataType)>),
+}
+
+/// A function as DROP FUNCTION names it.
+#[derive(Clone, Debug)]
+pub struct FunctionRef {
+    /// Name.
+    pub name: NameRef,
+    /// The types of its parameters, where they are given.
+    pub types: Option<Vec<sql::DataType>>,
 }
 
 /// What CREATE TYPE says.

@@ -154,6 +154,8 @@ fn create(c: &mut Cursor) -> Result<Ast, SqlError> {
         Some("OR") if c.eat(&["CREATE", "OR", "REPLACE", "VIEW"]) => create_view(c, false, true),
         Some("OR") if c.eat(&["CREATE", "OR", "REPLACE", "MATERIALIZED", "VIEW"]) => create_view(c, true, true),
         Some("TYPE") => super::types::create(c),
+        Some("FUNCTION") => super::function::create(c),
+        Some("OR") if c.word(3).as_deref() == Some("FUNCTION") => super::function::create(c),
         Some("SINK" | "SECRET") => {
             Err(SqlError::unsupported(format!("CREATE {} is not supported yet", c.word(1).unwrap_or_default()))
                 .at(c.position()))
@@ -406,6 +408,9 @@ fn object_kind(c: &mut Cursor) -> Result<DropKind, SqlError> {
 }
 
 fn drop_objects(c: &mut Cursor) -> Result<Ast, SqlError> {
+    if c.word(1).as_deref() == Some("FUNCTION") {
+        return super::function::drop(c);
+    }
     c.expect(&["DROP"])?;
     let kind = object_kind(c)?;
     let if_exists = c.eat(&["IF", "EXISTS"]);

@@ -25,9 +25,9 @@ pub(crate) const ROWS_FROM: &str = "hw_rows_from";
 pub(super) type Scalars = HashMap<String, Option<[String; 2]>>;
 
 /// A call in FROM.
-struct Call {
-    name: ObjectName,
-    args: Vec<FunctionArg>,
+pub(super) struct Call {
+    pub name: ObjectName,
+    pub args: Vec<FunctionArg>,
 }
 
 /// What stands in FROM.
@@ -108,6 +108,15 @@ impl Preparer<'_, '_> {
         let alone = single && !table.ordinality;
         let typed = table.alias.as_ref().is_some_and(|a| a.columns.iter().any(|c| c.data_type.is_some()));
         let mut columns: Vec<(String, Expr)> = vec![];
+        if let [call] = table.calls.as_slice()
+            && let Some(rows) = self.user_table(call, table.alias.as_ref(), lateral, own)?
+        {
+            if table.ordinality || typed {
+                return Err(SqlError::unsupported("WITH ORDINALITY of a function of users is not supported")
+                    .hint("Number its rows with row_number()."));
+            }
+            return Ok(rows);
+        }
         for call in table.calls {
             if is_record(&call.name) {
                 return records(call, table.alias, lateral, alone);
@@ -286,7 +295,7 @@ fn is_record(name: &ObjectName) -> bool {
     matches!(name.as_str(), "jsonb_to_record" | "jsonb_to_recordset" | "json_to_record" | "json_to_recordset")
 }
 
-fn subquery(columns: Vec<(String, Expr)>, name: Ident, lateral: bool) -> Result<TableFactor, SqlError> {
+pub(super) fn subquery(columns: Vec<(String, Expr)>, name: Ident, lateral: bool) -> Result<TableFactor, SqlError> {
     let mut subquery = crate::parse::parse_query("SELECT 1")?;
     if let SetExpr::Select(select) = subquery.body.as_mut() {
         let item = |(column, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', column) };

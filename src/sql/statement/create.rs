@@ -317,11 +317,18 @@ impl Planning<'_> {
     }
 
     /// The text of a query with every relation's name qualified.
-    fn qualified_query(&self, env: &Env, query: &sql::Query) -> Result<String, SqlError> {
+    pub(super) fn qualified_query(&self, env: &Env, query: &sql::Query) -> Result<String, SqlError> {
         let mut query = query.clone();
         qualify(env, &mut query, &BTreeSet::new());
         Ok(query.to_string())
     }
+}
+
+/// The text of an expression with the names of defined types and functions qualified.
+pub(super) fn qualified_expr(env: &Env, expr: &sql::Expr) -> String {
+    let mut expr = expr.clone();
+    let _ = sql::VisitMut::visit(&mut expr, &mut Qualifier { env, scopes: vec![], function: false });
+    expr.to_string()
 }
 
 /// Qualifies the names of relations; those in `hidden` are CTEs.
@@ -371,6 +378,7 @@ impl sql::VisitorMut for Qualifier<'_, '_> {
         match expr {
             sql::Expr::Cast { data_type, .. } => qualify_type(self.env, data_type),
             sql::Expr::TypedString(t) => qualify_type(self.env, &mut t.data_type),
+            sql::Expr::Function(f) => crate::prepare::qualify(self.env, &mut f.name),
             _ => {}
         }
         ControlFlow::Continue(())
@@ -378,6 +386,7 @@ impl sql::VisitorMut for Qualifier<'_, '_> {
 
     fn pre_visit_relation(&mut self, relation: &mut sql::ObjectName) -> ControlFlow<()> {
         if std::mem::take(&mut self.function) {
+            crate::prepare::qualify(self.env, relation);
             return ControlFlow::Continue(());
         }
         if let [sql::ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {

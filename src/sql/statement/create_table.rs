@@ -1,6 +1,6 @@
 //! CREATE TABLE: columns, constraints, defaults, generated columns, and AS.
 
-use super::create::{check_unique, column_of, qualified, quote, retain, with_clause};
+use super::create::{check_unique, column_of, qualified, qualified_expr, quote, retain, with_clause};
 use super::modify::has_subquery;
 use super::{Planning, finish_query, plain};
 use crate::Planned;
@@ -124,6 +124,9 @@ impl Draft {
     }
 }
 
+/// PostgreSQL's most.
+const COLUMNS_MAX: usize = 1600;
+
 fn no_subquery(expr: &sql::Expr, place: &str) -> Result<(), SqlError> {
     match has_subquery(expr) {
         true => Err(SqlError::unsupported(format!("cannot use subquery in {place}"))),
@@ -177,6 +180,10 @@ impl Planning<'_> {
             };
             columns.push(Column { name: crate::parse::ast_fold(&def.name), ty, nullable: true });
         }
+        if columns.len() > COLUMNS_MAX {
+            let message = format!("tables can have at most {COLUMNS_MAX} columns");
+            return Err(SqlError::new(SqlState::new("54011"), message));
+        }
         check_unique(&columns)?;
         let desc = RelationDesc::new(columns);
         let mut draft = Draft { name, desc, rules: TableRules::default(), key: None };
@@ -207,7 +214,9 @@ impl Planning<'_> {
         let (retain_ms, retain) = retain(options)?;
         let create_sql = format!("{}{}", table_sql(&name, &desc, &rules), with_clause(&[retain]));
         let if_not_exists = t.if_not_exists;
-        plain(Statement::CreateTable { name, desc, rules, retain_ms, if_not_exists, create_sql, filled: None })
+        let depends_on = self.functions.take().into_iter().collect();
+        let filled = None;
+        plain(Statement::CreateTable { name, desc, rules, depends_on, retain_ms, if_not_exists, create_sql, filled })
     }
 
     fn column_options(&self, draft: &mut Draft, i: usize, def: &sql::ColumnDef) -> Result<(), SqlError> {
@@ -235,8 +244,7 @@ impl Planning<'_> {
                     if draft.rule(i).default.is_some() {
                         return Err(draft.twice("multiple default values specified", i));
                     }
-                    self.check_default(e, &name, ty)?;
-                    draft.rule(i).default = Some(e.to_string());
+                    draft.rule(i).default = Some(self.check_default(e, &name, ty)?);
                 }
                 sql::ColumnOption::Generated { generated_as, sequence_options, generation_expr, .. } => {
                     match generation_expr {
@@ -289,12 +297,15 @@ impl Planning<'_> {
         }
     }
 
-    /// A default is planned now only to find its errors.
-    fn check_default(&self, expr: &sql::Expr, name: &str, ty: SqlType) -> Result<(), SqlError> {
+    /// The text of a default, which is planned now only to find its errors.
+    fn check_default(&self, expr: &sql::Expr, name: &str, ty: SqlType) -> Result<String, SqlError> {
         no_subquery(expr, "DEFAULT expression")?;
         let env = self.env(false);
         match plan_expr(&env, expr, "", &RelationDesc::new(vec![]), Target::Column(name, ty)) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.functions.borrow_mut().extend(env.functions.take());
+                Ok(qualified_expr(&env, expr))
+            }
             Err(e) if e.code == SqlState::UNDEFINED_COLUMN => {
                 let message = "cannot use column reference in DEFAULT expression";
                 Err(SqlError { message: message.into(), code: SqlState::FEATURE_NOT_SUPPORTED, ..e })
@@ -316,7 +327,8 @@ impl Planning<'_> {
             let message = e.message.replace("argument of WHERE", "argument of CHECK");
             SqlError { message, ..e }
         })?;
-        Ok(StoredExpr { sql: expr.to_string(), expr: planned })
+        self.functions.borrow_mut().extend(env.functions.take());
+        Ok(StoredExpr { sql: qualified_expr(&env, expr), expr: planned })
     }
 
     /// Generated columns read no generated ones.
@@ -361,7 +373,9 @@ impl Planning<'_> {
         let create_sql = format!("{}{with}", table_sql(&name, &desc, &rules));
         let filled = Some(!options.iter().any(|o| o.name == NO_DATA));
         let if_not_exists = t.if_not_exists;
-        let statement = Statement::CreateTable { name, desc, rules, retain_ms, if_not_exists, create_sql, filled };
+        let depends_on = vec![];
+        let statement =
+            Statement::CreateTable { name, desc, rules, depends_on, retain_ms, if_not_exists, create_sql, filled };
         let mut planned = env.planned(statement, Some(query));
         planned.reusable = false;
         Ok(planned)

@@ -62,6 +62,12 @@ pub fn restated(
             new.create_sql = format!("CREATE TYPE {} AS ({})", qualified(&is), fields.join(", "));
         }
         ObjectKind::Type(_) => new.create_sql = moved("CREATE TYPE"),
+        ObjectKind::Function(function) => {
+            let mut query = crate::parse::parse_query(&function.body)?;
+            let _ = sql::VisitMut::visit(query.as_mut(), &mut Renamer(renamings));
+            function.body = query.to_string();
+            new.create_sql = super::function::create_sql(&is, function);
+        }
         ObjectKind::Connection(_) => new.create_sql = moved("CREATE CONNECTION"),
         ObjectKind::Source(_) if was != is => {
             if let Some((head, tail)) = crate::parse::own::around_source_name(&old.create_sql) {

@@ -303,6 +303,26 @@ async fn connections_are_limited() {
 }
 
 #[tokio::test]
+async fn text_that_is_no_utf8_fails_its_statement_only() {
+    let addr = serve(None, 10, true).await.0;
+    let mut socket = raw_connect(addr).await;
+    let failed = |body: &[u8]| String::from_utf8_lossy(body).contains("22021");
+    socket.write_all(&message(b'Q', b"rows \xc3\x28\0")).await.expect("sent");
+    let (tag, body) = read(&mut socket).await;
+    assert!(tag == b'E' && failed(&body), "{}", String::from_utf8_lossy(&body));
+    assert!(String::from_utf8_lossy(&body).contains("0xc3 0x28"));
+    assert_eq!(read(&mut socket).await.0, b'Z');
+    // In the extended protocol everything up to Sync is skipped.
+    socket.write_all(&message(b'P', b"\0rows \xff\0\0\0")).await.expect("sent");
+    socket.write_all(&message(b'S', b"")).await.expect("sent");
+    let (tag, body) = read(&mut socket).await;
+    assert!(tag == b'E' && failed(&body));
+    assert_eq!(read(&mut socket).await.0, b'Z');
+    socket.write_all(&message(b'Q', b"rows 1\0")).await.expect("sent");
+    assert_eq!(read(&mut socket).await.0, b'T');
+}
+
+#[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
     let addr = serve(None, 10, true).await.0;
     let client = connect(addr).await;
