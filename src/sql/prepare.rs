@@ -8,6 +8,7 @@
 
 mod arrays;
 mod composite;
+mod distinct;
 mod grouping;
 mod moments;
 mod names;
@@ -26,9 +27,9 @@ use crate::types::{named_type, plan_name, reg_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart,
+    Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::HashSet;
@@ -138,6 +139,7 @@ impl VisitorMut for Preparer<'_, '_> {
         if let Err(e) = fetch_first(query) {
             return ControlFlow::Break(e);
         }
+        distinct::distinct_on(query);
         let found = wrap_cells(self.env, &mut query.body).and_then(|()| mark_all(&mut query.body));
         match found {
             Err(e) => ControlFlow::Break(e),
@@ -154,6 +156,7 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(star) => self.env.star_of_using.set(star || self.env.star_of_using.get()),
             Err(e) => return ControlFlow::Break(e),
         }
+        self.name_joined(select);
         // The alias of a function of one value is that value.
         let is_value = |name: &str| self.scalars.last().is_some_and(|s| matches!(s.get(name), Some(Some(_))));
         let whole = composite::whole_rows(self.env, &self.ctes, select, is_value);
@@ -186,6 +189,7 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
         }
+        order_by_constants(expr);
         if let Some(row) = composite::row_call(expr) {
             *expr = row;
         }
@@ -227,6 +231,18 @@ impl VisitorMut for Preparer<'_, '_> {
             Err(e) => return ControlFlow::Break(e),
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A number in an aggregate's ORDER BY is meant as it is, not as a place of a select list.
+fn order_by_constants(expr: &mut Expr) {
+    let Expr::Function(f) = expr else { return };
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    for clause in &mut list.clauses {
+        let FunctionArgumentClause::OrderBy(keys) = clause else { continue };
+        for key in keys.iter_mut().filter(|key| is_integer(&key.expr)) {
+            key.expr = Expr::Nested(Box::new(key.expr.clone()));
+        }
     }
 }
 
