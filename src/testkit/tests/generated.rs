@@ -29,13 +29,3 @@ async fn compared(workers: u64, kill: bool) {
 async fn views_and_reads_are_postgresql_s() {
     compared(1, false).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn views_of_two_workers_are_postgresql_s() {
-    compared(2, false).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn views_are_the_same_after_a_kill() {
-    compared(2, true).await;
-}
