@@ -100,10 +100,12 @@ fn session(opts: &QueryOptions) -> Result<SessionStateBuilder, SqlError> {
             .build_arc()
             .map_err(|e| to_sql_error(&e))?,
     };
-    let config = SessionConfig::new()
+    let mut config = SessionConfig::new()
         .with_batch_size(opts.batch_rows)
         .with_target_partitions(opts.target_partitions)
         .with_create_default_catalog_and_schema(false);
+    // Of a UNION, logical and physical plan do not agree about what may be NULL; nothing depends on that.
+    config.options_mut().execution.skip_physical_aggregate_schema_check = true;
     let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
     Ok(state.with_physical_optimizer_rules(physical_rules()))
 }

@@ -25,7 +25,7 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion_expr::expr::{AggregateFunction, Alias, Exists, ScalarFunction, SetComparison, SetQuantifier};
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::logical_plan::{Aggregate, Filter, Join, Projection, Sort};
+use datafusion_expr::logical_plan::{Aggregate, Filter, Join, Projection, Sort, Window};
 use datafusion_expr::utils::{merge_schema, split_conjunction_owned};
 use datafusion_expr::{Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator, lit};
 use hw_plan::{Func, ScalarExpr};
@@ -125,6 +125,11 @@ pub(crate) fn decorrelate(env: &Env, plan: LogicalPlan) -> Result<LogicalPlan, S
             let (input, aggregates) = expressions(env, input, a.aggr_expr)?;
             let plan = Aggregate::try_new(Arc::new(input), group, aggregates).map_err(from_planner)?;
             Ok(LogicalPlan::Aggregate(plan))
+        }
+        LogicalPlan::Window(w) => {
+            let columns = w.schema.columns();
+            let (input, calls) = expressions(env, Arc::unwrap_or_clone(w.input), w.window_expr)?;
+            only(columns, LogicalPlan::Window(Window::try_new(calls, Arc::new(input)).map_err(from_planner)?))
         }
         LogicalPlan::Sort(s) => {
             let columns = s.input.schema().columns();
@@ -230,11 +235,48 @@ fn join(env: &Env, mut j: Join) -> Result<LogicalPlan, SqlError> {
         let (left, condition) = expression(env, Arc::unwrap_or_clone(left), condition)?;
         (Arc::new(left), right, condition)
     } else {
-        return Err(SqlError::unsupported(
-            "a subquery of both sides in the condition of an outer join is not supported yet",
-        ));
+        return by_pairs(env, j, condition);
     };
     only(columns, remake(left, right, Some(condition), j)?)
+}
+
+/// A left or right join on a subquery that reads both sides. What the condition reads of each side is first paired and tested,
+/// every different pair once; a row then has those rows of the other side that pass with it.
+fn by_pairs(env: &Env, j: Join, condition: Expr) -> Result<LogicalPlan, SqlError> {
+    if !matches!(j.join_type, JoinType::Left | JoinType::Right) {
+        return Err(SqlError::unsupported(
+            "a subquery of both sides in the condition of a full join is not supported yet",
+        ));
+    }
+    let (left, right) = (Arc::clone(&j.left), Arc::clone(&j.right));
+    let columns: Vec<Column> = left.schema().columns().into_iter().chain(right.schema().columns()).collect();
+    let nulls = NullEquality::NullEqualsNull;
+    let on = j.on.clone();
+    let every = Join::try_new(j.left, j.right, j.on, None, JoinType::Inner, j.join_constraint, j.null_equality, false);
+    let every = LogicalPlan::Join(every.map_err(from_planner)?);
+    let mut read = scope::columns_read(&condition, every.schema());
+    for key in on.iter().flat_map(|(l, r)| [l, r]) {
+        let more = scope::columns_read(key, every.schema());
+        read.extend(more.into_iter().filter(|c| !read.contains(c)).collect::<Vec<_>>());
+    }
+    let passing = filter(env, Filter::try_new(condition, Arc::new(every)).map_err(from_planner)?)?;
+    let domain = Domain::of(env, read);
+    let passing = Arc::new(domain.plan(env, &passing, None)?);
+    let joined = |l: Arc<LogicalPlan>, r: Arc<LogicalPlan>, on, kind| {
+        Join::try_new(l, r, on, None, kind, JoinConstraint::On, nulls, false)
+            .map(LogicalPlan::Join)
+            .map_err(from_planner)
+    };
+    let (of_left, of_right) = (domain.keys(&left), domain.keys(&right));
+    let plan = if j.join_type == JoinType::Left {
+        let right = joined(right, passing, of_right, JoinType::Inner)?;
+        joined(left, Arc::new(right), of_left, JoinType::Left)?
+    } else {
+        let left = joined(left, passing, of_left, JoinType::Inner)?;
+        let on = of_right.into_iter().map(|(o, d)| (d, o)).collect();
+        joined(Arc::new(left), right, on, JoinType::Right)?
+    };
+    only(columns, plan)
 }
 
 /// Expressions over `input` without subqueries, under the same names, and what they are over.
@@ -280,6 +322,14 @@ fn expression(env: &Env, mut plan: LogicalPlan, expr: Expr) -> Result<(LogicalPl
                 (plan, key.expr) = expression(env, plan, key.expr.clone())?;
             }
             Ok((plan, Expr::AggregateFunction(a)))
+        }
+        Expr::WindowFunction(mut w) => {
+            (plan, w.params.args) = several(env, plan, w.params.args)?;
+            (plan, w.params.partition_by) = several(env, plan, w.params.partition_by)?;
+            for key in &mut w.params.order_by {
+                (plan, key.expr) = expression(env, plan, key.expr.clone())?;
+            }
+            Ok((plan, Expr::WindowFunction(w)))
         }
         Expr::ScalarFunction(f) if ScalarExprUdf::expr(&f.func).is_none() => {
             let (plan, args) = several(env, plan, f.args)?;

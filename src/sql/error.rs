@@ -75,6 +75,9 @@ fn from_schema(error: &SchemaError) -> SqlError {
 
 fn by_message(message: &str) -> SqlError {
     let text = message.trim_start_matches("Error during planning: ");
+    if text.starts_with("SELECT DISTINCT ON expressions must") {
+        return SqlError::new(SqlState::new("42P10"), text);
+    }
     if let Some(name) = text.split("Invalid function '").nth(1).and_then(|r| r.split('\'').next()) {
         let (name, position) = crate::prepare::split_position(name);
         let e = undefined_function(&format!("{name}()"));

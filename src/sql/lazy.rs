@@ -144,7 +144,11 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
             | Func::Ge
             | Func::NotDistinct
             | Func::Like
-            | Func::ILike,
+            | Func::ILike
+            // Of arrays as well, whose elements are not known here.
+            | Func::ArrayOverlap
+            | Func::JsonContains
+            | Func::JsonContained,
         ) => Some(SqlType::Bool),
         Lazy::Call(func) => {
             // A text may be a quoted literal that will take another type.

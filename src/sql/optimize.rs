@@ -6,10 +6,11 @@ mod barrier;
 
 use crate::error::from_planner;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::Result as DfResult;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Result as DfResult, ScalarValue};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::logical_plan::Projection;
 use datafusion_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
@@ -76,7 +77,40 @@ pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError>
         Arc::new(o::push_down_filter::PushDownFilter::new()),
         Arc::new(o::optimize_projections::OptimizeProjections::new()),
     ];
-    run(plan, rules)
+    run(plan, rules)?.transform_up_with_subqueries(first_rows).data().map_err(from_planner)
+}
+
+/// LIMIT beside the order that it counts by, which then knows how many rows are wanted: an order that nothing above reads is
+/// left out by the physical planner, the one that decides which rows there are among them.
+fn first_rows(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
+    let LogicalPlan::Limit(mut limit) = plan else { return Ok(Transformed::no(plan)) };
+    let number = |e: &Option<Box<Expr>>| match e.as_deref() {
+        None => Some(None),
+        Some(Expr::Literal(ScalarValue::Int64(n), _)) => n.map(|n| usize::try_from(n).ok()),
+        Some(_) => None,
+    };
+    let (Some(skip), Some(fetch)) = (number(&limit.skip), number(&limit.fetch)) else {
+        return Ok(Transformed::no(LogicalPlan::Limit(limit)));
+    };
+    match Arc::unwrap_or_clone(limit.input) {
+        LogicalPlan::Projection(p) => {
+            limit.input = p.input;
+            let below = first_rows(LogicalPlan::Limit(limit))?.data;
+            let plan = Projection::try_new_with_schema(p.expr, Arc::new(below), p.schema)?;
+            Ok(Transformed::yes(LogicalPlan::Projection(plan)))
+        }
+        LogicalPlan::Sort(mut s) => {
+            if s.fetch.is_none() {
+                s.fetch = fetch.map(|n| n.saturating_add(skip.unwrap_or(0)));
+            }
+            limit.input = Arc::new(LogicalPlan::Sort(s));
+            Ok(Transformed::yes(LogicalPlan::Limit(limit)))
+        }
+        other => {
+            limit.input = Arc::new(other);
+            Ok(Transformed::no(LogicalPlan::Limit(limit)))
+        }
+    }
 }
 
 fn run(plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan, SqlError> {

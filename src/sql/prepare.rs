@@ -8,6 +8,7 @@
 
 mod arrays;
 mod composite;
+mod distinct;
 mod functions;
 mod grouping;
 mod moments;
@@ -144,6 +145,7 @@ impl VisitorMut for Preparer<'_, '_> {
         if let Err(e) = fetch_first(query) {
             return ControlFlow::Break(e);
         }
+        distinct::distinct_on(query);
         let found = wrap_cells(self.env, &mut query.body).and_then(|()| mark_all(&mut query.body));
         match found {
             Err(e) => ControlFlow::Break(e),
@@ -160,6 +162,7 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(star) => self.env.star_of_using.set(star || self.env.star_of_using.get()),
             Err(e) => return ControlFlow::Break(e),
         }
+        self.name_joined(select);
         // The alias of a function of one value is that value.
         let is_value = |name: &str| self.scalars.last().is_some_and(|s| matches!(s.get(name), Some(Some(_))));
         let whole = composite::whole_rows(self.env, &self.ctes, select, is_value);
@@ -192,9 +195,7 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
         }
-        if let Expr::Function(f) = expr {
-            order_by_constants(f);
-        }
+        order_by_constants(expr);
         if let Some(call) = self.user_call(expr) {
             *expr = call;
         }
@@ -239,6 +240,18 @@ impl VisitorMut for Preparer<'_, '_> {
             Err(e) => return ControlFlow::Break(e),
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A number in an aggregate's ORDER BY is meant as it is, not as a place of a select list.
+fn order_by_constants(expr: &mut Expr) {
+    let Expr::Function(f) = expr else { return };
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    for clause in &mut list.clauses {
+        let FunctionArgumentClause::OrderBy(keys) = clause else { continue };
+        for key in keys.iter_mut().filter(|key| is_integer(&key.expr)) {
+            key.expr = Expr::Nested(Box::new(key.expr.clone()));
+        }
     }
 }
 
@@ -672,19 +685,6 @@ fn special_call(expr: &mut Expr) -> Option<Expr> {
         }
         _ => return None,
     })
-}
-
-/// A number in the ORDER BY of an aggregate is a constant, no position.
-fn order_by_constants(f: &mut Function) {
-    let FunctionArguments::List(list) = &mut f.args else { return };
-    for clause in &mut list.clauses {
-        let FunctionArgumentClause::OrderBy(keys) = clause else { continue };
-        for key in keys {
-            if matches!(&key.expr, Expr::Value(v) if matches!(v.value, Value::Number(..))) {
-                key.expr = Expr::Nested(Box::new(std::mem::replace(&mut key.expr, text(""))));
-            }
-        }
-    }
 }
 
 /// `count(*)` counts a constant that is never NULL.

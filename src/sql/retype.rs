@@ -196,9 +196,10 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         None => retype_plan(env, Arc::unwrap_or_clone(j.right), outer)?,
     };
     let both = left.schema().join(right.schema()).map_err(from_planner)?;
-    let mut on = vec![];
+    let (mut on, mut constraint, mut equal) = (vec![], j.join_constraint, vec![]);
     for (l, r) in j.on {
         // USING and NATURAL: both sides as `=` would compare them.
+        let original = l.clone().eq(r.clone());
         let mut lt = Typer::new(env, left.schema(), outer);
         let l = lt.typed(&l, Place::Value)?;
         let mut rt = Typer::new(env, right.schema(), outer);
@@ -206,9 +207,14 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         let (wanted, _) = hw_scalar::resolve_call(hw_plan::Func::Eq, &[l.expr.ty(), r.expr.ty()])?;
         let [lw, rw] = wanted.as_slice() else { return Err(SqlError::internal("= of other than two")) };
         let keyed = crate::keys::needs_key(*lw);
+        if keyed {
+            // Names are resolved by now, and USING is of columns alone.
+            constraint = datafusion_expr::JoinConstraint::On;
+        }
         if keyed && env.stored {
-            return Err(SqlError::unsupported(format!("USING on columns of type {lw} is not supported in a view"))
-                .hint("Write the condition with ON."));
+            // As ON says it: which values are equal is known where it is maintained.
+            equal.push(original);
+            continue;
         }
         let l = lt.cast(l, *lw, hw_scalar::CastContext::Implicit)?;
         let r = rt.cast(r, *rw, hw_scalar::CastContext::Implicit)?;
@@ -223,6 +229,13 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         }
         None => vec![],
     };
+    for equality in &equal {
+        let condition = Typer::new(env, &both, outer).condition(equality)?;
+        conditions.insert(0, condition);
+    }
+    if j.join_type != JoinType::Inner {
+        conditions = conditions.into_iter().reduce(Expr::and).into_iter().collect();
+    }
     // What an inner join has from the first condition on that may fail are conditions of a WHERE above it.
     let plain = |c: &Expr| !fallible(c) && !has_subquery(c);
     let inner = j.join_type == JoinType::Inner;
@@ -235,7 +248,7 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         on,
         condition,
         j.join_type,
-        j.join_constraint,
+        constraint,
         j.null_equality,
         j.null_aware,
     )

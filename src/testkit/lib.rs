@@ -10,6 +10,7 @@ pub mod aggregates;
 pub mod conformance;
 pub mod expect;
 mod follow;
+pub mod generated;
 pub mod held;
 pub mod history;
 mod kafka;

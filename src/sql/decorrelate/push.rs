@@ -33,8 +33,18 @@ pub(super) struct Domain {
 
 impl Domain {
     pub fn new(env: &Env, refs: Vec<(Column, FieldRef)>) -> Domain {
-        let outer: Vec<Column> = refs.into_iter().map(|(c, _)| c).collect();
+        Domain::of(env, refs.into_iter().map(|(c, _)| c).collect())
+    }
+
+    /// Of these columns.
+    pub fn of(env: &Env, outer: Vec<Column>) -> Domain {
         Domain { columns: names(env, outer.len().max(1)), outer }
+    }
+
+    /// The columns that `plan` has, each with what it is called here.
+    pub fn keys(&self, plan: &LogicalPlan) -> Vec<(Expr, Expr)> {
+        let pairs = self.outer.iter().zip(&self.columns).filter(|(o, _)| plan.schema().has_column(o));
+        pairs.map(|(o, d)| (Expr::Column(o.clone()), Expr::Column(d.clone()))).collect()
     }
 
     fn find(&self, outer: &Column) -> Option<Column> {
@@ -182,9 +192,13 @@ fn push_sets(env: &Env, node: &Expand, domain: &Domain, rows: &LogicalPlan) -> R
 
 fn push_window(env: &Env, w: Window, domain: &Domain, rows: &LogicalPlan) -> Result<LogicalPlan, SqlError> {
     let own = w.input.schema().as_ref().clone();
-    let mut calls = named(w.window_expr, &own, &|c| domain.find(c))?;
-    for call in &mut calls {
-        let inner = match call {
+    let names = NamePreserver::new_for_projection();
+    let mut calls = vec![];
+    for call in w.window_expr {
+        // What is above knows it by the name that it has without the domain's columns.
+        let name = names.save(&call);
+        let mut call = localized(call, &own, &|c| domain.find(c))?;
+        let inner = match &mut call {
             Expr::Alias(a) => a.expr.as_mut(),
             other => other,
         };
@@ -192,6 +206,7 @@ fn push_window(env: &Env, w: Window, domain: &Domain, rows: &LogicalPlan) -> Res
             let by = std::mem::take(&mut w.params.partition_by);
             w.params.partition_by = domain.exprs().into_iter().chain(by).collect();
         }
+        calls.push(name.restore(call));
     }
     let input = push(env, Arc::unwrap_or_clone(w.input), domain, rows)?;
     Ok(LogicalPlan::Window(Window::try_new(calls, Arc::new(input)).map_err(from_planner)?))

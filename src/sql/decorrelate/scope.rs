@@ -59,6 +59,26 @@ fn expression_references(
     });
 }
 
+/// The columns of `schema` that an expression, subqueries in it included, reads.
+pub(super) fn columns_read(expr: &Expr, schema: &DFSchema) -> Vec<Column> {
+    let mut found: Vec<Column> = vec![];
+    let mut note = |c: &Column| {
+        if schema.has_column(c) && !found.contains(c) {
+            found.push(c.clone());
+        }
+    };
+    let _ = expr.apply(|e| {
+        if let Expr::Column(c) = e {
+            note(c);
+        }
+        if let Some(query) = subplan(e) {
+            outer_references(query).iter().for_each(|(c, _)| note(c));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
 /// True where an expression, subqueries in it included, reads a column of `schema`.
 pub(super) fn reads(expr: &Expr, schema: &DFSchema) -> bool {
     let mut read = expr.column_refs().into_iter().any(|c| schema.has_column(c));

@@ -1,4 +1,5 @@
-//! Conditions that may fail, and joins by keys of which NULL is like NULL, hidden from the optimizer's rules while these run.
+//! Conditions that may fail, joins by keys of which NULL is like NULL, and aggregates of all rows, hidden from the optimizer's
+//! rules while these run.
 //!
 //! The rules give such a join further keys, of which NULL is then like NULL, too; and they take joins of both kinds for one.
 //!
@@ -10,7 +11,7 @@
 use crate::decorrelate::fallible;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{DFSchemaRef, JoinType, NullEquality, Result as DfResult, ScalarValue};
-use datafusion_expr::logical_plan::{Extension, Filter, Join};
+use datafusion_expr::logical_plan::{Extension, Filter, Join, Limit};
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use hw_repr::SqlError;
@@ -107,7 +108,7 @@ impl UserDefinedLogicalNodeCore for NullSafe {
 
 /// The rules would change what the join means.
 fn is_endangered(j: &Join) -> bool {
-    let pairs = matches!(j.join_type, JoinType::Inner | JoinType::Left);
+    let pairs = j.join_type == JoinType::Inner || is_outer(j);
     pairs && j.null_equality == NullEquality::NullEqualsNull
         || is_outer(j) && j.filter.as_ref().is_some_and(has_constant)
 }
@@ -133,14 +134,41 @@ pub(super) fn raise(plan: LogicalPlan) -> DfResult<LogicalPlan> {
             let node = Arc::new(NullSafe { join });
             Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
         }
+        LogicalPlan::Aggregate(a) if a.group_expr.is_empty() => {
+            // A condition of no column (a key that a grouping set leaves out is a constant) would be pushed below, where its
+            // one row stays. No rule goes past a LIMIT.
+            let fetch = Some(Box::new(Expr::Literal(ScalarValue::Int64(Some(1)), None)));
+            Ok(Transformed::yes(LogicalPlan::Limit(Limit {
+                skip: None,
+                fetch,
+                input: Arc::new(LogicalPlan::Aggregate(a)),
+            })))
+        }
         other => Ok(Transformed::no(other)),
     })
     .data()
 }
 
+/// True for an aggregate of all rows, under projections: it has one.
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => has_one_row(&p.input),
+        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        _ => false,
+    }
+}
+
+fn is_first(limit: &Limit) -> bool {
+    let one = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Int64(Some(1)), _));
+    limit.skip.is_none() && limit.fetch.as_deref().is_some_and(one)
+}
+
 /// Shows them again.
 pub(super) fn lower(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Limit(l) if is_first(&l) && has_one_row(&l.input) => {
+            Ok(Transformed::yes(Arc::unwrap_or_clone(l.input)))
+        }
         LogicalPlan::Extension(e) => {
             let any: &dyn Any = e.node.as_any();
             match any.downcast_ref::<Barrier>() {

@@ -3,7 +3,7 @@
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, IntervalFields, ObjectName, ObjectNamePart, UnaryOperator, Value, ValueWithSpan,
+    FunctionArguments, Ident, IntervalFields, ObjectName, ObjectNamePart, SetExpr, UnaryOperator, Value, ValueWithSpan,
 };
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
@@ -152,6 +152,7 @@ pub(super) fn prefix(p: &mut Parser) -> Option<Parsed> {
             p.advance_token();
             p.parse_subexpr(OTHER).map(|operand| call(format!("{PREFIX}{sign}"), operand))
         }
+        T::LParen => return united_query(p),
         T::Colon => p.expected_ref("an expression", p.peek_token_ref()),
         T::Placeholder(name) if name.starts_with(':') => p.expected_ref("an expression", p.peek_token_ref()),
         T::NationalStringLiteral(text) => {
@@ -255,8 +256,54 @@ pub(super) fn infix(p: &mut Parser, left: &Expr, precedence: u8) -> Option<Parse
             Some(right.map(|right| binary(left.clone(), BinaryOperator::Custom(sign), right)))
         }
         T::Word(w) if w.quote_style.is_none() => infix_word(p, left),
+        T::Eq | T::Neq | T::Lt | T::LtEq | T::Gt | T::GtEq => quantified_query(p, left),
         _ => None,
     }
+}
+
+/// `((SELECT ...) UNION ...)`: the parser itself takes what is in the first parentheses for all of it.
+fn united_query(p: &mut Parser) -> Option<Parsed> {
+    let open = (0..).take_while(|at| p.peek_nth_token_ref(*at).token == Token::LParen).count();
+    if open < 2 || !["SELECT", "WITH", "VALUES"].iter().any(|word| is_word(p, open, word)) {
+        return None;
+    }
+    let parsed = p.maybe_parse(|p| {
+        p.expect_token(&Token::LParen)?;
+        let query = p.parse_query()?;
+        p.expect_token(&Token::RParen)?;
+        match query.body.as_ref() {
+            SetExpr::SetOperation { .. } => Ok(query),
+            _ => Err(ParserError::ParserError("one query".into())),
+        }
+    });
+    parsed.ok().flatten().map(|query| Ok(Expr::Subquery(query)))
+}
+
+/// `value op ANY ((SELECT ...) UNION ...)`, ALL too.
+fn quantified_query(p: &mut Parser, left: &Expr) -> Option<Parsed> {
+    let compare_op = match &p.peek_token_ref().token {
+        Token::Eq => BinaryOperator::Eq,
+        Token::Neq => BinaryOperator::NotEq,
+        Token::Lt => BinaryOperator::Lt,
+        Token::LtEq => BinaryOperator::LtEq,
+        Token::Gt => BinaryOperator::Gt,
+        _ => BinaryOperator::GtEq,
+    };
+    let all = is_word(p, 1, "ALL");
+    if !(all || is_word(p, 1, "ANY") || is_word(p, 1, "SOME")) || p.peek_nth_token_ref(3).token != Token::LParen {
+        return None;
+    }
+    let parsed = p.maybe_parse(|p| {
+        p.advance_token();
+        p.advance_token();
+        united_query(p).unwrap_or_else(|| Err(ParserError::ParserError("no union".into())))
+    });
+    let right = Box::new(parsed.ok().flatten()?);
+    let left = Box::new(left.clone());
+    Some(Ok(match all {
+        true => Expr::AllOp { left, compare_op, right },
+        false => Expr::AnyOp { left, compare_op, right, is_some: false },
+    }))
 }
 
 fn infix_word(p: &mut Parser, left: &Expr) -> Option<Parsed> {

@@ -5,9 +5,13 @@
 
 use datafusion_common::JoinConstraint;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_expr::{Expr as PlanExpr, LogicalPlan};
 use hw_repr::SqlError;
-use sqlparser::ast::{JoinConstraint as Constraint, JoinOperator, Select, SelectItem, TableFactor, TableWithJoins};
+use sqlparser::ast::{
+    Expr, Ident, Join, JoinConstraint as Constraint, JoinOperator, Query, Select, SelectItem, TableFactor,
+    TableWithJoins, VisitMut, VisitorMut,
+};
+use std::ops::ControlFlow;
 
 /// Refuses outer joins that would lose the joined column; true where `*` stands for the columns of such a join.
 pub(super) fn star_of_using(select: &Select) -> Result<bool, SqlError> {
@@ -45,6 +49,80 @@ fn joins_using(from: &TableWithJoins) -> Result<bool, SqlError> {
     Ok(found)
 }
 
+impl super::Preparer<'_, '_> {
+    /// In WHERE, the joined column's name alone becomes that of the left side, which is its value in the joins that are
+    /// taken: there, it would be known in both relations.
+    pub(super) fn name_joined(&self, select: &mut Select) {
+        let Some(mut condition) = select.selection.take() else { return };
+        if select.from.iter().any(|from| joins_using(from).unwrap_or(false)) {
+            let named = |name: &str| select.from.iter().find_map(|from| self.joined_column(from, name));
+            let _ = condition.visit(&mut Names { depth: 0, named: &named });
+        }
+        select.selection = Some(condition);
+    }
+
+    /// The relation whose column a joined column of this name is.
+    fn joined_column(&self, from: &TableWithJoins, name: &str) -> Option<Ident> {
+        let alone = |factor: &TableFactor| TableWithJoins { relation: factor.clone(), joins: vec![] };
+        let is_joined = |join: &Join| match &join.join_operator {
+            JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
+                match c {
+                    Constraint::Using(names) => names.iter().any(|n| {
+                        n.0.last().and_then(|p| p.as_ident()).is_some_and(|i| crate::parse::ast_fold(i) == name)
+                    }),
+                    Constraint::Natural => self.has_column(&alone(&join.relation), name),
+                    _ => false,
+                }
+            }
+            _ => false,
+        };
+        if let TableFactor::NestedJoin { table_with_joins, alias: None } = &from.relation
+            && let Some(found) = self.joined_column(table_with_joins, name)
+        {
+            return Some(found);
+        }
+        from.joins.iter().find(|join| is_joined(join))?;
+        let first = std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation));
+        first.filter(|factor| self.has_column(&alone(factor), name)).find_map(|factor| match factor {
+            TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+                Some(alias.name.clone())
+            }
+            TableFactor::Table { name, alias: None, .. } => name.0.last()?.as_ident().cloned(),
+            _ => None,
+        })
+    }
+}
+
+/// Gives names alone their relation, outside of subqueries.
+struct Names<'a> {
+    depth: usize,
+    named: &'a dyn Fn(&str) -> Option<Ident>,
+}
+
+impl VisitorMut for Names<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(ident) = expr
+            && self.depth == 0
+            && let Some(relation) = (self.named)(&crate::parse::ast_fold(ident))
+        {
+            *expr = Expr::CompoundIdentifier(vec![relation, ident.clone()]);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Refuses a plan whose joined columns are not the first of the left side: `*` would have another order.
 pub(crate) fn check_using(plan: &LogicalPlan) -> Result<(), SqlError> {
     let mut first = true;
@@ -53,8 +131,8 @@ pub(crate) fn check_using(plan: &LogicalPlan) -> Result<(), SqlError> {
             && join.join_constraint == JoinConstraint::Using
         {
             let columns = join.left.schema().columns();
-            let same = |(i, (left, _)): (usize, &(Expr, Expr))| match left {
-                Expr::Column(c) => columns.get(i) == Some(c),
+            let same = |(i, (left, _)): (usize, &(PlanExpr, PlanExpr))| match left {
+                PlanExpr::Column(c) => columns.get(i) == Some(c),
                 _ => false,
             };
             first &= join.on.iter().enumerate().all(same);
