@@ -47,6 +47,8 @@ const TYPES: &[(SqlType, &str, &str, bool, i64, &str)] = &[
     (SqlType::Jsonb, "jsonb", "U", false, 3807, "i"),
     (SqlType::Json, "json", "U", false, 199, "i"),
     (SqlType::Char(None), "bpchar", "S", false, 1014, "i"),
+    (SqlType::Bit(None), "bit", "V", false, 1561, "i"),
+    (SqlType::Varbit(None), "varbit", "V", true, 1563, "i"),
 ];
 
 /// Relations of things that Headwater does not have or does not list.
@@ -724,6 +726,9 @@ fn type_facts(ty: SqlType) -> Vec<(&'static str, Datum)> {
             let n = i32::try_from(n).unwrap_or(i32::MAX);
             number("character_maximum_length", n);
             number("character_octet_length", n.saturating_mul(4).min(1 << 30));
+        }
+        SqlType::Bit(Some(n)) | SqlType::Varbit(Some(n)) => {
+            number("character_maximum_length", i32::try_from(n).unwrap_or(i32::MAX));
         }
         SqlType::Date => number("datetime_precision", 0),
         SqlType::Time | SqlType::TimeTz | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval => {

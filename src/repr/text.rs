@@ -14,6 +14,7 @@ use crate::types::{AliasType, SqlType};
 use arrow::array::*;
 use std::fmt::Write;
 
+pub mod bits;
 pub mod datetime;
 mod float;
 pub mod interval;
@@ -58,6 +59,7 @@ pub fn parse(ty: SqlType, s: &str) -> Result<Datum, SqlError> {
         SqlType::Jsonb => Datum::Jsonb(jsonb_canonical(s)?),
         SqlType::Json => Datum::Text(jsonb::checked(s)?),
         SqlType::Char(length) => Datum::Text(scalar::parse_char(s, length)?),
+        SqlType::Bit(_) | SqlType::Varbit(_) => Datum::Text(bits::fit(ty, bits::parse(s)?, false)?),
         SqlType::Array(element) => Datum::Array(Box::new(array::parse(element.ty(), s)?)),
         SqlType::Alias(alias @ AliasType::Interval(_)) => {
             let value = interval::parse_interval_fields(s, &modifier::interval_fields(alias))?;
@@ -169,7 +171,9 @@ pub fn write_value(array: &dyn Array, at: usize, ty: SqlType, out: &mut String) 
             let n = Numeric::from_bytes(down::<LargeBinaryArray>(array).value(at));
             write_display(n.expect("a numeric column holds ordered bytes"), out);
         }
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Json => out.push_str(down::<StringArray>(array).value(at)),
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Json | SqlType::Bit(_) | SqlType::Varbit(_) => {
+            out.push_str(down::<StringArray>(array).value(at));
+        }
         SqlType::Bytea => write_bytea(down::<BinaryArray>(array).value(at), out),
         SqlType::Date => datetime::write_date(down::<Date32Array>(array).value(at), out),
         SqlType::Time => datetime::write_time(down::<Time64MicrosecondArray>(array).value(at), out),

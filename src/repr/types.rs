@@ -65,6 +65,10 @@ pub enum SqlType {
     Enum(EnumType),
     /// A row or a composite type, carried as [`crate::row`]'s ordered bytes
     Row(RowType),
+    /// `bit(n)`, carried as text of 0 and 1, whose order is that of bit strings; without a length, any
+    Bit(Option<u32>),
+    /// `bit varying(n)`, carried likewise
+    Varbit(Option<u32>),
 }
 
 /// The key of the metadata of an Arrow field that says of which SQL type its column is.
@@ -85,6 +89,7 @@ impl SqlType {
     pub fn carrier(self) -> SqlType {
         match self {
             SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => SqlType::Text,
+            SqlType::Bit(_) | SqlType::Varbit(_) => SqlType::Text,
             SqlType::Array(_) | SqlType::Enum(_) | SqlType::Row(_) => SqlType::Bytea,
             SqlType::TimeTz => SqlType::Int8,
             SqlType::Alias(AliasType::TimeTz(_)) => SqlType::Int8,
@@ -99,6 +104,8 @@ impl SqlType {
             SqlType::Numeric(_) => SqlType::Numeric(None),
             SqlType::Varchar(_) => SqlType::Varchar(None),
             SqlType::Char(_) => SqlType::Char(None),
+            SqlType::Bit(_) => SqlType::Bit(None),
+            SqlType::Varbit(_) => SqlType::Varbit(None),
             SqlType::Array(element) => element.ty().without_modifier().array_of().unwrap_or(self),
             SqlType::Alias(alias) if alias.typmod() >= 0 => alias.carrier(),
             other => other,
@@ -175,6 +182,7 @@ impl SqlType {
             SqlType::Numeric(Some((p, s))) => DataType::Decimal128(*p, *s),
             SqlType::Numeric(None) => DataType::LargeBinary,
             SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => DataType::Utf8,
+            SqlType::Bit(_) | SqlType::Varbit(_) => DataType::Utf8,
             SqlType::Bytea | SqlType::Array(_) | SqlType::Enum(_) | SqlType::Row(_) => DataType::Binary,
             SqlType::TimeTz => DataType::Int64,
             SqlType::Alias(alias) => alias.carrier().arrow(),
@@ -234,6 +242,8 @@ impl SqlType {
             SqlType::Jsonb => 3802,
             SqlType::Json => 114,
             SqlType::Char(_) => 1042,
+            SqlType::Bit(_) => 1560,
+            SqlType::Varbit(_) => 1562,
             SqlType::Array(element) => element.array_oid(),
             SqlType::Alias(alias) => alias.oid(),
             SqlType::TimeTz => 1266,
@@ -247,6 +257,7 @@ impl SqlType {
         match self {
             SqlType::Numeric(Some((p, s))) => ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + 4,
             SqlType::Varchar(Some(n)) | SqlType::Char(Some(n)) => *n as i32 + 4,
+            SqlType::Bit(Some(n)) | SqlType::Varbit(Some(n)) => *n as i32,
             SqlType::Array(element) => element.typmod,
             SqlType::Alias(alias) => alias.typmod(),
             _ => -1,
@@ -271,6 +282,8 @@ impl SqlType {
             25 => SqlType::Text,
             1043 => SqlType::Varchar(length()),
             1042 => SqlType::Char(length()),
+            1560 => SqlType::Bit(u32::try_from(typmod).ok()),
+            1562 => SqlType::Varbit(u32::try_from(typmod).ok()),
             17 => SqlType::Bytea,
             1082 => SqlType::Date,
             1083 | 1114 | 1184 | 1186 | 1266 if typmod >= 0 => SqlType::Alias(AliasType::of_time(oid, typmod)?),
@@ -334,6 +347,10 @@ impl fmt::Display for SqlType {
             SqlType::Json => f.write_str("json"),
             SqlType::Char(Some(n)) => write!(f, "character({n})"),
             SqlType::Char(None) => f.write_str("bpchar"),
+            SqlType::Bit(Some(n)) => write!(f, "bit({n})"),
+            SqlType::Bit(None) => f.write_str("bit"),
+            SqlType::Varbit(Some(n)) => write!(f, "bit varying({n})"),
+            SqlType::Varbit(None) => f.write_str("bit varying"),
             SqlType::Array(element) => write!(f, "{}[]", element.ty()),
             SqlType::Alias(alias) => alias.fmt(f),
             SqlType::TimeTz => f.write_str("time with time zone"),

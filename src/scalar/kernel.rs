@@ -5,6 +5,7 @@
 
 mod arithmetic;
 pub(crate) mod array;
+mod bits;
 mod bytes;
 mod cast;
 mod compare;
@@ -47,6 +48,11 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         matches!(t, Json | Array(_) | Numeric(_) | Char(_) | Enum(_) | Row(_) | TimeTz)
     };
     let carried = |t: SqlType| if t.without_modifier() == SqlType::TimeTz { SqlType::TimeTz } else { t.carrier() };
+    if matches!(types.first(), Some(SqlType::Bit(_) | SqlType::Varbit(_)))
+        && let Some(kernel) = bits::kernel(func)
+    {
+        return Ok(kernel);
+    }
     let seen: Vec<SqlType> = types.iter().map(|t| if own(*t) { *t } else { carried(*t) }).collect();
     let types = seen.as_slice();
     if let Some(kernel) = of_numbers(func, types, ty) {

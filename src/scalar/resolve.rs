@@ -204,7 +204,9 @@ fn comparable(args: &[Option<SqlType>]) -> Result<Option<Vec<SqlType>>, SqlError
 fn resolve_text_concat(args: &[Option<SqlType>]) -> Option<(Vec<SqlType>, SqlType)> {
     let [a, b] = args else { return None };
     let is_text = |t: &Option<SqlType>| t.is_some_and(|t| base(t) == SqlType::Text);
-    let only_text_takes = |t: &Option<SqlType>| !matches!(t, Some(SqlType::Bytea | SqlType::Jsonb));
+    let only_text_takes = |t: &Option<SqlType>| {
+        !matches!(t, Some(SqlType::Bytea | SqlType::Jsonb | SqlType::Bit(_) | SqlType::Varbit(_)))
+    };
     let text_wins =
         is_text(a) || is_text(b) || (a.is_none() || b.is_none()) && only_text_takes(a) && only_text_takes(b);
     text_wins.then(|| (vec![SqlType::Text, SqlType::Text], SqlType::Text))

@@ -124,7 +124,7 @@ fn plain(ty: SqlType) -> SqlType {
 pub(crate) fn result_type(func: AggregateFunc, args: &[SqlType]) -> Result<SqlType, SqlError> {
     use AggregateFunc as F;
     use SqlType as T;
-    let unordered = |t: &T| matches!(t, T::Bool | T::Uuid | T::Jsonb | T::Json | T::Row(_));
+    let unordered = |t: &T| matches!(t, T::Bool | T::Uuid | T::Jsonb | T::Json | T::Row(_) | T::Bit(_) | T::Varbit(_));
     let no_array = |t: T| {
         let message = format!("could not find array type for data type {t}");
         SqlError::new(hw_repr::SqlState::UNDEFINED_OBJECT, message)

@@ -27,6 +27,8 @@ pub(crate) enum Lazy {
     Cast(SqlType),
     /// A decimal literal.
     Number(String),
+    /// The literal of a bit string.
+    Bits(String),
     /// `coalesce`
     Coalesce,
     /// `now()` and its kin, of this type.
@@ -152,6 +154,7 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::Cast(ty) | Lazy::Now(ty) | Lazy::Coerced(ty, _) => Some(*ty),
         Lazy::User(_) => None,
         Lazy::Number(_) => Some(SqlType::Numeric(None)),
+        Lazy::Bits(_) => Some(SqlType::Bit(None)),
         Lazy::Coalesce => types.into_iter().flatten().next(),
         Lazy::Session("pg_backend_pid") => Some(SqlType::Int4),
         Lazy::Session(_) | Lazy::Setting | Lazy::Text(_) => Some(SqlType::Text),

@@ -6,8 +6,9 @@ use crate::error::{external, from_planner};
 use crate::functions::UserCall;
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
-    ARRAY_OF, AT, CAST, CELL, COERCED, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR, ORDINALITY,
-    OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query, split_position,
+    ARRAY_OF, AT, BITS, CAST, CELL, COERCED, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR,
+    ORDINALITY, OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query,
+    split_position,
 };
 use crate::retype::retype_plan;
 use crate::sets::Sets;
@@ -615,6 +616,9 @@ fn with_text(name: &str) -> Option<Lazy> {
     }
     if let Some(field) = name.strip_prefix(FIELD) {
         return Some(Lazy::Field(field.to_string()));
+    }
+    if let Some(digits) = name.strip_prefix(BITS) {
+        return Some(Lazy::Bits(digits.to_string()));
     }
     if let Some(call) = UserCall::decode(name) {
         return Some(Lazy::User(call));

@@ -71,6 +71,8 @@ pub(crate) const WHOLE_ROW: &str = "hw_whole_row";
 pub(crate) const FIELD: &str = "hw_field:";
 /// A value as an argument, or assigned to a column: with `argument:` or `column:` and the type behind it.
 pub(crate) const COERCED: &str = "hw_coerced:";
+/// A bit string, with `b` or `x` and its digits behind it.
+pub(crate) const BITS: &str = "hw_bits:";
 /// A cell of VALUES: any type for now.
 pub(crate) const CELL: &str = "hw_cell";
 /// A quoted literal whose position is known.
@@ -516,9 +518,8 @@ fn literal(value: &Value) -> Result<Option<Expr>, SqlError> {
         Value::Number(digits, _) if digits.parse::<i64>().is_err() => {
             Ok(Some(call(format!("{NUMBER}{digits}"), vec![])))
         }
-        Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
-            Err(SqlError::unsupported("bit string literals are not supported"))
-        }
+        Value::HexStringLiteral(digits) => Ok(Some(call(format!("{BITS}x{digits}"), vec![]))),
+        Value::SingleQuotedByteStringLiteral(digits) => Ok(Some(call(format!("{BITS}b{digits}"), vec![]))),
         _ => Ok(None),
     }
 }

@@ -47,12 +47,11 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType, SqlError> {
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => array_of(sql_type(element)?)?,
         DataType::Regclass => return Err(no_reg_column("regclass")),
         DataType::Custom(name, args) => return custom(&spelled(name), args),
-        DataType::Bit(_)
-        | DataType::BitVarying(_)
-        | DataType::VarBit(_)
-        | DataType::TsVector
-        | DataType::TsQuery
-        | DataType::GeometricType(_) => {
+        DataType::Bit(n) => SqlType::Bit(Some(bit_length("bit", n.unwrap_or(1))?)),
+        DataType::BitVarying(n) | DataType::VarBit(n) => {
+            SqlType::Varbit(n.map(|n| bit_length("varbit", n)).transpose()?)
+        }
+        DataType::TsVector | DataType::TsQuery | DataType::GeometricType(_) => {
             return Err(SqlError::unsupported(format!("type {} is not supported", ty.to_string().to_lowercase())));
         }
         other => {
@@ -162,9 +161,6 @@ const MISSING: &[&str] = &[
     "pg_lsn",
     "pg_snapshot",
     "refcursor",
-    "bit",
-    "varbit",
-    "timetz",
 ];
 
 fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
@@ -189,6 +185,8 @@ fn custom(name: &str, args: &[String]) -> Result<SqlType, SqlError> {
         "bool" => SqlType::Bool,
         "text" => SqlType::Text,
         "varchar" if args.is_empty() => SqlType::Varchar(None),
+        "bit" if args.is_empty() => SqlType::Bit(None),
+        "varbit" if args.is_empty() => SqlType::Varbit(None),
         "numeric" if args.is_empty() => SqlType::Numeric(None),
         "timestamptz" if args.is_empty() => SqlType::TimestampTz,
         "timetz" if args.is_empty() => SqlType::TimeTz,
@@ -229,6 +227,17 @@ fn char_length(length: Option<u64>) -> Result<u32, SqlError> {
         Some(n @ 1..=10_485_760) => Ok(n),
         Some(0) => Err(SqlError::new(SqlState::INVALID_PARAMETER, "length for type char must be at least 1")),
         _ => Err(SqlError::new(SqlState::INVALID_PARAMETER, "length for type char cannot exceed 10485760")),
+    }
+}
+
+/// The length of a bit string.
+fn bit_length(name: &str, length: u64) -> Result<u32, SqlError> {
+    let invalid =
+        |what: &str| Err(SqlError::new(SqlState::INVALID_PARAMETER, format!("length for type {name} {what}")));
+    match u32::try_from(length) {
+        Ok(n @ 1..=83_886_080) => Ok(n),
+        Ok(0) => invalid("must be at least 1"),
+        _ => invalid("cannot exceed 83886080"),
     }
 }
 

@@ -493,6 +493,10 @@ impl<'a> Typer<'a> {
                 let value = hw_repr::numeric::Numeric::parse(&digits)?;
                 Ok(Typed::known(ScalarExpr::Literal(Datum::Numeric(value), SqlType::Numeric(None))))
             }
+            Lazy::Bits(digits) => {
+                let bits = hw_repr::text::bits::parse(&digits)?;
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(bits), SqlType::Bit(None))))
+            }
             Lazy::Coalesce => {
                 let each = |t: &mut Self| args.iter().map(|a| t.typed(a, place)).collect::<Result<Vec<_>, _>>();
                 let values = self.without_sets("COALESCE", each)?;

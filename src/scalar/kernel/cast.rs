@@ -28,6 +28,8 @@ pub(crate) fn cast_may_fail(from: SqlType, to: SqlType, explicit: bool) -> bool 
         (_, Alias(AliasType::Oid | AliasType::Xid | AliasType::Numeric(_))) => true,
         (a, Alias(b)) => cast_may_fail(a, b.carrier(), explicit) || b.precision().is_some(),
         (Array(a), Array(b)) => cast_may_fail(a.ty(), b.ty(), explicit),
+        (Bit(_) | Varbit(_), Bit(None) | Varbit(None)) => false,
+        (Bit(_) | Varbit(_), Bit(Some(_)) | Varbit(Some(_))) | (Int4 | Int8, Bit(_)) => !explicit,
         (TimeTz, Time) | (Time | TimestampTz, TimeTz) => false,
         (Jsonb, Json) => false,
         (_, Text | Varchar(None)) => false,
@@ -100,6 +102,10 @@ fn extended(from: SqlType, to: SqlType, explicit: bool) -> Result<Option<Option<
         (Row(a), Row(b)) => {
             exists()?;
             super::row::cast(a, b, explicit)?
+        }
+        (Bit(_) | Varbit(_), _) | (_, Bit(_) | Varbit(_)) => {
+            exists()?;
+            super::bits::cast(from, to, explicit)?
         }
         (Alias(AliasType::Char), Int4) => Some(Box::new(char_code)),
         (Int4, Alias(AliasType::Char)) if explicit => Some(Box::new(char_of_code)),

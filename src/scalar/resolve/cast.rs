@@ -19,6 +19,8 @@ pub(crate) fn base(t: SqlType) -> SqlType {
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
         SqlType::Alias(alias) => alias.carrier(),
+        SqlType::Bit(_) => SqlType::Bit(None),
+        SqlType::Varbit(_) => SqlType::Varbit(None),
         SqlType::Array(element) => base(element.ty()).array_of().unwrap_or(t),
         other => other,
     }
@@ -32,6 +34,7 @@ pub(crate) fn category(t: SqlType) -> char {
         SqlType::Text => 'S',
         SqlType::Date | SqlType::Time | SqlType::TimeTz | SqlType::Timestamp | SqlType::TimestampTz => 'D',
         SqlType::Interval => 'T',
+        SqlType::Bit(_) | SqlType::Varbit(_) => 'V',
         SqlType::Array(_) => 'A',
         SqlType::Enum(_) => 'E',
         SqlType::Row(row) if row.is_record() => 'P',
@@ -42,7 +45,8 @@ pub(crate) fn category(t: SqlType) -> char {
 
 /// PostgreSQL's `pg_type.typispreferred`.
 pub(crate) fn is_preferred(t: SqlType) -> bool {
-    matches!(t, SqlType::Bool | SqlType::Float8 | SqlType::Text | SqlType::TimestampTz | SqlType::Interval)
+    use SqlType::*;
+    matches!(t, Bool | Float8 | Text | TimestampTz | Interval | Varbit(_))
 }
 
 fn numeric_rank(t: SqlType) -> Option<u8> {
@@ -74,6 +78,8 @@ pub fn can_cast(from: SqlType, to: SqlType, context: CastContext) -> bool {
         (Date, Timestamp | TimestampTz) | (Timestamp, TimestampTz) | (Time, Interval | TimeTz) => CastContext::Implicit,
         (Timestamp | TimestampTz, Date | Time) | (TimestampTz, Timestamp) | (Interval, Time) => CastContext::Assignment,
         (TimeTz, Time) | (TimestampTz, TimeTz) => CastContext::Assignment,
+        (Bit(_), Varbit(_)) | (Varbit(_), Bit(_)) => CastContext::Implicit,
+        (Int4 | Int8, Bit(_)) | (Bit(_), Int4 | Int8) => CastContext::Explicit,
         (_, Text) => CastContext::Assignment,
         (Json, Jsonb) | (Jsonb, Json) => CastContext::Assignment,
         (Text, Array(_)) => CastContext::Explicit,

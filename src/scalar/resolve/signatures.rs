@@ -19,7 +19,7 @@ pub(crate) struct Signature {
 const NUM: SqlType = Numeric(None);
 const INTS: [SqlType; 3] = [Int2, Int4, Int8];
 const NUMBERS: [SqlType; 6] = [Int2, Int4, Int8, NUM, Float4, Float8];
-const ALL: [SqlType; 17] = [
+const ALL: [SqlType; 19] = [
     Bool,
     Int2,
     Int4,
@@ -37,6 +37,8 @@ const ALL: [SqlType; 17] = [
     Uuid,
     Jsonb,
     TimeTz,
+    Bit(None),
+    Varbit(None),
 ];
 
 fn sig(args: &[SqlType], result: SqlType) -> Signature {

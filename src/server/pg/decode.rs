@@ -57,6 +57,16 @@ fn binary(ty: SqlType, raw: &[u8], index: usize) -> Result<Datum, SqlError> {
         }
         SqlType::Text => Datum::Text(utf8(raw)?.to_owned()),
         SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json => text::parse(ty, utf8(raw)?)?,
+        SqlType::Bit(_) | SqlType::Varbit(_) => {
+            let bad = || SqlError::new(SqlState::INVALID_BINARY, "invalid length in external bit string");
+            let (length, bytes) = raw.split_first_chunk::<4>().ok_or_else(bad)?;
+            let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| bad())?;
+            if bytes.len() != length.div_ceil(8) {
+                return Err(bad());
+            }
+            let bit = |i: usize| if bytes[i / 8] >> (7 - i % 8) & 1 == 1 { '1' } else { '0' };
+            Datum::Text(text::bits::fit(ty, (0..length).map(bit).collect(), false)?)
+        }
         SqlType::Array(element) => Datum::Array(Box::new(array(element.ty(), raw, index)?)),
         SqlType::Enum(_) => text::parse(ty, utf8(raw)?)?,
         SqlType::Row(row) => Datum::Row(Box::new(fields(row, raw, index)?)),

@@ -90,6 +90,7 @@ enum Column<'a> {
     Row(&'a BinaryArray, RowType),
     TimeTz(&'a Int64Array),
     Oid(&'a Int64Array),
+    Bits(&'a StringArray),
 }
 
 fn cast<T: 'static>(array: &dyn Array) -> Result<&T, SqlError> {
@@ -112,6 +113,7 @@ impl<'a> Column<'a> {
             SqlType::Row(row) => Column::Row(cast(array)?, row),
             SqlType::TimeTz => Column::TimeTz(cast(array)?),
             SqlType::Char(_) => Column::Text(array, ty),
+            SqlType::Bit(_) | SqlType::Varbit(_) => Column::Bits(cast(array)?),
             SqlType::Alias(AliasType::Oid | AliasType::Xid) => Column::Oid(cast(array)?),
             SqlType::Alias(alias) => return Column::new(array, alias.carrier(), format),
             SqlType::Bool => Column::Bool(cast(array)?),
@@ -155,6 +157,7 @@ impl<'a> Column<'a> {
             Column::Array(a, _) | Column::Enum(a) | Column::Row(a, _) => *a,
             Column::TimeTz(a) => *a,
             Column::Oid(a) => *a,
+            Column::Bits(a) => *a,
         }
     }
 
@@ -199,6 +202,15 @@ impl<'a> Column<'a> {
                 out.put_i32(-v.east);
             }
             Column::Oid(a) => out.put_u32(a.value(row) as u32),
+            Column::Bits(a) => {
+                // How many bits, then bytes of them from the highest down.
+                let bits = a.value(row).as_bytes();
+                out.put_i32(bits.len() as i32);
+                for byte in bits.chunks(8) {
+                    let set = byte.iter().enumerate().filter(|(_, b)| **b == b'1');
+                    out.put_u8(set.map(|(i, _)| 0x80 >> i).sum());
+                }
+            }
             Column::Jsonb(a) => {
                 out.put_u8(1);
                 out.put_slice(a.value(row).as_bytes());

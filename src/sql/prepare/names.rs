@@ -138,6 +138,8 @@ fn internal_type_name(ty: hw_repr::SqlType) -> &'static str {
     match ty {
         T::Json => "json",
         T::Char(_) => "bpchar",
+        T::Bit(_) => "bit",
+        T::Varbit(_) => "varbit",
         // A cast to an array is named after its elements.
         T::Array(element) => internal_type_name(element.ty()),
         T::Alias(hw_repr::AliasType::Char) => "char",

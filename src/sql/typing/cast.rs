@@ -82,7 +82,7 @@ pub(super) fn parse_literal(text: &str, to: SqlType, explicit: bool) -> Result<S
     let base = match to {
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
-        SqlType::Array(_) => to.without_modifier(),
+        SqlType::Array(_) | SqlType::Bit(_) | SqlType::Varbit(_) => to.without_modifier(),
         other => other,
     };
     let value = ScalarExpr::Literal(hw_repr::text::parse(base, text)?, base);
@@ -128,6 +128,8 @@ pub(super) fn without_length(ty: SqlType) -> SqlType {
     match ty {
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Varchar(_) => SqlType::Varchar(None),
+        SqlType::Bit(_) => SqlType::Bit(None),
+        SqlType::Varbit(_) => SqlType::Varbit(None),
         other => other,
     }
 }

@@ -2,7 +2,13 @@
 
 use super::{INTS, NUM, Signature, each, sig};
 use hw_plan::Func;
-use hw_repr::SqlType::{Float8, Int4, Int8, Text};
+use hw_repr::SqlType::{self, Float8, Int4, Int8, Text};
+
+/// The integers and bit strings.
+fn with_bits() -> [SqlType; 4] {
+    let [a, b, c] = INTS;
+    [a, b, c, SqlType::Bit(None)]
+}
 
 /// `None` for a function that is not of this area.
 pub(super) fn signatures(func: Func) -> Option<Vec<Signature>> {
@@ -47,9 +53,9 @@ pub(super) fn signatures(func: Func) -> Option<Vec<Signature>> {
         Func::WidthBucket => vec![sig(&[Float8, Float8, Float8, Int4], Int4), sig(&[NUM, NUM, NUM, Int4], Int4)],
         Func::Scale | Func::MinScale => vec![sig(&[NUM], Int4)],
         Func::TrimScale | Func::NumericInc => each(&[NUM], 1),
-        Func::BitAnd | Func::BitOr | Func::BitXor => each(&INTS, 2),
-        Func::BitNot => each(&INTS, 1),
-        Func::ShiftLeft | Func::ShiftRight => INTS.iter().map(|t| sig(&[*t, Int4], *t)).collect(),
+        Func::BitAnd | Func::BitOr | Func::BitXor => each(&with_bits(), 2),
+        Func::BitNot => each(&with_bits(), 1),
+        Func::ShiftLeft | Func::ShiftRight => with_bits().iter().map(|t| sig(&[*t, Int4], *t)).collect(),
         Func::ToHex => vec![sig(&[Int4], Text), sig(&[Int8], Text)],
         Func::ToNumber => vec![sig(&[Text, Text], NUM)],
         Func::SizePretty => vec![sig(&[Int8], Text), sig(&[NUM], Text)],

@@ -13,19 +13,27 @@ pub(super) fn optional(args: &[SqlType], least: usize, result: SqlType) -> Vec<S
 /// The candidates of a function.
 pub(super) fn signatures(func: Func) -> Vec<Signature> {
     match func {
-        Func::Concat => vec![sig(&[Text, Text], Text), sig(&[Bytea, Bytea], Bytea), sig(&[Jsonb, Jsonb], Jsonb)],
+        Func::Concat => vec![
+            sig(&[Text, Text], Text),
+            sig(&[Bytea, Bytea], Bytea),
+            sig(&[Jsonb, Jsonb], Jsonb),
+            sig(&[Varbit(None), Varbit(None)], Varbit(None)),
+        ],
         Func::Like => vec![sig(&[Text, Text], Bool), sig(&[Bytea, Bytea], Bool)],
         Func::ILike | Func::RegexMatch | Func::RegexIMatch | Func::StartsWith => vec![sig(&[Text, Text], Bool)],
         Func::Lower | Func::Upper | Func::Reverse | Func::Initcap | Func::QuoteIdent | Func::Unistr | Func::ToAscii => {
             vec![sig(&[Text], Text)]
         }
         Func::Md5 => vec![sig(&[Text], Text), sig(&[Bytea], Text)],
-        Func::Length => vec![sig(&[Text], Int4), sig(&[Bytea], Int4), sig(&[Bytea, Text], Int4)],
-        Func::OctetLength | Func::BitLength => vec![sig(&[Text], Int4), sig(&[Bytea], Int4)],
+        Func::Length => {
+            vec![sig(&[Text], Int4), sig(&[Bytea], Int4), sig(&[Bytea, Text], Int4), sig(&[Bit(None)], Int4)]
+        }
+        Func::OctetLength | Func::BitLength => vec![sig(&[Text], Int4), sig(&[Bytea], Int4), sig(&[Bit(None)], Int4)],
         Func::Substr => substrings(),
         Func::Substring => {
             let mut all = substrings();
             all.extend([sig(&[Text, Text], Text), sig(&[Text, Text, Text], Text)]);
+            all.extend(optional(&[Bit(None), Int4, Int4], 2, Bit(None)));
             all
         }
         Func::Btrim | Func::Ltrim | Func::Rtrim => {
@@ -34,7 +42,9 @@ pub(super) fn signatures(func: Func) -> Vec<Signature> {
         Func::Replace | Func::Translate => vec![sig(&[Text, Text, Text], Text)],
         Func::SplitPart => vec![sig(&[Text, Text, Int4], Text)],
         Func::Strpos => vec![sig(&[Text, Text], Int4)],
-        Func::Position => vec![sig(&[Text, Text], Int4), sig(&[Bytea, Bytea], Int4)],
+        Func::Position => {
+            vec![sig(&[Text, Text], Int4), sig(&[Bytea, Bytea], Int4), sig(&[Bit(None), Bit(None)], Int4)]
+        }
         Func::Left | Func::Right | Func::Repeat => vec![sig(&[Text, Int4], Text)],
         Func::Lpad | Func::Rpad => vec![sig(&[Text, Int4], Text), sig(&[Text, Int4, Text], Text)],
         Func::Ascii => vec![sig(&[Text], Int4)],
@@ -42,6 +52,7 @@ pub(super) fn signatures(func: Func) -> Vec<Signature> {
         Func::Overlay => {
             let mut all = optional(&[Text, Text, Int4, Int4], 3, Text);
             all.extend(optional(&[Bytea, Bytea, Int4, Int4], 3, Bytea));
+            all.extend(optional(&[Bit(None), Bit(None), Int4, Int4], 3, Bit(None)));
             all
         }
         Func::Normalize => optional(&[Text, Text], 1, Text),
@@ -72,9 +83,9 @@ fn more(func: Func) -> Vec<Signature> {
         Func::RegexpSubstr => optional(&[Text, Text, Int4, Int4, Text, Int4], 2, Text),
         Func::GetByte => vec![sig(&[Bytea, Int4], Int4)],
         Func::SetByte => vec![sig(&[Bytea, Int4, Int4], Bytea)],
-        Func::GetBit => vec![sig(&[Bytea, Int8], Int4)],
-        Func::SetBit => vec![sig(&[Bytea, Int8, Int4], Bytea)],
-        Func::BitCount => vec![sig(&[Bytea], Int8)],
+        Func::GetBit => vec![sig(&[Bytea, Int8], Int4), sig(&[Bit(None), Int4], Int4)],
+        Func::SetBit => vec![sig(&[Bytea, Int8, Int4], Bytea), sig(&[Bit(None), Int4, Int4], Bit(None))],
+        Func::BitCount => vec![sig(&[Bytea], Int8), sig(&[Bit(None)], Int8)],
         Func::Encode => vec![sig(&[Bytea, Text], Text)],
         Func::Decode | Func::ConvertTo => vec![sig(&[Text, Text], Bytea)],
         Func::ConvertFrom => vec![sig(&[Bytea, Text], Text)],
