@@ -49,7 +49,11 @@ fn add(snapshot: &CatalogSnapshot, object: &Object, facts: &mut ObjectFacts) {
             facts.functions.push((id, object.schema.clone(), object.name.clone(), f.clone()));
             return;
         }
-        ObjectKind::Connection(_) | ObjectKind::Type(_) => return,
+        ObjectKind::Type(_) => {
+            facts.types.push(relation);
+            return;
+        }
+        ObjectKind::Connection(_) => return,
         ObjectKind::Source(_) if object.desc().is_none() => return,
         ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } => facts.publishable.push(id),
         ObjectKind::Table(desc) => {

@@ -135,6 +135,8 @@ pub struct ObjectFacts {
     pub views: Vec<(u32, String)>,
     /// Indexes.
     pub indexes: Vec<IndexFacts>,
+    /// Types that statements have defined: OID, schema and name.
+    pub types: Vec<(u32, String, String)>,
     /// Functions that statements have defined: OID, schema and name.
     pub functions: Vec<(u32, String, String, FunctionDesc)>,
     /// Constraints: OID and definition.

@@ -83,6 +83,8 @@ pub(crate) enum Lazy {
     Volatile(crate::volatile::Volatile),
     /// An operand of AND or OR that is not known to be boolean.
     Operand(&'static str),
+    /// A function of two arguments behind aggregates and indexes, of this type or of arrays.
+    Pair(crate::typing::Pair, Option<SqlType>),
     /// A function of one signature, which is one of ours on these types.
     Fixed(Func, &'static [SqlType]),
 }
@@ -152,7 +154,7 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         }
         Lazy::NotCall(_) => Some(SqlType::Bool),
         Lazy::Cast(ty) | Lazy::Now(ty) | Lazy::Coerced(ty, _) => Some(*ty),
-        Lazy::User(_) => None,
+        Lazy::User(_) | Lazy::Pair(..) => None,
         Lazy::Number(_) => Some(SqlType::Numeric(None)),
         Lazy::Bits(_) => Some(SqlType::Bit(None)),
         Lazy::Coalesce => types.into_iter().flatten().next(),

@@ -39,7 +39,7 @@ pub use parse::{ParsedStatement, ast, parse};
 pub use statement::restate::{Renaming, restated};
 
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_expr::logical_plan::TableScan;
+use datafusion_expr::logical_plan::{Limit, TableScan};
 use datafusion_expr::{Expr, LogicalPlan};
 use hw_plan::{CatalogView, OnConflict, OnConflictUpdate, Returning, ScalarExpr, Statement};
 use hw_repr::{Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
@@ -150,10 +150,29 @@ pub fn bind_params(plan: LogicalPlan, params: &[Datum]) -> Result<LogicalPlan, S
             // The cells of VALUES have no names.
             Ok(if is_values { new } else { new.update_data(|e| name.restore(e)) })
         })?
-        .map_data(LogicalPlan::recompute_schema)
+        .map_data(|node| match node {
+            LogicalPlan::Limit(limit) => limited(limit).map_err(error::external),
+            other => other.recompute_schema(),
+        })
     })
     .data()
     .map_err(error::from_planner)
+}
+
+/// LIMIT and OFFSET of constants as numbers; NULL is none. `2201W`, `2201X` of negative ones.
+fn limited(limit: Limit) -> Result<LogicalPlan, SqlError> {
+    let number = |expr: Option<Box<Expr>>, what: &str, code: &str| {
+        let Some(expr) = expr else { return Ok(None) };
+        let empty = datafusion_common::DFSchema::empty();
+        match hw_scalar::eval_const(&lower::lower_expr(&expr, &empty)?)? {
+            Datum::Int8(n) if n < 0 => Err(SqlError::new(SqlState::new(code), format!("{what} must not be negative"))),
+            Datum::Null => Ok(None),
+            value => Ok(Some(Box::new(value::to_literal(&value, SqlType::Int8)?))),
+        }
+    };
+    let skip = number(limit.skip, "OFFSET", "2201X")?;
+    let fetch = number(limit.fetch, "LIMIT", "2201W")?;
+    Ok(LogicalPlan::Limit(Limit { skip, fetch, input: limit.input }))
 }
 
 /// Puts values in the place of parameters in the expressions of UPDATE and DELETE.

@@ -551,6 +551,9 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         "pg_collation_for" => Lazy::CollationFor,
         volatile if Volatile::by_name(volatile).is_some() => Lazy::Volatile(Volatile::by_name(volatile)?),
         fixed if crate::typing::fixed(fixed).is_some() => crate::typing::fixed(fixed)?,
+        paired if crate::typing::pair(paired).is_some() => {
+            crate::typing::pair(paired).map(|(p, ty)| Lazy::Pair(p, ty))?
+        }
         NOT_DISTINCT => Lazy::Call(Func::NotDistinct),
         NEGATIVE => Lazy::Call(Func::Neg),
         "hw_abs" => Lazy::Call(Func::Abs),

@@ -28,9 +28,9 @@ use crate::types::{named_type, plan_name, reg_type};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart,
+    Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, TrimWhereField, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::HashSet;
@@ -191,6 +191,9 @@ impl VisitorMut for Preparer<'_, '_> {
             Ok(Some(new)) => *expr = new,
             Ok(None) => {}
             Err(e) => return ControlFlow::Break(e),
+        }
+        if let Expr::Function(f) = expr {
+            order_by_constants(f);
         }
         if let Some(call) = self.user_call(expr) {
             *expr = call;
@@ -535,6 +538,9 @@ impl Preparer<'_, '_> {
                 array: false,
                 format: None,
             } => self.cast(take(expr), data_type)?,
+            Expr::Cast { kind: CastKind::TryCast | CastKind::SafeCast, .. } => {
+                return Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \"AS\""));
+            }
             Expr::Cast { .. } => {
                 return Err(SqlError::unsupported("this form of CAST is not supported").hint("Use CAST(x AS type)."));
             }
@@ -666,6 +672,19 @@ fn special_call(expr: &mut Expr) -> Option<Expr> {
         }
         _ => return None,
     })
+}
+
+/// A number in the ORDER BY of an aggregate is a constant, no position.
+fn order_by_constants(f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    for clause in &mut list.clauses {
+        let FunctionArgumentClause::OrderBy(keys) = clause else { continue };
+        for key in keys {
+            if matches!(&key.expr, Expr::Value(v) if matches!(v.value, Value::Number(..))) {
+                key.expr = Expr::Nested(Box::new(std::mem::replace(&mut key.expr, text(""))));
+            }
+        }
+    }
 }
 
 /// `count(*)` counts a constant that is never NULL.

@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     indexes: HashMap<i64, (String, Vec<String>)>,
     constraints: HashMap<i64, String>,
     publishable: HashSet<i64>,
+    /// Types that statements have defined, by schema and name.
+    types: HashMap<(String, String), i64>,
     /// Schema and definition.
     functions: HashMap<i64, (String, FunctionDesc)>,
     path: Vec<String>,
@@ -58,6 +60,7 @@ impl Facts {
             views: named(facts.views),
             indexes: facts.indexes.into_iter().map(|i| (i64::from(i.oid), (i.definition, i.columns))).collect(),
             constraints: named(facts.constraints),
+            types: facts.types.into_iter().map(|(o, s, n)| ((s, n), i64::from(o))).collect(),
             functions: facts.functions.into_iter().map(|(o, s, _, f)| (i64::from(o), (s, f))).collect(),
             publishable: facts.publishable.into_iter().map(i64::from).collect(),
             path,

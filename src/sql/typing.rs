@@ -29,7 +29,7 @@ use hw_plan::{Func, ScalarExpr};
 use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
 use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
 use operator::collation_for;
-pub(crate) use operator::fixed;
+pub(crate) use operator::{Pair, fixed, pair};
 use std::sync::Arc;
 
 /// A typed expression, or a literal or parameter that has no type yet (`unknown`, carried as text).
@@ -513,6 +513,7 @@ impl<'a> Typer<'a> {
             Lazy::NoOperator(sign) => Err(self.no_operator(&sign, &args, place)?),
             Lazy::Volatile(kind) => self.volatile(kind, &args, place),
             Lazy::Fixed(func, types) => self.fixed_call(f.func.name(), (func, types), &args, place),
+            Lazy::Pair(pair, ty) => self.pair_call(f.func.name(), (pair, ty), &args, place),
             Lazy::Variadic | Lazy::Not | Lazy::Operand(_) | Lazy::Positive | Lazy::Cell => match args.as_slice() {
                 [one] => self.of_one(&kind, one, place),
                 _ => Err(SqlError::internal(format!("{kind:?} takes one operand"))),

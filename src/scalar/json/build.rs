@@ -72,7 +72,7 @@ pub(crate) fn write_value(
     }
     let mut text = String::new();
     write_text(a, row, ty, &mut text);
-    match ty {
+    match ty.without_modifier() {
         SqlType::Json if style == Style::Jsonb => out.push_str(&jsonb_canonical(&text)?),
         SqlType::Jsonb | SqlType::Json => out.push_str(&text),
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => out.push_str(&text),

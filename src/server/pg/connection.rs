@@ -54,6 +54,7 @@ impl From<ReadError> for Fail {
     fn from(e: ReadError) -> Fail {
         match e {
             ReadError::Io(e) => Fail::Io(e),
+            ReadError::NotText(error) => Fail::Sql(error),
             ReadError::Malformed(what) => Fail::Sql(SqlError::new(SqlState::PROTOCOL_VIOLATION, what)),
         }
     }
@@ -199,6 +200,11 @@ impl<'a> Connection<'a> {
             Frontend::Query(sql) => {
                 let result = self.simple_query(&sql).await;
                 self.report(result)?;
+                self.ready_for_query()?;
+                return Ok(self.out.flush().await?);
+            }
+            Frontend::NotText(true, error) => {
+                self.report(Err(Fail::Sql(error)))?;
                 self.ready_for_query()?;
                 return Ok(self.out.flush().await?);
             }

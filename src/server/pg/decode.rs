@@ -28,10 +28,25 @@ pub fn parameter(ty: SqlType, format: Format, raw: Option<&[u8]>, index: usize) 
     }
 }
 
+/// `22021` of bytes that begin with what is no UTF-8; as many of them are shown as the first byte announces.
+pub fn not_utf8(raw: &[u8]) -> SqlError {
+    let announced = match raw.first() {
+        Some(0xc0..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf7) => 4,
+        _ => 1,
+    };
+    let shown: Vec<String> = raw.iter().take(announced).map(|b| format!("0x{b:02x}")).collect();
+    let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
+    SqlError::new(SqlState::new("22021"), message)
+}
+
 fn utf8(raw: &[u8]) -> Result<&str, SqlError> {
-    let bad = || SqlError::new(SqlState::new("22021"), "invalid byte sequence for encoding \"UTF8\"");
-    let s = std::str::from_utf8(raw).map_err(|_| bad())?;
-    if s.contains('\0') { Err(bad().detail("The character with code zero cannot be stored.")) } else { Ok(s) }
+    let s = std::str::from_utf8(raw).map_err(|e| not_utf8(&raw[e.valid_up_to()..]))?;
+    match s.contains('\0') {
+        true => Err(not_utf8(b"\0").detail("The character with code zero cannot be stored.")),
+        false => Ok(s),
+    }
 }
 
 fn fixed<const N: usize>(raw: &[u8], index: usize) -> Result<[u8; N], SqlError> {

@@ -56,6 +56,7 @@ impl Connection<'_> {
                 Ok(self.out.put(&Message::CloseComplete(CloseComplete::new()))?)
             }
             Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => Ok(()),
+            Frontend::NotText(_, error) => Err(error.into()),
             _ => Err(SqlError::new(SqlState::PROTOCOL_VIOLATION, "unexpected message").into()),
         }
     }

@@ -4,6 +4,7 @@
 //! here; what goes out is encoded by pgwire's message types.
 
 use bytes::{Buf, Bytes, BytesMut};
+use hw_repr::SqlError;
 use std::collections::BTreeMap;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -92,6 +93,8 @@ pub enum Frontend {
     CopyFail(String),
     /// The fast-path function call: not supported.
     FunctionCall,
+    /// A message whose text is no UTF-8: whether it is Query, and the error.
+    NotText(bool, SqlError),
     /// Goodbye.
     Terminate,
 }
@@ -103,6 +106,8 @@ pub enum ReadError {
     Io(io::Error),
     /// It is not a message of the protocol.
     Malformed(String),
+    /// A text within it is no UTF-8.
+    NotText(SqlError),
 }
 impl From<io::Error> for ReadError {
     fn from(e: io::Error) -> Self {
@@ -137,7 +142,8 @@ impl Body {
         let end = self.0.iter().position(|b| *b == 0).ok_or_else(|| malformed("unterminated string in message"))?;
         let raw = self.0.split_to(end);
         self.0.advance(1);
-        String::from_utf8(raw.to_vec()).map_err(|_| malformed("invalid byte sequence for encoding \"UTF8\""))
+        String::from_utf8(raw.to_vec())
+            .map_err(|e| ReadError::NotText(crate::pg::decode::not_utf8(&raw[e.utf8_error().valid_up_to()..])))
     }
     fn i16s(&mut self) -> Result<Vec<i16>, ReadError> {
         let n = usize::from(self.u16()?);
@@ -203,7 +209,10 @@ pub async fn read_message(io: &mut (impl AsyncRead + Unpin), bytes_max: usize) -
     if len < 4 || len > bytes_max {
         return Err(malformed(format!("invalid message length {len}")));
     }
-    decode(tag[0], read_body(io, len - 4).await?).map(Some)
+    match decode(tag[0], read_body(io, len - 4).await?) {
+        Err(ReadError::NotText(error)) => Ok(Some(Frontend::NotText(tag[0] == b'Q', error))),
+        read => read.map(Some),
+    }
 }
 
 fn decode(tag: u8, body: Bytes) -> Result<Frontend, ReadError> {

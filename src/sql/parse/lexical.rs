@@ -8,6 +8,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 /// Rewrites the tokens of a text.
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
     hexadecimal(tokens)?;
+    junk(tokens)?;
     modifiers(tokens)?;
     let adjacent = tokens.windows(2).any(|w| is_operator(&w[0].token) && is_operator(&w[1].token));
     if adjacent || tokens.iter().any(|t| matches!(t.token, Token::CustomBinaryOperator(_))) {
@@ -128,6 +129,24 @@ fn hexadecimal(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             && token.span.end.column.saturating_sub(token.span.start.column) == digits.len() as u64 + 2
         {
             let message = "trailing junk after numeric literal at or near \"0x\"";
+            return Err(SqlError::new(SqlState::SYNTAX, message));
+        }
+    }
+    Ok(())
+}
+
+/// A letter behind a number belongs to nothing.
+fn junk(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    for (at, token) in tokens.iter().enumerate() {
+        let Token::Number(digits, long) = &token.token else { continue };
+        let next = tokens.get(at + 1).filter(|next| next.span.start == token.span.end).map(|next| &next.token);
+        let first = match next {
+            _ if *long => Some('L'),
+            Some(Token::Word(w)) if w.quote_style.is_none() => w.value.chars().next(),
+            _ => None,
+        };
+        if let Some(first) = first {
+            let message = format!("trailing junk after numeric literal at or near \"{digits}{first}\"");
             return Err(SqlError::new(SqlState::SYNTAX, message));
         }
     }

@@ -124,6 +124,9 @@ impl Draft {
     }
 }
 
+/// PostgreSQL's most.
+const COLUMNS_MAX: usize = 1600;
+
 fn no_subquery(expr: &sql::Expr, place: &str) -> Result<(), SqlError> {
     match has_subquery(expr) {
         true => Err(SqlError::unsupported(format!("cannot use subquery in {place}"))),
@@ -176,6 +179,10 @@ impl Planning<'_> {
                 None => named_type(&env, &def.data_type)?,
             };
             columns.push(Column { name: crate::parse::ast_fold(&def.name), ty, nullable: true });
+        }
+        if columns.len() > COLUMNS_MAX {
+            let message = format!("tables can have at most {COLUMNS_MAX} columns");
+            return Err(SqlError::new(SqlState::new("54011"), message));
         }
         check_unique(&columns)?;
         let desc = RelationDesc::new(columns);

@@ -87,8 +87,8 @@ pub(super) const ALL: &[SystemFunction] = &[
     of_kind(f("hw_in:regrole", regrole_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Role)),
     of_kind(f("hw_in:regproc", regproc_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Proc)),
     of_kind(f("hw_in:regprocedure", regproc_in, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Procedure)),
-    f("to_regtype", to_regtype, &[TEXT], 0, SqlType::Alias(AliasType::RegType)),
-    f("to_regclass", to_regclass, &[TEXT], 0, SqlType::Alias(AliasType::RegClass)),
+    of_kind(f("to_regtype", to_regtype, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Type)),
+    of_kind(f("to_regclass", to_regclass, &[TEXT], 0, SqlType::Int8), Kind::Reg(Reg::Class)),
 ];
 
 fn text(s: impl Into<String>) -> Result<Datum, SqlError> {
@@ -465,30 +465,42 @@ fn regclass_in(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
 
 fn to_regclass(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
     let Some(name) = string(args, 0) else { return Ok(Datum::Null) };
-    match find_relation(facts, name)? {
-        Some(oid) => regclass_out(facts, &[Datum::Int8(oid)]),
-        None => Ok(Datum::Null),
-    }
+    Ok(find_relation(facts, name)?.map_or(Datum::Null, Datum::Int8))
 }
 
-fn regtype_in(_: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
+fn regtype_in(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
     let Some(name) = string(args, 0) else { return Ok(Datum::Null) };
     if let Some(oid) = digits(name) {
         return Ok(oid);
     }
-    let ty = crate::types::type_by_name(name.trim());
-    ty.map(|t| Datum::Int8(i64::from(t.oid()))).ok_or_else(|| {
+    let built_in = crate::types::type_by_name(name.trim()).map(|t| i64::from(t.oid()));
+    let found = built_in.or_else(|| defined_type(facts, name.trim()));
+    found.map(Datum::Int8).ok_or_else(|| {
         SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", name.trim().to_lowercase()))
     })
 }
 
-/// The type of that name as `regtype` shows it; NULL where there is none.
+/// The type that a statement has defined under a name, or that of its arrays.
+fn defined_type(facts: &Facts, name: &str) -> Option<i64> {
+    let (element, is_array) = match name.strip_suffix("[]") {
+        Some(element) => (element, true),
+        None => (name, false),
+    };
+    let mut parts = name_parts(element).ok()?;
+    let last = parts.pop()?;
+    let in_schema = |schema: &String| facts.types.get(&(schema.clone(), last.clone())).copied();
+    let found = match parts.pop() {
+        Some(schema) => in_schema(&schema),
+        None => facts.path.iter().find_map(in_schema),
+    };
+    found.map(|oid| if is_array { oid + i64::from(hw_repr::types::ARRAY_TYPE_OIDS) } else { oid })
+}
+
+/// The type of that name; NULL where there is none.
 fn to_regtype(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
     match regtype_in(facts, args) {
-        Ok(Datum::Null) => Ok(Datum::Null),
-        Ok(oid) => regtype_out(facts, &[oid]),
         Err(e) if e.code == SqlState::UNDEFINED_OBJECT => Ok(Datum::Null),
-        Err(e) => Err(e),
+        found => found,
     }
 }
 

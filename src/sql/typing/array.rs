@@ -130,16 +130,11 @@ impl Typer<'_> {
     }
 
     /// `array_to_json(array [, pretty])`
-    pub(super) fn array_to_json(&mut self, mut args: Vec<Typed>) -> Result<Typed, SqlError> {
+    pub(super) fn array_to_json(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
         if !args.first().is_some_and(is_array) || args.len() > 2 {
             return Err(crate::error::undefined_function("array_to_json(unknown)"));
         }
-        match args.get(1).map(|a| &a.expr) {
-            None | Some(ScalarExpr::Literal(Datum::Bool(false), _)) => {}
-            _ => return Err(unsupported("array_to_json with line feeds")),
-        }
-        args.truncate(1);
-        self.call_typed(Func::ToJson, args)
+        self.call_typed(Func::ArrayToJson, args)
     }
 
     /// `value op ANY (array)` and `value op ALL (array)`.

@@ -34,6 +34,65 @@ pub(crate) fn fixed(name: &str) -> Option<Lazy> {
     Some(Lazy::Fixed(func, types))
 }
 
+/// Functions of two arguments that stand behind aggregates, indexes and sorting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pair {
+    /// The greater one.
+    Larger,
+    /// The less one.
+    Smaller,
+    /// -1, 0 or 1.
+    Compared,
+    /// `bool_and` of two.
+    And,
+    /// `bool_or` of two.
+    Or,
+}
+
+/// The function of that name and its arguments' type; `None` is any type of arrays.
+pub(crate) fn pair(name: &str) -> Option<(Pair, Option<SqlType>)> {
+    use SqlType as T;
+    match name {
+        "booland_statefunc" => return Some((Pair::And, Some(T::Bool))),
+        "boolor_statefunc" => return Some((Pair::Or, Some(T::Bool))),
+        "array_larger" => return Some((Pair::Larger, None)),
+        "array_smaller" => return Some((Pair::Smaller, None)),
+        "btarraycmp" => return Some((Pair::Compared, None)),
+        _ => {}
+    }
+    const NAMES: &[(&str, &str, SqlType)] = &[
+        ("int2", "btint2cmp", T::Int2),
+        ("int4", "btint4cmp", T::Int4),
+        ("int8", "btint8cmp", T::Int8),
+        ("float4", "btfloat4cmp", T::Float4),
+        ("float8", "btfloat8cmp", T::Float8),
+        ("numeric_", "numeric_cmp", T::Numeric(None)),
+        ("text_", "", T::Text),
+        ("bpchar_", "bpcharcmp", T::Char(None)),
+        ("oid", "btoidcmp", T::Alias(hw_repr::AliasType::Oid)),
+        ("timetz_", "timetz_cmp", T::TimeTz),
+        ("", "btboolcmp", T::Bool),
+        ("", "date_cmp", T::Date),
+        ("", "time_cmp", T::Time),
+        ("", "timestamp_cmp", T::Timestamp),
+        ("", "timestamptz_cmp", T::TimestampTz),
+        ("", "interval_cmp", T::Interval),
+        ("", "bitcmp", T::Bit(None)),
+        ("", "varbitcmp", T::Varbit(None)),
+    ];
+    for (prefix, compare, ty) in NAMES {
+        if !compare.is_empty() && *compare == name {
+            return Some((Pair::Compared, Some(*ty)));
+        }
+        match name.strip_prefix(prefix).filter(|_| !prefix.is_empty()) {
+            Some("larger") => return Some((Pair::Larger, Some(*ty))),
+            Some("smaller") => return Some((Pair::Smaller, Some(*ty))),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// `collation for (value)`: text has the default one, a literal of no type yet none.
 pub(super) fn collation_for(args: &[Typed]) -> Result<Typed, SqlError> {
     let [value] = args else { return Err(crate::error::undefined_function("pg_collation_for()")) };
@@ -67,6 +126,45 @@ impl Typer<'_> {
         let cast = |(v, t): (Typed, &SqlType)| Ok(Typed::known(self.cast(v, *t, CastContext::Implicit)?));
         let values = values.into_iter().zip(types).map(cast).collect::<Result<Vec<_>, SqlError>>()?;
         self.call_typed(func, values)
+    }
+
+    /// A call of a [`Pair`]: NULL where an argument is.
+    pub(super) fn pair_call(
+        &mut self,
+        name: &str,
+        (pair, ty): (Pair, Option<SqlType>),
+        args: &[&Expr],
+        place: Place,
+    ) -> Result<Typed, SqlError> {
+        let values = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
+        let arrays = || values.iter().find_map(Typed::ty).filter(|t| t.element().is_some());
+        let wanted = ty.or_else(arrays).map(SqlType::without_modifier);
+        let fits = |v: &Typed| match (v.ty(), wanted) {
+            (None, _) => true,
+            (Some(from), Some(to)) => can_cast(from, to, CastContext::Implicit),
+            (Some(_), None) => false,
+        };
+        let (Some(ty), 2, true) = (wanted, values.len(), values.iter().all(fits)) else {
+            let name = crate::prepare::split_position(name).0;
+            return Err(self.no_function(name, args, place)?);
+        };
+        let both =
+            values.into_iter().map(|v| self.cast(v, ty, CastContext::Implicit)).collect::<Result<Vec<_>, _>>()?;
+        let call = |func, ty| ScalarExpr::Call { func, args: both.clone(), ty };
+        let number = |n| ScalarExpr::Literal(Datum::Int4(n), SqlType::Int4);
+        let value = match pair {
+            Pair::Larger => call(Func::Greatest, ty),
+            Pair::Smaller => call(Func::Least, ty),
+            Pair::And => ScalarExpr::And(both.clone()),
+            Pair::Or => ScalarExpr::Or(both.clone()),
+            Pair::Compared => ScalarExpr::Case {
+                branches: vec![(call(Func::Lt, SqlType::Bool), number(-1)), (call(Func::Eq, SqlType::Bool), number(0))],
+                otherwise: Box::new(number(1)),
+            },
+        };
+        let null = ScalarExpr::Literal(Datum::Null, value.ty());
+        let any = ScalarExpr::Or(both.iter().map(|b| ScalarExpr::IsNull(Box::new(b.clone()))).collect());
+        Ok(Typed::known(ScalarExpr::Case { branches: vec![(any, null)], otherwise: Box::new(value) }))
     }
 
     /// 42883 of `int8(value)` where there is no such cast: it is a call of a function that is not there.
