@@ -242,3 +242,10 @@ INSERT INTO pairs VALUES (1, ROW(1, 'a'), 1);
 INSERT INTO pairs VALUES (2, ROW(NULL, ''), 2);
 INSERT INTO pairs VALUES (3, NULL, 3);
 INSERT INTO pairs VALUES (4, '(5,"x, ""y""")', 5);
+
+CREATE TABLE bits (id int PRIMARY KEY, a bit(4), b varbit, n int, s text);
+INSERT INTO bits VALUES (1, '1010', '1', 5, '101');
+INSERT INTO bits VALUES (2, '0000', '', 0, '');
+INSERT INTO bits VALUES (3, '1111', '111100001111', -1, 'x1F');
+INSERT INTO bits VALUES (4, NULL, NULL, NULL, NULL);
+INSERT INTO bits VALUES (5, '0101', '0101', 2147483647, '0001');

@@ -108,6 +108,7 @@ fn samples(ty: SqlType) -> Vec<(Vec<u8>, &'static str)> {
         SqlType::Jsonb => vec![("017b2261223a20317d", "{\"a\": 1}")],
         SqlType::Json => vec![("7b2261223a317d", "{\"a\":1}")],
         SqlType::Char(_) => vec![("6162", "ab")],
+        SqlType::Bit(_) | SqlType::Varbit(_) => vec![("00000009 a080", "101000001"), ("00000000", "")],
         SqlType::Array(_) => vec![
             ("00000001 00000001 00000017 00000002 00000001 00000004 00000001 ffffffff", "{1,NULL}"),
             ("00000000 00000000 00000017", "{}"),
@@ -300,6 +301,26 @@ async fn connections_are_limited() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the slot was not given back");
+}
+
+#[tokio::test]
+async fn text_that_is_no_utf8_fails_its_statement_only() {
+    let addr = serve(None, 10, true).await.0;
+    let mut socket = raw_connect(addr).await;
+    let failed = |body: &[u8]| String::from_utf8_lossy(body).contains("22021");
+    socket.write_all(&message(b'Q', b"rows \xc3\x28\0")).await.expect("sent");
+    let (tag, body) = read(&mut socket).await;
+    assert!(tag == b'E' && failed(&body), "{}", String::from_utf8_lossy(&body));
+    assert!(String::from_utf8_lossy(&body).contains("0xc3 0x28"));
+    assert_eq!(read(&mut socket).await.0, b'Z');
+    // In the extended protocol everything up to Sync is skipped.
+    socket.write_all(&message(b'P', b"\0rows \xff\0\0\0")).await.expect("sent");
+    socket.write_all(&message(b'S', b"")).await.expect("sent");
+    let (tag, body) = read(&mut socket).await;
+    assert!(tag == b'E' && failed(&body));
+    assert_eq!(read(&mut socket).await.0, b'Z');
+    socket.write_all(&message(b'Q', b"rows 1\0")).await.expect("sent");
+    assert_eq!(read(&mut socket).await.0, b'T');
 }
 
 #[tokio::test]
