@@ -47,7 +47,7 @@ const PLAIN: [SqlType; 21] = [
 
 /// Those of [`PLAIN`], and one of the arrays.
 pub fn types() -> Vec<SqlType> {
-    PLAIN.into_iter().chain(SqlType::Int4.array_of()).collect()
+    PLAIN.into_iter().chain(SqlType::Int4.array_of()).chain([SqlType::Varbit(None)]).collect()
 }
 
 /// The backend; `running` counts streams and statements that are neither done nor dropped.

@@ -108,6 +108,7 @@ fn samples(ty: SqlType) -> Vec<(Vec<u8>, &'static str)> {
         SqlType::Jsonb => vec![("017b2261223a20317d", "{\"a\": 1}")],
         SqlType::Json => vec![("7b2261223a317d", "{\"a\":1}")],
         SqlType::Char(_) => vec![("6162", "ab")],
+        SqlType::Bit(_) | SqlType::Varbit(_) => vec![("00000009 a080", "101000001"), ("00000000", "")],
         SqlType::Array(_) => vec![
             ("00000001 00000001 00000017 00000002 00000001 00000004 00000001 ffffffff", "{1,NULL}"),
             ("00000000 00000000 00000017", "{}"),
