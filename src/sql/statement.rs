@@ -8,6 +8,7 @@ mod dml;
 mod modify;
 pub(crate) mod restate;
 mod show;
+mod stars;
 mod types;
 
 use crate::parse::ast::{Ast, DropKind, NameRef};
