@@ -137,13 +137,7 @@ pub(crate) struct Core {
     /// Catalog changes for the next tick, as the log takes them.
     pub changes: Vec<Vec<u8>>,
     pub change_acks: Vec<Ack>,
-    /// A definition that is being replaced.
-    pub replacing: Option<crate::replace::Replacement>,
-    /// Statements that wait until it has been.
-    pub waiting_ddl: VecDeque<crate::command::Ddl>,
-    pub waiting_subscribes: Vec<(crate::command::SubscribeRequest, Reply<crate::command::Subscription>)>,
-    /// The last id that was given to a dataflow that fills beside another.
-    pub temporary: u32,
+    pub replacing: crate::replace::Replacing,
     pub reads: Vec<WaitingRead>,
     pub errors_asked: Vec<WaitingErrors>,
     pub compacting: Vec<Compacting>,
@@ -259,7 +253,7 @@ impl Core {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Ddl(ddl) if self.replacing.is_some() => self.waiting_ddl.push_back(*ddl),
+            Command::Ddl(ddl) if self.replacing.current.is_some() => self.replacing.ddl.push_back(*ddl),
             Command::Ddl(ddl) => self.execute_ddl(*ddl),
             Command::Write { write, commit, reply } => {
                 if let Some(e) = &self.read_only {
@@ -281,7 +275,7 @@ impl Core {
                 let _ = reply.send(self.sources.get_mut(&source).map_or(Ok(()), |s| s.heard_of_marks(&marks)));
             }
             Command::Subscribe { request, reply } if self.replacing_at().is_some() => {
-                self.waiting_subscribes.push((request, reply));
+                self.replacing.subscribes.push((request, reply));
             }
             Command::Subscribe { request, reply } => self.start_subscribe(request, reply),
             Command::Unsubscribe { id } => self.end_subscribe(id),

@@ -95,11 +95,11 @@ impl Core {
 
     /// What has waited for a replacement to be over.
     pub(crate) fn go_on_waiting(&mut self) {
-        for (request, reply) in std::mem::take(&mut self.waiting_subscribes) {
+        for (request, reply) in std::mem::take(&mut self.replacing.subscribes) {
             self.start_subscribe(request, reply);
         }
-        while self.replacing.is_none()
-            && let Some(ddl) = self.waiting_ddl.pop_front()
+        while self.replacing.current.is_none()
+            && let Some(ddl) = self.replacing.ddl.pop_front()
         {
             self.execute_ddl(ddl);
         }
@@ -139,7 +139,7 @@ impl Core {
     }
 
     /// What runs for an object says its new name from now on.
-    fn note_names(&mut self, id: GlobalId) {
+    pub(crate) fn note_names(&mut self, id: GlobalId) {
         let Some(object) = self.snapshot.load().get(id) else { return };
         if let Some(source) = self.sources.get_mut(&id) {
             source.object = object.clone();

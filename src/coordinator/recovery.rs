@@ -12,6 +12,7 @@ use crate::checkpoint::Checkpointer;
 use crate::command::Command;
 use crate::core::{Core, Stats};
 use crate::ranges::{Ranges, Stretches, Timeline, digest};
+use crate::replace::Replacing;
 use crate::source::LiveSource;
 use crate::subscribe::Subscriptions;
 use hw_catalog::{Catalog, CatalogChange, CatalogSnapshot};
@@ -207,8 +208,7 @@ pub(crate) fn recover(
         catalog_loaded();
     }
     checkpoints.distrust(&views_named(&catalog.snapshot(), &config.recompute)?)?;
-    let mut restored = checkpoints.restore()?;
-    restored.retain(|id, _| !replayed.replaced.contains(id));
+    let restored = checkpoints.restore(&replayed.replaced)?;
     let engine = start_engine(config, wake.clone())?;
     let mut core = Core {
         snapshot: Arc::new(arc_swap::ArcSwap::new(catalog.snapshot())),
@@ -227,10 +227,7 @@ pub(crate) fn recover(
         writes: VecDeque::new(),
         changes: vec![],
         change_acks: vec![],
-        replacing: None,
-        waiting_ddl: VecDeque::new(),
-        waiting_subscribes: vec![],
-        temporary: 0,
+        replacing: Replacing::default(),
         reads: vec![],
         errors_asked: vec![],
         compacting: vec![],

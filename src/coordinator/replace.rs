@@ -9,7 +9,7 @@
 //! tick is shown; other statements that change the catalog wait. A client that gives up before the tick leaves nothing.
 
 use crate::alter::replanned;
-use crate::command::{DdlDone, Reply};
+use crate::command::{Ddl, DdlDone, Reply, SubscribeRequest, Subscription};
 use crate::core::{Ack, Core, Flow};
 use crate::ddl::Effect;
 use crate::drop::described;
@@ -20,7 +20,7 @@ use hw_dataflow::FlowKind;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, Statement};
 use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Dataflows that fill beside others have ids from here on; no object has.
@@ -34,6 +34,18 @@ pub(crate) struct Replaced {
     pub effect: Effect,
     /// Objects whose dataflows are made anew, as they become; what is read comes first.
     pub flows: Vec<Object>,
+}
+
+/// The definition that is being replaced, and what waits for it.
+#[derive(Default)]
+pub(crate) struct Replacing {
+    pub current: Option<Replacement>,
+    /// Statements that change the catalog.
+    pub ddl: VecDeque<Ddl>,
+    /// Subscriptions, once the tick is closed.
+    pub subscribes: Vec<(SubscribeRequest, Reply<Subscription>)>,
+    /// The last id that was given to a dataflow that fills beside another.
+    temporary: u32,
 }
 
 /// One that is under way.
@@ -123,8 +135,16 @@ struct Staging<'a> {
 }
 
 impl Staging<'_> {
-    fn put(&mut self, object: Object) -> Result<(), SqlError> {
-        let change = CatalogChange::ReplaceObject(object);
+    /// `relaid`: its rows are of other columns though it is defined by the same.
+    fn put(&mut self, old: &Object, new: Object, relaid: bool) -> Result<(), SqlError> {
+        let other = match &new.kind {
+            ObjectKind::Index { .. } => old.kind != new.kind,
+            _ => computed_by(old) != computed_by(&new),
+        };
+        let change = match relaid || other {
+            true => CatalogChange::ReplaceObject(new),
+            false => CatalogChange::UpdateObject(new),
+        };
         self.after = self.after.with_changes(std::slice::from_ref(&change))?;
         self.changes.push(change);
         Ok(())
@@ -164,8 +184,15 @@ impl Staging<'_> {
             }
             _ => return Ok(()),
         };
-        if new != *old {
-            self.put(new.clone())?;
+        let relaid = match &old.kind {
+            ObjectKind::Index { on, .. } => {
+                let types = |c: &CatalogSnapshot| c.get(*on).and_then(|o| o.desc().map(RelationDesc::types));
+                types(self.before) != types(&self.after)
+            }
+            _ => false,
+        };
+        if new != *old || relaid {
+            self.put(&old, new.clone(), relaid)?;
         }
         self.note_flow(&old, &new);
         Ok(())
@@ -257,7 +284,7 @@ impl Core {
             anew: BTreeSet::new(),
         };
         if new != *old {
-            staging.put(new.clone())?;
+            staging.put(&old, new.clone(), false)?;
         }
         staging.note_flow(&old, &new);
         if self.broken.contains_key(&old.id) && !staging.anew.contains(&old.id) && !is_view {
@@ -283,8 +310,8 @@ impl Core {
     pub(crate) fn begin_replacement(&mut self, replaced: Replaced, commit: Arc<CommitPoint>, reply: Reply<DdlDone>) {
         let mut ids: BTreeMap<GlobalId, GlobalId> = BTreeMap::new();
         for object in &replaced.flows {
-            self.temporary = (self.temporary + 1) % (u32::MAX - TEMPORARY);
-            ids.insert(object.id, GlobalId(TEMPORARY + self.temporary));
+            self.replacing.temporary = (self.replacing.temporary + 1) % (u32::MAX - TEMPORARY);
+            ids.insert(object.id, GlobalId(TEMPORARY + self.replacing.temporary));
         }
         let reply: Answer = Arc::new(Mutex::new(Some(reply)));
         let flows =
@@ -296,7 +323,7 @@ impl Core {
             self.install_beside(object, *id, &ids, &replacement, time)
         });
         match installed {
-            Ok(()) => self.replacing = Some(replacement),
+            Ok(()) => self.replacing.current = Some(replacement),
             Err(e) => self.abandon(replacement, Err(e)),
         }
     }
@@ -340,12 +367,12 @@ impl Core {
 
     /// The tick at which a replacement takes over that has not done so yet: nothing of that time or later is shown.
     pub(crate) fn replacing_at(&self) -> Option<Timestamp> {
-        self.replacing.as_ref().and_then(|r| r.at)
+        self.replacing.current.as_ref().and_then(|r| r.at)
     }
 
     /// Moves a replacement on, and what has waited for it.
     pub(crate) fn step_replacement(&mut self) {
-        let Some(mut replacement) = self.replacing.take() else { return };
+        let Some(replacement) = self.replacing.current.take() else { return };
         match replacement.at {
             None if is_gone(&replacement.reply) => {
                 let e = SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
@@ -360,14 +387,12 @@ impl Core {
                     return self.close_replacement(replacement);
                 }
             }
-            Some(at) if self.read_only.is_some() => {
-                // Whether it counts is for the next start to say.
-                replacement.at = Some(at);
-            }
             Some(at) if self.can_take_over(&replacement, at) => return self.take_over(replacement, at),
+            // Whether it counts is for the next start to say.
+            Some(at) if self.read_only.is_some() && self.durable < at => self.go_on_waiting(),
             Some(_) => {}
         }
-        self.replacing = Some(replacement);
+        self.replacing.current = Some(replacement);
     }
 
     /// Closes the tick that changes the catalog.
@@ -385,7 +410,7 @@ impl Core {
         match self.commit_quietly(replacement.effect.changes.clone(), ack) {
             Some(at) => {
                 replacement.at = Some(at);
-                self.replacing = Some(replacement);
+                self.replacing.current = Some(replacement);
             }
             None => self.abandon(replacement, Ok(())),
         }
@@ -404,8 +429,8 @@ impl Core {
         for (object, temporary) in &replacement.flows {
             if let Some(old) = self.flows.remove(&object.id) {
                 self.hand_over(&old, object, *temporary, at);
-                self.temporary = (self.temporary + 1) % (u32::MAX - TEMPORARY);
-                let grave = GlobalId(TEMPORARY + self.temporary);
+                self.replacing.temporary = (self.replacing.temporary + 1) % (u32::MAX - TEMPORARY);
+                let grave = GlobalId(TEMPORARY + self.replacing.temporary);
                 moves.push((object.id, grave));
                 graves.push(grave);
             }
@@ -427,8 +452,10 @@ impl Core {
             self.keep_history_of_inputs(id);
         }
         for change in &replacement.effect.changes {
-            if let CatalogChange::RetainHistory { id, ms } = change {
-                self.keep_history(*id, *ms);
+            match change {
+                CatalogChange::RetainHistory { id, ms } => self.keep_history(*id, *ms),
+                CatalogChange::UpdateObject(object) => self.note_names(object.id),
+                _ => {}
             }
         }
         self.acked = self.acked.max(at);

@@ -9,6 +9,7 @@ mod function;
 mod modify;
 pub(crate) mod restate;
 mod show;
+mod stars;
 mod types;
 
 use crate::parse::ast::{Ast, DropKind, NameRef};

@@ -85,13 +85,19 @@ fn nothing_of(taken: &Taken) -> Contents {
 }
 
 impl Checkpointer {
-    /// Flows as they were.
-    pub(crate) fn restore(&mut self) -> Result<BTreeMap<GlobalId, Arc<RestoredFlow>>, SqlError> {
+    /// Flows as they were, but for those whose definition is another one since.
+    pub(crate) fn restore(
+        &mut self,
+        replaced: &BTreeSet<GlobalId>,
+    ) -> Result<BTreeMap<GlobalId, Arc<RestoredFlow>>, SqlError> {
         let Some(store) = &mut self.store else { return Ok(BTreeMap::new()) };
         let upper = store.manifest().tick + 1;
         let loaded = store.load()?;
         let mut flows: BTreeMap<GlobalId, RestoredFlow> = BTreeMap::new();
         for (saved, contents) in store.manifest().relations.iter().zip(loaded) {
+            if replaced.contains(&saved.id) {
+                continue;
+            }
             let new = || RestoredFlow { fingerprint: saved.fingerprint, upper, ..RestoredFlow::default() };
             let flow = flows.entry(saved.id).or_insert_with(new);
             match contents {

@@ -47,8 +47,16 @@ impl Session {
             | Statement::CreateIndex { name, create_sql, .. } => (name, create_sql),
             _ => return None,
         };
-        let object = self.handle.snapshot.load().resolve(Some(&name.schema), &name.name)?;
-        (object.create_sql == *create_sql).then(|| Notice {
+        let catalog = self.handle.snapshot.load_full();
+        let object = catalog.resolve(Some(&name.schema), &name.name)?;
+        // The text of a view may be of a time when `*` was kept as such.
+        let again = || match crate::alter::planned_text(&object.create_sql, &catalog).ok()?.1 {
+            Statement::CreateView { create_sql, .. } | Statement::CreateMaterializedView { create_sql, .. } => {
+                Some(create_sql)
+            }
+            _ => None,
+        };
+        (object.create_sql == *create_sql || again().as_ref() == Some(create_sql)).then(|| Notice {
             severity: "NOTICE",
             error: SqlError::new(
                 SqlState::DUPLICATE_TABLE,

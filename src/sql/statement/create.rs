@@ -280,7 +280,7 @@ impl Planning<'_> {
             column.name = new.clone();
         }
         check_unique(&desc.columns)?;
-        let text = self.qualified_query(&env, query)?;
+        let text = self.stored_query(&env, query, &desc)?;
         let list: Vec<String> = desc.columns.iter().map(|c| quote(&c.name)).collect();
         let kind = if materialized { "MATERIALIZED VIEW" } else { "VIEW" };
         let create_sql = format!("CREATE {kind} {} ({}){with} AS {text}", qualified(&name), list.join(", "));
@@ -314,6 +314,16 @@ impl Planning<'_> {
             create_sql,
             depends_on,
         })
+    }
+
+    /// The text of a view's query: relations by their full names and, where it is plain what it stands for, `*` by its columns.
+    fn stored_query(&self, env: &Env, query: &sql::Query, desc: &RelationDesc) -> Result<String, SqlError> {
+        let as_written = self.qualified_query(env, query)?;
+        let Some(spelt) = super::stars::without_stars(env, query) else { return Ok(as_written) };
+        let spelt = self.qualified_query(env, &spelt)?;
+        let planned = crate::parse::parse_query(&spelt).and_then(|q| describe(&plan_query(&self.env(true), *q)?));
+        let types = |d: &RelationDesc| d.columns.iter().map(|c| (c.ty, c.nullable)).collect::<Vec<_>>();
+        Ok(if planned.is_ok_and(|d| types(&d) == types(desc)) { spelt } else { as_written })
     }
 
     /// The text of a query with every relation's name qualified.

@@ -61,6 +61,14 @@ impl Definition {
     }
 }
 
+/// Definitions of a view whose columns change with them.
+const WIDE: [&str; 4] = [
+    "SELECT a, b FROM t",
+    "SELECT a::text AS a, b FROM t",
+    "SELECT b, a, a + b AS c FROM t",
+    "SELECT b::text || 'x' AS b, a::int AS a, count(*) AS n FROM t GROUP BY 1, 2",
+];
+
 const RELATIONS: [&str; 3] = ["m", "grouped", "top"];
 
 async fn set_up(client: &Client, definition: &Definition) {
@@ -189,14 +197,23 @@ async fn a_kill_leaves_one_definition_or_the_other() {
     let mut random = Random::new(seed);
     let mut server = Server::start(&["--workers", "2", "--checkpoint-interval", "1"]).expect("the server starts");
     let mut now = Definition::random(&mut random);
-    set_up(&server.connect().await.expect("connect"), &now).await;
+    let client = server.connect().await.expect("connect");
+    set_up(&client, &now).await;
+    must(&client, &format!("CREATE MATERIALIZED VIEW wide AS {}", WIDE[0])).await;
+    must(&client, "CREATE INDEX wide_a ON wide (a)").await;
+    let mut wide = WIDE[0];
     for round in 0..scaled(12) {
         let client = server.connect().await.expect("connect");
         let writer = server.connect().await.expect("connect");
         let new = Definition::random(&mut random);
-        let (sql, new) = match random.chance(60) {
-            true => (new.replace_m(), Definition { keep: now.keep, ..new }),
-            false => (new.replace_v(), Definition { keep: new.keep, ..now }),
+        let mut new_wide = wide;
+        let (sql, new) = match random.below(3) {
+            0 => (new.replace_m(), Definition { keep: now.keep, ..new }),
+            1 => (new.replace_v(), Definition { keep: new.keep, ..now }),
+            _ => {
+                new_wide = random.pick(&WIDE);
+                (format!("CREATE OR REPLACE MATERIALIZED VIEW wide AS {new_wide}"), now)
+            }
         };
         let mut writes = Random::new(seed ^ round);
         let writing = tokio::spawn(async move { while write(&writer, &mut writes).await.is_ok() {} });
@@ -225,6 +242,24 @@ async fn a_kill_leaves_one_definition_or_the_other() {
             .join("\n");
         assert!(old || is_new, "round {round}: neither {now:?} nor {new:?}: {apart}");
         assert!(is_new || !acknowledged, "round {round}: {new:?} was acknowledged: {apart}");
+        let mut seen = bag(&client, "SELECT * FROM wide").await.unwrap_or_else(|e| panic!("wide: {e}"));
+        let (was, is) = (bag(&client, wide).await.expect("old"), bag(&client, new_wide).await.expect("new"));
+        assert!(
+            seen == is || seen == was && !acknowledged,
+            "round {round}: wide, {new_wide}: {}",
+            difference(&seen, &is)
+        );
+        if seen == is {
+            wide = new_wide;
+        }
+        // Later changes reach it too, and its index.
+        must(&client, "INSERT INTO t VALUES (7, 77)").await;
+        seen = bag(&client, "SELECT * FROM wide").await.expect("wide");
+        let computed = bag(&client, wide).await.expect("computed");
+        assert!(seen == computed, "round {round}: wide, {wide}: {}", difference(&seen, &computed));
+        let by_index = bag(&client, "SELECT * FROM wide WHERE a = '7'").await.expect("by the index");
+        let scanned = bag(&client, "SELECT * FROM wide WHERE a::text = '7'").await.expect("scanned");
+        assert_eq!(by_index, scanned, "round {round}: {wide}");
         // Which of them it is must stay.
         if is_new {
             now = new;
@@ -274,4 +309,92 @@ async fn a_subscriber_gets_the_difference_at_one_time() {
         }
     };
     assert!(ended.contains("the columns of \"m\" have changed"), "{ended}");
+}
+
+/// Catches: a statement that is answered as cancelled and has replaced something, and one that leaves the server unable to
+/// change definitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_replacement_has_done_nothing() {
+    let seed = seed();
+    println!("seed={seed}");
+    let mut random = Random::new(seed);
+    let server = Server::start(&["--workers", "2"]).expect("the server starts");
+    let client = server.connect().await.expect("connect");
+    let mut now = Definition::random(&mut random);
+    set_up(&client, &now).await;
+    must(&client, "INSERT INTO t SELECT i, i % 11 FROM generate_series(1, 20000) AS g(i)").await;
+    let mut cancelled = 0;
+    for round in 0..scaled(30) {
+        let new = Definition { keep: now.keep, ..Definition::random(&mut random) };
+        let token = client.cancel_token();
+        let wait = Duration::from_micros(random.below(60_000));
+        let cancelling = tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = token.cancel_query(tokio_postgres::NoTls).await;
+        });
+        let outcome = run(&client, &new.replace_m()).await;
+        cancelling.await.expect("cancels");
+        match &outcome {
+            Ok(_) => now = new,
+            Err(e) => {
+                assert_eq!(e.code, "57014", "round {round}: {e}");
+                cancelled += 1;
+            }
+        }
+        // A cancel that came late may meet this one.
+        let t = loop {
+            match bag(&client, "SELECT * FROM t").await {
+                Ok(t) => break t,
+                Err(e) => assert_eq!(e.code, "57014", "round {round}: {e}"),
+            }
+        };
+        for (name, computed) in RELATIONS.iter().zip(now.computed(&t)) {
+            let shown = bag(&client, &format!("SELECT * FROM {name}")).await.expect("read");
+            assert!(shown == computed, "round {round}, {outcome:?}: {name}: {}", difference(&shown, &computed));
+        }
+    }
+    println!("{cancelled} were cancelled");
+}
+
+/// Catches: statements that change definitions at the same time and meet each other half-way.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_changes_of_definitions_wait_for_it() {
+    let seed = seed();
+    println!("seed={seed}");
+    let mut random = Random::new(seed);
+    let server = Server::start(&["--workers", "2"]).expect("the server starts");
+    let client = server.connect().await.expect("connect");
+    let mut now = Definition::random(&mut random);
+    set_up(&client, &now).await;
+    for round in 0..scaled(10) {
+        let new = Definition::random(&mut random);
+        let mut running = vec![];
+        for sql in [
+            new.replace_m(),
+            new.replace_v(),
+            format!("CREATE MATERIALIZED VIEW other_{round} AS SELECT a, b FROM v"),
+            format!("CREATE TABLE table_{round} (a int)"),
+            "CREATE OR REPLACE MATERIALIZED VIEW always AS SELECT count(*) AS n FROM m".to_string(),
+        ] {
+            let client = server.connect().await.expect("connect");
+            running.push(tokio::spawn(async move { run(&client, &sql).await.map_err(|e| format!("{sql}: {e}")) }));
+        }
+        for one in running {
+            let outcome = one.await.expect("ends");
+            assert!(outcome.is_ok(), "round {round}: {outcome:?}");
+        }
+        now = new;
+        let t = bag(&client, "SELECT * FROM t").await.expect("t");
+        let computed = now.computed(&t);
+        for (name, computed) in RELATIONS.iter().zip(&computed) {
+            let shown = bag(&client, &format!("SELECT * FROM {name}")).await.expect("read");
+            assert!(shown == *computed, "round {round}: {name}: {}", difference(&shown, computed));
+        }
+        let kept = bag(&client, &format!("SELECT a, b FROM m WHERE b % {} = 0", now.keep)).await.expect("computed");
+        let shown = bag(&client, &format!("SELECT * FROM other_{round}")).await.expect("read");
+        assert!(shown == kept, "round {round}: {}", difference(&shown, &kept));
+        let n = bag(&client, "SELECT n FROM always").await.expect("read");
+        let rows = computed[0].values().sum::<i64>();
+        assert_eq!(n, Bag::from([(vec![Some(rows.to_string())], 1)]), "round {round}");
+    }
 }
