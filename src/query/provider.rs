@@ -90,7 +90,16 @@ pub(crate) struct Provider {
     schema: SchemaRef,
     /// What the plan's filters above the scan fix.
     equalities: Equalities,
-    batch_rows: usize,
+    reading: Reading,
+}
+
+/// How scans give their rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// True for one partition, whatever the number of workers.
+    pub merged: bool,
 }
 
 impl Provider {
@@ -99,7 +108,7 @@ impl Provider {
         table: QueryTable,
         schema: SchemaRef,
         equalities: Equalities,
-        batch_rows: usize,
+        reading: Reading,
     ) -> Result<Provider, SqlError> {
         let planned: Vec<Option<SqlType>> =
             schema.fields().iter().map(|f| SqlType::from_arrow(f.data_type())).collect();
@@ -116,7 +125,7 @@ impl Provider {
         if let QueryTable::Snapshot { published, as_of, .. } = &table {
             check_readable(published, *as_of)?;
         }
-        Ok(Provider { table, schema, equalities, batch_rows })
+        Ok(Provider { table, schema, equalities, reading })
     }
 
     /// True where a scan with `filters` reads the rows of one key of an arrangement.
@@ -144,9 +153,14 @@ impl Provider {
                 let equalities = self.equalities_with(desc, filters);
                 let (published, prefix) = best_of(desc, published, indexes, &equalities);
                 let types = desc.types();
-                let scan = Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.batch_rows)?;
+                let scan =
+                    Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.reading.batch_rows)?;
                 let scan = Arc::new(scan);
-                Ok(published.shards.iter().map(|s| one(Part::Shard(scan.clone(), s.clone()))).collect())
+                let shards = published.shards.iter().map(|s| one(Part::Shard(scan.clone(), s.clone())));
+                if !self.reading.merged || published.shards.len() < 2 {
+                    return Ok(shards.collect());
+                }
+                Ok(vec![Arc::new(Merged { schema: scan.schema().clone(), parts: shards.collect() })])
             }
         }
     }
@@ -195,6 +209,24 @@ impl TableProvider for Provider {
             .map(|(i, f)| (Arc::new(PhysicalColumn::new(f.name(), i)) as _, f.name().clone()))
             .collect();
         Ok(Arc::new(ProjectionExec::try_new(exprs, kept)?))
+    }
+}
+
+/// Several partitions as one, the one after the other.
+#[derive(Debug)]
+struct Merged {
+    schema: SchemaRef,
+    parts: Vec<Arc<dyn PartitionStream>>,
+}
+
+impl PartitionStream for Merged {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let parts = self.parts.clone();
+        let rows = futures::stream::iter(parts).flat_map(move |part| part.execute(Arc::clone(&context)));
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Puts providers in the place of a plan's table scans.
 
 use crate::error::{to_sql_error, wrap};
-use crate::provider::{Provider, QueryTable};
+use crate::provider::{Provider, QueryTable, Reading};
 use crate::seek::{Equalities, collect_equalities};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -37,12 +37,15 @@ pub(crate) fn bind_tables(
     tables: &HashMap<GlobalId, QueryTable>,
     batch_rows: usize,
 ) -> Result<Bound, SqlError> {
+    // Of rows in several partitions, the physical planner takes those with a constant key for rows that are together.
+    let merged = plan.exists(|node| Ok(matches!(node, LogicalPlan::Window(_)))).unwrap_or(true);
+    let reading = Reading { batch_rows, merged };
     let (mut plain, mut seeks) = (true, true);
     let bind = |node: LogicalPlan| -> DfResult<Transformed<LogicalPlan>> {
         plain &= is_plain(&node);
         match node {
             LogicalPlan::Filter(mut filter) => {
-                let input = bind_below(&filter.predicate, &filter.input, tables, batch_rows)?;
+                let input = bind_below(&filter.predicate, &filter.input, tables, reading)?;
                 let changed = input.is_some();
                 if let Some(input) = input {
                     filter.input = Arc::new(input);
@@ -50,7 +53,7 @@ pub(crate) fn bind_tables(
                 Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), changed))
             }
             LogicalPlan::TableScan(scan) => {
-                let bound = bind_scan(&scan, None, tables, batch_rows)?;
+                let bound = bind_scan(&scan, None, tables, reading)?;
                 let changed = bound.is_some();
                 let scan = bound.unwrap_or(scan);
                 let provider = source_as_provider(&scan.source)?;
@@ -110,13 +113,13 @@ fn bind_below(
     predicate: &Expr,
     input: &LogicalPlan,
     tables: &HashMap<GlobalId, QueryTable>,
-    batch_rows: usize,
+    reading: Reading,
 ) -> DfResult<Option<LogicalPlan>> {
     match input {
         LogicalPlan::TableScan(scan) => {
-            Ok(bind_scan(scan, Some(predicate), tables, batch_rows)?.map(LogicalPlan::TableScan))
+            Ok(bind_scan(scan, Some(predicate), tables, reading)?.map(LogicalPlan::TableScan))
         }
-        LogicalPlan::SubqueryAlias(alias) => match bind_below(predicate, &alias.input, tables, batch_rows)? {
+        LogicalPlan::SubqueryAlias(alias) => match bind_below(predicate, &alias.input, tables, reading)? {
             Some(bound) => {
                 let alias = SubqueryAlias::try_new(Arc::new(bound), alias.alias.clone())?;
                 Ok(Some(LogicalPlan::SubqueryAlias(alias)))
@@ -132,7 +135,7 @@ fn bind_scan(
     scan: &TableScan,
     predicate: Option<&Expr>,
     tables: &HashMap<GlobalId, QueryTable>,
-    batch_rows: usize,
+    reading: Reading,
 ) -> DfResult<Option<TableScan>> {
     if source_as_provider(&scan.source).is_ok() {
         return Ok(None);
@@ -144,7 +147,7 @@ fn bind_scan(
     if let Some(predicate) = predicate {
         collect_equalities(predicate, table.desc(), &mut equalities);
     }
-    let provider = Provider::new(table.clone(), scan.source.schema(), equalities, batch_rows).map_err(wrap)?;
+    let provider = Provider::new(table.clone(), scan.source.schema(), equalities, reading).map_err(wrap)?;
     let mut bound = scan.clone();
     bound.source = provider_as_source(Arc::new(provider));
     Ok(Some(bound))

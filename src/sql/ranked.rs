@@ -51,22 +51,61 @@ pub(crate) fn distinct_on(
     outer: &[DFSchemaRef],
     select: impl Fn(&LogicalPlan, Vec<Expr>) -> Result<Vec<Expr>, SqlError>,
 ) -> Result<LogicalPlan, SqlError> {
-    let items = select(&input, d.select_expr)?;
+    let mut items = select(&input, d.select_expr)?;
     let schema = Arc::clone(input.schema());
     let mut typer = Typer::new(env, &schema, outer);
-    let by = d.on_expr.iter().map(|e| typer.key(e)).collect::<Result<Vec<_>, _>>()?;
+    let mut by = d.on_expr.iter().map(|e| typer.key(e)).collect::<Result<Vec<_>, _>>()?;
     let mut order = vec![];
     for mut key in d.sort_expr.unwrap_or_default() {
         key.expr = typer.key(&key.expr)?;
         order.push(key);
     }
-    let (plan, number) = numbered(env, input, by, order.clone())?;
+    let keys = by.iter_mut().chain(order.iter_mut().map(|key| &mut key.expr)).map(|e| (e, false));
+    let input = computed_once(env, input, items.iter_mut().map(|e| (e, true)).chain(keys))?;
+    let mut within = order.clone();
+    let reads_none = |e: &Expr| e.column_refs().is_empty();
+    if !env.stored && by.iter().all(reads_none) && within.iter().all(|key| reads_none(&key.expr)) {
+        // Which row is the first is open. Something has to be read: the executor takes no batch without columns.
+        within.extend(input.schema().columns().first().map(|c| Expr::Column(c.clone()).sort(true, false)));
+    }
+    let (plan, number) = numbered(env, input, by, within)?;
     let first = Expr::Column(number).eq(lit(1i64));
     let mut plan = LogicalPlan::Filter(Filter::try_new(first, Arc::new(plan)).map_err(from_planner)?);
     if !order.is_empty() {
         plan = LogicalPlan::Sort(Sort { expr: order, input: Arc::new(plan), fetch: None });
     }
     crate::decorrelate::project(items, plan)
+}
+
+/// `input` with what has a subquery as further columns, which stand for it from here on: computed again above the numbers it
+/// would be joined to rows that are numbered again, and may be numbered otherwise. The flag: an item, which keeps its name.
+fn computed_once<'a>(
+    env: &Env,
+    input: LogicalPlan,
+    exprs: impl Iterator<Item = (&'a mut Expr, bool)>,
+) -> Result<LogicalPlan, SqlError> {
+    let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let count = columns.len();
+    let mut known: Vec<(Expr, Column)> = vec![];
+    for (expr, is_named) in exprs {
+        if !crate::decorrelate::has_subquery(expr) {
+            continue;
+        }
+        let (qualifier, name) = expr.qualified_name();
+        let bare = expr.clone().unalias();
+        let column = match known.iter().find(|(e, _)| *e == bare) {
+            Some((_, column)) => column.clone(),
+            None => {
+                let name = env.fresh_name("hw_item");
+                columns.push(bare.clone().alias(&name));
+                known.push((bare, Column::from_name(&name)));
+                Column::from_name(name)
+            }
+        };
+        let column = Expr::Column(column);
+        *expr = if is_named { column.alias_qualified(qualifier, name) } else { column };
+    }
+    if columns.len() == count { Ok(input) } else { crate::decorrelate::project(columns, input) }
 }
 
 /// EXCEPT (`LeftAnti`) and INTERSECT (`LeftSemi`) of sides with the same columns; of equal rows, as many as there are

@@ -120,7 +120,7 @@ impl Draw<'_> {
 
 /// What computes a value of a type, with the types it takes. Nothing of it fails for the values that there are.
 fn operations(ty: Ty) -> &'static [(&'static str, &'static [Ty])] {
-    use Ty::{Big, Bool, Date, Dec, Float, Int, Ints, Json, Num, Text, Ts};
+    use Ty::{Big, Bool, Date, Int, Ints, Json, Text};
     match ty {
         Int => &[
             ("({} + {})", &[Int, Int]),
@@ -164,6 +164,13 @@ fn operations(ty: Ty) -> &'static [(&'static str, &'static [Ty])] {
             ("array_to_string({}, ',')", &[Ints]),
             ("nullif({}, '')", &[Text]),
         ],
+        _ => more_operations(ty),
+    }
+}
+
+fn more_operations(ty: Ty) -> &'static [(&'static str, &'static [Ty])] {
+    use Ty::{Big, Bool, Date, Dec, Float, Int, Ints, Json, Num, Text, Ts};
+    match ty {
         Num => &[
             ("({} + {})", &[Num, Num]),
             ("({} - {})", &[Num, Dec]),
@@ -187,7 +194,7 @@ fn operations(ty: Ty) -> &'static [(&'static str, &'static [Ty])] {
             ("abs({})", &[Float]),
             ("({} % 4)::float8", &[Int]),
         ],
-        Bool => &[],
+        Big | Bool | Int | Text => &[],
         Date => &[
             ("({} + ({} % 10))", &[Date, Int]),
             ("({} - 1)", &[Date]),
