@@ -440,5 +440,5 @@ fn pg_catalog_shows_what_there_is() {
     assert_eq!(find("pg_catalog.pg_views", &rows("pg_views"), "schemaname", "public").len(), 1);
     assert_eq!(find("pg_catalog.pg_tables", &rows("pg_tables"), "schemaname", "public").len(), 2);
     assert!(builtin::catalog_rows(&snapshot, "pg_catalog", "nothing").is_none());
-    assert_eq!(builtin::catalog_rows(&CatalogSnapshot::default(), "pg_catalog", "pg_type").expect("rows").len(), 40);
+    assert_eq!(builtin::catalog_rows(&CatalogSnapshot::default(), "pg_catalog", "pg_type").expect("rows").len(), 44);
 }

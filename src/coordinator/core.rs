@@ -403,7 +403,7 @@ impl Core {
     pub(crate) fn history_from(&self, now: Timestamp, ms: u64) -> Timestamp {
         let (before, started) = self.began;
         let from = now.saturating_sub(ms);
-        let returning = ms > 0 && started.elapsed() < Duration::from_millis(self.resume_ms);
+        let returning = started.elapsed() < Duration::from_millis(ms);
         if returning { from.min(before.saturating_sub(ms)) } else { from }
     }
 

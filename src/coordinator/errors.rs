@@ -166,9 +166,16 @@ impl Core {
     /// Answers who asked for errors of views, once every earlier write is visible. The rows are put together elsewhere:
     /// there may be many.
     pub(crate) fn answer_errors(&mut self) {
-        let (due, rest) = std::mem::take(&mut self.errors_asked).into_iter().partition(|a| a.at <= self.read_ts);
+        if self.errors_asked.is_empty() {
+            return;
+        }
+        // Errors of a view may be published after its rows.
+        let live = self.flows.iter().filter(|(_, f)| f.live && f.failed.is_none());
+        let uppers = live.filter_map(|(id, _)| self.engine.published_errors(*id)?.shards.iter().map(|s| s.upper).min());
+        let upper = uppers.min().unwrap_or(Timestamp::MAX);
+        let asked = std::mem::take(&mut self.errors_asked).into_iter();
+        let (due, rest): (Vec<WaitingErrors>, _) = asked.partition(|a| a.at <= self.read_ts && a.at < upper);
         self.errors_asked = rest;
-        let due: Vec<WaitingErrors> = due;
         for asked in due {
             let all = self.errors_of_views();
             let answer = move || {

@@ -259,9 +259,7 @@ pub(crate) fn recover(
     core.restore_views(manifest.log_floor)?;
     core.log = Some(LogWriter::start(log)?);
     core.begin_corrections();
-    if first_start {
-        core.set_initial_password(config.initial_password.as_deref())?;
-    }
+    core.set_initial_password(config.initial_password.as_deref().filter(|_| first_start))?;
     Ok(core)
 }
 

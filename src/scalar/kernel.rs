@@ -78,15 +78,7 @@ pub(crate) fn call(func: Func, types: &[SqlType], ty: SqlType) -> Result<Kernel,
         Func::Timezone => zones::kernel(types),
         f if is_moment(f) => moment::kernel(func, types),
         f if json::FUNCTIONS.contains(&f) => json::kernel(func, types),
-        Func::HashInt2
-        | Func::HashInt4
-        | Func::HashInt8
-        | Func::HashFloat4
-        | Func::HashFloat8
-        | Func::HashText
-        | Func::HashInt4Extended
-        | Func::HashInt8Extended
-        | Func::HashTextExtended => hashing::kernel(func, types),
+        f if hashing::is_hash(f) => hashing::kernel(func, types),
         // Text, regular expressions and bytea.
         Func::Like | Func::ILike | Func::LikeEscape => like::kernel(func, types),
         Func::RegexMatch
@@ -329,16 +321,8 @@ pub(crate) fn call_may_fail(func: Func, args: &[ScalarExpr]) -> bool {
         | Func::Sha224
         | Func::Sha256
         | Func::Sha384
-        | Func::Sha512
-        | Func::HashInt2
-        | Func::HashInt4
-        | Func::HashInt8
-        | Func::HashFloat4
-        | Func::HashFloat8
-        | Func::HashText
-        | Func::HashInt4Extended
-        | Func::HashInt8Extended
-        | Func::HashTextExtended => false,
+        | Func::Sha512 => false,
+        f if hashing::is_hash(f) => false,
         _ => true,
     }
 }

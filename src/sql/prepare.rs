@@ -687,19 +687,6 @@ fn special_call(expr: &mut Expr) -> Option<Expr> {
     })
 }
 
-/// A number in the ORDER BY of an aggregate is a constant, no position.
-fn order_by_constants(f: &mut Function) {
-    let FunctionArguments::List(list) = &mut f.args else { return };
-    for clause in &mut list.clauses {
-        let FunctionArgumentClause::OrderBy(keys) = clause else { continue };
-        for key in keys {
-            if matches!(&key.expr, Expr::Value(v) if matches!(v.value, Value::Number(..))) {
-                key.expr = Expr::Nested(Box::new(std::mem::replace(&mut key.expr, text(""))));
-            }
-        }
-    }
-}
-
 /// `count(*)` counts a constant that is never NULL.
 fn count_star(f: &mut Function) {
     let is_count = f.name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| {

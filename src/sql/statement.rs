@@ -112,19 +112,21 @@ impl<'a> Planning<'a> {
             Ast::Begin { read_only } => plain(Statement::Begin { read_only: *read_only }),
             Ast::Commit => plain(Statement::Commit),
             Ast::Rollback => plain(Statement::Rollback),
-            Ast::Prepare { name, types, sql } => {
-                let types: Vec<SqlType> = {
-                    let env = self.env(false);
-                    types.iter().map(|t| crate::types::named_type(&env, t)).collect::<Result<_, _>>()?
-                };
-                let types = self.check_prepared(&types, sql)?;
-                plain(Statement::Prepare { name: name.clone(), types, sql: sql.clone() })
-            }
+            Ast::Prepare { name, types, sql } => self.prepare(name, types, sql),
             Ast::Execute { name, args } => self.execute(name, args),
             Ast::Deallocate(name) => plain(Statement::Deallocate { name: name.clone() }),
             Ast::Flush => plain(Statement::Flush),
             Ast::Checkpoint => plain(Statement::Checkpoint),
         }
+    }
+
+    fn prepare(&self, name: &str, types: &[sql::DataType], sql: &str) -> Result<Planned, SqlError> {
+        let types: Vec<SqlType> = {
+            let env = self.env(false);
+            types.iter().map(|t| crate::types::named_type(&env, t)).collect::<Result<_, _>>()?
+        };
+        let types = self.check_prepared(&types, sql)?;
+        plain(Statement::Prepare { name: name.to_string(), types, sql: sql.to_string() })
     }
 
     fn native(&self, statement: &sql::Statement) -> Result<Planned, SqlError> {

@@ -490,13 +490,10 @@ impl<'a> Typer<'a> {
             }
             Lazy::Cast(to) => self.cast_call(f.func.name(), &args, to, place),
             Lazy::Number(digits) => {
-                let value = hw_repr::numeric::Numeric::parse(&digits)?;
-                Ok(Typed::known(ScalarExpr::Literal(Datum::Numeric(value), SqlType::Numeric(None))))
+                let value = Datum::Numeric(hw_repr::numeric::Numeric::parse(&digits)?);
+                Ok(Typed::known(ScalarExpr::Literal(value, SqlType::Numeric(None))))
             }
-            Lazy::Bits(digits) => {
-                let bits = hw_repr::text::bits::parse(&digits)?;
-                Ok(Typed::known(ScalarExpr::Literal(Datum::Text(bits), SqlType::Bit(None))))
-            }
+            Lazy::Bits(digits) => bit_string(&digits),
             Lazy::Coalesce => {
                 let each = |t: &mut Self| args.iter().map(|a| t.typed(a, place)).collect::<Result<Vec<_>, _>>();
                 let values = self.without_sets("COALESCE", each)?;
@@ -763,4 +760,10 @@ fn literal(value: &ScalarValue, metadata: Option<&FieldMetadata>) -> Result<Type
             known(datum, ty)
         }
     }
+}
+
+/// A literal `B'...'` or `X'...'`.
+fn bit_string(digits: &str) -> Result<Typed, SqlError> {
+    let bits = hw_repr::text::bits::parse(digits)?;
+    Ok(Typed::known(ScalarExpr::Literal(Datum::Text(bits), SqlType::Bit(None))))
 }

@@ -136,10 +136,17 @@ impl<'a> Oracle<'a> {
     /// Deletes all rows, which must leave nothing behind in any operator, and drops what was created.
     pub async fn finish(mut self) -> Result<Summary, HarnessError> {
         self.followed.clear();
-        let (mut before, mut after) = (self.empty.clone(), self.emptied().await?);
+        let (before, mut after) = (self.empty.clone(), self.emptied().await?);
         if self.summary.restarts > 0 {
-            // What was restored may lie in other pieces.
-            before.values_mut().chain(after.values_mut()).for_each(|held| held.1 = 0);
+            // What was restored may lie in other pieces, and less of it in memory.
+            after.retain(|operator, held| before.get(operator).is_none_or(|was| held.0 > was.0));
+            after.extend(
+                before
+                    .iter()
+                    .filter(|(o, _)| !after.contains_key(*o))
+                    .map(|(o, h)| (o.clone(), *h))
+                    .collect::<Vec<_>>(),
+            );
         }
         let left = held::differences(&before, &after);
         if !left.is_empty() {
@@ -163,7 +170,8 @@ impl<'a> Oracle<'a> {
             run(client, &sql).await.map_err(|e| self.failed(&sql, &e))?;
         }
         let mut held = held(client).await.map_err(|e| self.failed("headwater.operators", &e))?;
-        held.retain(|operator, _| operator[0].as_deref() != Some("marks"));
+        // What a relation has shown stays for subscribers who come back.
+        held.retain(|operator, _| operator[0].as_deref() != Some("marks") && operator[1].as_deref() != Some("serve"));
         Ok(held)
     }
 

@@ -243,7 +243,7 @@ async fn a_relation_that_does_not_fit_its_plan_is_refused() {
     let batch = RecordBatch::try_new(other.schema(), vec![Arc::new(Int32Array::from(vec![1]))]).expect("batch");
     let table = QueryTable::Batches { desc: other, batches: vec![batch] };
     let got = run(scan(1).build().expect("plan"), vec![(1, table)], 8192).await;
-    assert_eq!(got.expect_err("refused").code, SqlState::INTERNAL);
+    assert_eq!(got.expect_err("refused").code, SqlState::SERIALIZATION);
     let got = run(scan(1).build().expect("plan"), vec![], 8192).await;
     assert_eq!(got.expect_err("refused").code, SqlState::INTERNAL);
 }

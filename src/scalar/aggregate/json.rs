@@ -1,8 +1,8 @@
 //! Values as JSON, as PostgreSQL's to_jsonb writes them.
 
 use hw_repr::array::Dimension;
+use hw_repr::text::write_json_string;
 use hw_repr::{Datum, SqlType};
-use std::fmt::Write;
 
 /// Appends a value of a type.
 pub fn write_value(value: &Datum, ty: SqlType, out: &mut String) {
@@ -25,7 +25,7 @@ pub fn write_value(value: &Datum, ty: SqlType, out: &mut String) {
                 if i > 0 {
                     out.push(',');
                 }
-                write_string(&field.name, out);
+                write_json_string(&field.name, out);
                 out.push(':');
                 write_value(value, field.ty, out);
             }
@@ -34,7 +34,7 @@ pub fn write_value(value: &Datum, ty: SqlType, out: &mut String) {
         other => {
             let mut text = String::new();
             write_key(other, ty, &mut text);
-            write_string(&text, out);
+            write_json_string(&text, out);
         }
     }
 }
@@ -76,26 +76,4 @@ pub fn write_key(value: &Datum, ty: SqlType, out: &mut String) {
         }
         _ => out.push_str(&text),
     }
-}
-
-/// Appends a JSON string literal.
-pub fn write_string(s: &str, out: &mut String) {
-    out.push('"');
-    for c in s.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            c if c < ' ' => {
-                // Writing to a String does not fail.
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }

@@ -6,13 +6,14 @@
 //! and the ordered encoding of the value, inverted for DESC; equal keys have equal bytes. So rows that the order does not
 //! tell apart stand in the order of their arguments, ascending, NULLs last.
 
-use super::json::{write_key, write_string, write_value};
+use super::json::{write_key, write_value};
 use super::multiset::Multiset;
 use super::{Rows, top, wide};
 use arrow::array::{Array, ArrayRef, AsArray};
 use hw_plan::{Aggregate, AggregateFunc as F};
 use hw_repr::datum::{Float, IntervalValue};
 use hw_repr::encoding::RowCodec;
+use hw_repr::text::write_json_string;
 use hw_repr::{ArrayValue, Datum, SqlError, SqlState, SqlType};
 
 /// Writes the entry of a row to `rows.bytes`.
@@ -183,7 +184,7 @@ fn json_object(types: &[SqlType], columns: &[ArrayRef], counts: &[i64], ty: SqlT
         }
         key.clear();
         write_key(&Datum::from_array(&columns[0], row, types[0])?, types[0], &mut key);
-        write_string(&key, &mut out);
+        write_json_string(&key, &mut out);
         out.push_str(" : ");
         write_value(&Datum::from_array(&columns[1], row, types[1])?, types[1], &mut out);
     }

@@ -128,6 +128,13 @@ pub(super) fn array(args: &[Datum], _: SqlType) -> Result<Datum, SqlError> {
 /// From 1970 to PostgreSQL's first day.
 const DAYS_TO_2000: i32 = 10_957;
 
+/// Whether a function is one of [`kernel`]'s: none of them can fail.
+pub(super) fn is_hash(func: Func) -> bool {
+    use Func::*;
+    matches!(func, HashInt2 | HashInt4 | HashInt8 | HashFloat4 | HashFloat8 | HashText)
+        || matches!(func, HashInt4Extended | HashInt8Extended | HashTextExtended)
+}
+
 /// The kernel of a hash function.
 pub(super) fn kernel(func: Func, types: &[SqlType]) -> Result<Kernel, SqlError> {
     /// Over a primitive column, without a seed or with one.

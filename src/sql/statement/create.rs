@@ -201,37 +201,32 @@ impl Planning<'_> {
                     depends_on: vec![object.id],
                 })
             }
-            Ast::CreateGenerator { name, if_not_exists, options, paused } => {
-                let mut nexmark = NexmarkSource {
-                    events: None,
-                    events_per_second: None,
-                    seed: 0,
-                    epoch_ms: NexmarkSource::AT_CREATE,
-                };
-                let mut prefix = String::new();
-                for option in options {
-                    match option.name.as_str() {
-                        "EVENTS" => nexmark.events = Some(natural(option)?),
-                        "EVENTS PER SECOND" => nexmark.events_per_second = Some(natural(option)?.max(1)),
-                        "SEED" => nexmark.seed = natural(option)?,
-                        "EPOCH" => nexmark.epoch_ms = instant_ms(option)?,
-                        _ => prefix = text(option)?,
-                    }
-                }
-                let outputs = nexmark_outputs(&prefix);
-                let name = self.new_name(name)?;
-                let desc = SourceDesc { connector: SourceConnector::Nexmark(nexmark), outputs, paused: *paused };
-                let create_sql = self.text.to_string();
-                plain(Statement::CreateSource {
-                    name,
-                    desc,
-                    if_not_exists: *if_not_exists,
-                    create_sql,
-                    depends_on: vec![],
-                })
-            }
+            Ast::CreateGenerator { .. } => self.create_generator(ast),
             _ => Err(SqlError::internal("not a source")),
         }
+    }
+
+    fn create_generator(&self, ast: &Ast) -> Result<Planned, SqlError> {
+        let Ast::CreateGenerator { name, if_not_exists, options, paused } = ast else {
+            return Err(SqlError::internal("not a generator"));
+        };
+        let mut nexmark =
+            NexmarkSource { events: None, events_per_second: None, seed: 0, epoch_ms: NexmarkSource::AT_CREATE };
+        let mut prefix = String::new();
+        for option in options {
+            match option.name.as_str() {
+                "EVENTS" => nexmark.events = Some(natural(option)?),
+                "EVENTS PER SECOND" => nexmark.events_per_second = Some(natural(option)?.max(1)),
+                "SEED" => nexmark.seed = natural(option)?,
+                "EPOCH" => nexmark.epoch_ms = instant_ms(option)?,
+                _ => prefix = text(option)?,
+            }
+        }
+        let outputs = nexmark_outputs(&prefix);
+        let name = self.new_name(name)?;
+        let desc = SourceDesc { connector: SourceConnector::Nexmark(nexmark), outputs, paused: *paused };
+        let create_sql = self.text.to_string();
+        plain(Statement::CreateSource { name, desc, if_not_exists: *if_not_exists, create_sql, depends_on: vec![] })
     }
 
     pub(super) fn create_index(&self, i: &sql::CreateIndex) -> Result<Planned, SqlError> {
@@ -389,6 +384,10 @@ impl sql::VisitorMut for Qualifier<'_, '_> {
             sql::Expr::Cast { data_type, .. } => qualify_type(self.env, data_type),
             sql::Expr::TypedString(t) => qualify_type(self.env, &mut t.data_type),
             sql::Expr::Function(f) => crate::prepare::qualify(self.env, &mut f.name),
+            // Written without a blank between them, two operators would be read as one.
+            sql::Expr::UnaryOp { expr: operand, .. } if matches!(**operand, sql::Expr::UnaryOp { .. }) => {
+                *operand = Box::new(sql::Expr::Nested(operand.clone()));
+            }
             _ => {}
         }
         ControlFlow::Continue(())

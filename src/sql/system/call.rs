@@ -197,6 +197,12 @@ fn type_text(oid: i64, typmod: Option<i32>) -> Option<String> {
         _ => {}
     }
     let ty = SqlType::from_oid(u32::try_from(oid).ok()?, typmod.unwrap_or(-1))?;
+    // The bare name would be read as bit(1).
+    match (ty, ty.element()) {
+        (SqlType::Bit(None), _) if typmod.is_some() => return Some("\"bit\"".into()),
+        (_, Some(SqlType::Bit(None))) if typmod.is_some() => return Some("\"bit\"[]".into()),
+        _ => {}
+    }
     let bare_char = matches!(ty, SqlType::Char(None)) && typmod.is_none();
     Some(if bare_char { "character".into() } else { ty.to_string() })
 }
