@@ -78,6 +78,8 @@ impl Env<'_> {
 pub(crate) struct UserCall {
     pub schema: String,
     pub name: String,
+    /// Whether every function of that name gives a boolean, so that a call may be a condition before it is typed.
+    pub condition: bool,
     /// The names of the last arguments.
     pub names: Vec<String>,
 }
@@ -85,15 +87,17 @@ pub(crate) struct UserCall {
 impl UserCall {
     /// The name under which the call is planned.
     pub fn encode(&self) -> String {
-        let parts = [self.schema.as_str(), self.name.as_str()].into_iter().chain(self.names.iter().map(String::as_str));
+        let kind = if self.condition { "condition" } else { "value" };
+        let own = [kind, self.schema.as_str(), self.name.as_str()];
+        let parts = own.into_iter().chain(self.names.iter().map(String::as_str));
         format!("{USER}{}", parts.collect::<Vec<_>>().join(&PART.to_string()))
     }
 
     /// The call of that name.
     pub fn decode(name: &str) -> Option<UserCall> {
         let mut parts = name.strip_prefix(USER)?.split(PART).map(str::to_string);
-        let (schema, name) = (parts.next()?, parts.next()?);
-        Some(UserCall { schema, name, names: parts.collect() })
+        let (kind, schema, name) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(UserCall { schema, name, condition: kind == "condition", names: parts.collect() })
     }
 
     /// `name(types)`, as messages show it.

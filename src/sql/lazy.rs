@@ -158,7 +158,8 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         }
         Lazy::NotCall(_) => Some(SqlType::Bool),
         Lazy::Cast(ty) | Lazy::Now(ty) | Lazy::Coerced(ty, _) => Some(*ty),
-        Lazy::User(_) | Lazy::Pair(..) => None,
+        Lazy::User(call) => call.condition.then_some(SqlType::Bool),
+        Lazy::Pair(..) => None,
         Lazy::Number(_) => Some(SqlType::Numeric(None)),
         Lazy::Bits(_) => Some(SqlType::Bit(None)),
         Lazy::Coalesce => types.into_iter().flatten().next(),

@@ -255,6 +255,16 @@ fn order_by_constants(expr: &mut Expr) {
     }
 }
 
+/// The type of a literal `type '...'`: where it says no length, the value has its own, unlike in a cast.
+fn without_default_length(ty: &DataType) -> DataType {
+    let named = |name: &str| DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', name)]), vec![]);
+    match ty {
+        DataType::Bit(None) => named("bit"),
+        DataType::Char(None) | DataType::Character(None) => named("bpchar"),
+        other => other.clone(),
+    }
+}
+
 /// Whether it is one of the six that do not associate.
 fn is_comparison(op: &BinaryOperator) -> bool {
     use BinaryOperator as B;
@@ -572,7 +582,7 @@ impl Preparer<'_, '_> {
                     Some(position) => call(format!("{LITERAL}:{value}{AT}{position}"), vec![]),
                     None => text(value),
                 };
-                self.cast(literal, &t.data_type)?
+                self.cast(literal, &without_default_length(&t.data_type))?
             }
             Expr::UnaryOp { op, expr } => match self.prefixed(*op, expr) {
                 Some(new) => new,

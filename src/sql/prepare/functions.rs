@@ -57,7 +57,9 @@ impl Preparer<'_, '_> {
             _ => return None,
         };
         let (values, names) = split(args)?;
-        let user = UserCall { schema: object.schema.clone(), name: object.name.clone(), names };
+        let boolean = Returns::Value(DeclaredType::Of(SqlType::Bool));
+        let condition = found.iter().all(|o| matches!(&o.kind, ObjectKind::Function(f) if f.returns == boolean));
+        let user = UserCall { schema: object.schema.clone(), name: object.name.clone(), condition, names };
         let position = self.at(first.span.start).filter(|_| self.env.locate);
         Some(call(position.map_or_else(|| user.encode(), |p| format!("{}{AT}{p}", user.encode())), values))
     }
