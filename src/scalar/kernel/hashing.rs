@@ -92,7 +92,7 @@ fn hash_long(value: i64, seed: u64) -> u64 {
 fn hash_float(value: f64, seed: u64) -> u64 {
     match value {
         // Both zeros are equal, and so are all NaNs.
-        v if v == 0.0 => seed,
+        0.0 => seed,
         v if v.is_nan() => hash_bytes(&f64::NAN.to_le_bytes(), seed),
         v => hash_bytes(&v.to_le_bytes(), seed),
     }

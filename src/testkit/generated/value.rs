@@ -56,10 +56,11 @@ impl Draw<'_> {
     }
 
     fn operation(&mut self, ty: Ty, scope: &Scope, depth: u32) -> Tree {
-        if self.risky && self.chance(40) {
-            if let Some(tree) = self.failing(ty, scope, depth) {
-                return tree;
-            }
+        if self.risky
+            && self.chance(40)
+            && let Some(tree) = self.failing(ty, scope, depth)
+        {
+            return tree;
         }
         let choices = operations(ty);
         match self.one(choices) {
