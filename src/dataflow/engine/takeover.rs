@@ -64,14 +64,12 @@ impl Engine {
     }
 }
 
+/// The bytes of a row, and how often it is there.
+type Shown = (Box<[u8]>, Diff);
+
 /// What a flow shows at a time, in the bytes of another one's layout.
-fn shown_at(
-    was: &PublishedRelation,
-    from: &Layout,
-    to: &Layout,
-    at: Timestamp,
-) -> Result<Vec<(Box<[u8]>, Diff)>, SqlError> {
-    let mut rows: Vec<(Box<[u8]>, Diff)> = vec![];
+fn shown_at(was: &PublishedRelation, from: &Layout, to: &Layout, at: Timestamp) -> Result<Vec<Shown>, SqlError> {
+    let mut rows: Vec<Shown> = vec![];
     for view in was.shards.iter().flat_map(|s| &s.runs).flatten() {
         for i in view.lo..view.hi {
             if view.body.times.get(i) <= at {

@@ -73,6 +73,10 @@ fn conflicting(c: &Cursor, twice: bool) -> Result<(), SqlError> {
     }
 }
 
+/// What may be said of a function and changes nothing.
+const DEFAULTS: [&[&str]; 4] =
+    [&["LEAKPROOF"], &["NOT", "LEAKPROOF"], &["SECURITY", "INVOKER"], &["EXTERNAL", "SECURITY", "INVOKER"]];
+
 /// What stands behind the signature, but for the language and the body.
 fn option(c: &mut Cursor, function: &mut CreateFunctionAst) -> Result<(), SqlError> {
     if c.eat(&["IMMUTABLE"]) {
@@ -90,8 +94,8 @@ fn option(c: &mut Cursor, function: &mut CreateFunctionAst) -> Result<(), SqlErr
         c.ident()?;
     } else if c.eat(&["COST"]) || c.eat(&["ROWS"]) {
         c.native(|p| p.parse_number_value())?;
-    } else if c.eat(&["LEAKPROOF"]) || c.eat(&["NOT", "LEAKPROOF"]) {
-    } else if c.eat(&["SECURITY", "INVOKER"]) || c.eat(&["EXTERNAL", "SECURITY", "INVOKER"]) {
+    } else if DEFAULTS.iter().any(|words| c.eat(words)) {
+        // Nothing else is there.
     } else if matches!(c.word(0).as_deref(), Some("SECURITY" | "EXTERNAL" | "WINDOW" | "SET" | "SUPPORT" | "TRANSFORM"))
     {
         let what = c.word(0).unwrap_or_default();

@@ -386,7 +386,7 @@ impl sql::VisitorMut for Qualifier<'_, '_> {
             sql::Expr::Function(f) => crate::prepare::qualify(self.env, &mut f.name),
             // Written without a blank between them, two operators would be read as one.
             sql::Expr::UnaryOp { expr: operand, .. } if matches!(**operand, sql::Expr::UnaryOp { .. }) => {
-                *operand = Box::new(sql::Expr::Nested(operand.clone()));
+                **operand = sql::Expr::Nested(operand.clone());
             }
             _ => {}
         }
