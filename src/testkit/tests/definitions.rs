@@ -97,6 +97,9 @@ async fn a_subscriber_of_what_is_dropped_is_told() {
     assert!(told(&mut client, "CREATE TABLE t (a int)").is_empty());
     assert!(told(&mut client, "CREATE MATERIALIZED VIEW m AS SELECT a FROM t").is_empty());
     let mut follower = hw_testkit::Follower::start(&server, "m").await.expect("subscribed");
+    // It has begun when it shows a row.
+    assert!(told(&mut client, "INSERT INTO t VALUES (1)").is_empty());
+    follower.until_row(|row| row[0].as_deref() == Some("1")).await.expect("a row");
     assert_eq!(told(&mut client, "DROP TABLE t CASCADE"), ["00000 | drop cascades to materialized view m"]);
     let ended = loop {
         if let Err(e) = follower.step().await {
