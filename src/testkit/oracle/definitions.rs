@@ -96,7 +96,9 @@ impl Definitions {
         let lower = sql.to_lowercase();
         let whole = lower.starts_with("select ") && lower.contains(" from ");
         let system = ["headwater.", "pg_catalog", "information_schema", "pg_"].iter().any(|s| lower.contains(s));
-        if !whole || system || lower.contains(" limit ") || is_endless(sql) {
+        // Without its order, which rows these show is not defined.
+        let open = lower.contains(" limit ") || lower.contains("distinct on");
+        if !whole || system || open || is_endless(sql) {
             return;
         }
         // The order of a view's rows means nothing.
