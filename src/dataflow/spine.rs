@@ -5,8 +5,9 @@
 //! retracted later may lie beside what it retracts until enough else has arrived. After [`want_compaction`] every
 //! spine of this worker, when it is scheduled next, rewrites what it holds with the frontiers of now, at once.
 //!
-//! Invariant: a reader sees the same contents before and after, at every time at or after the logical frontier, and
-//! batches that end beyond the physical frontier are never joined.
+//! Invariants: a reader sees the same contents before and after, at every time at or after the logical frontier, and
+//! batches that end beyond the physical frontier are never joined. A trace that nothing will read again (its logical
+//! frontier is empty: what it was to be joined with has ended) holds nothing, whatever arrives.
 
 use crate::chunk::RowChunk;
 use crate::types::RowBatch;
@@ -84,6 +85,18 @@ impl RowSpine {
         }
     }
 
+    /// Lets go of everything: no reader is left, and none can come.
+    fn forget(&mut self) {
+        self.recent = Recent::default();
+        self.inner = ChunkSpine::new(self.info.clone(), self.logger.clone(), self.activator.clone());
+        let begin = Antichain::from_elem(0);
+        if self.upper != begin {
+            self.inner.insert(RowBatch::empty(begin, self.upper.clone()));
+        }
+        self.inner.set_logical_compaction(AntichainRef::new(&[]));
+        self.inner.set_physical_compaction(AntichainRef::new(&[]));
+    }
+
     /// One batch of all that may be joined. False where a reader still needs a bound between batches.
     fn compact(&mut self) -> bool {
         self.flush(true);
@@ -144,7 +157,11 @@ impl TraceReader for RowSpine {
         Some(batches)
     }
     fn set_logical_compaction(&mut self, frontier: AntichainRef<'_, u64>) {
+        let last = frontier.is_empty() && !self.inner.get_logical_compaction().is_empty();
         self.inner.set_logical_compaction(frontier);
+        if last {
+            self.forget();
+        }
     }
     fn get_logical_compaction(&mut self) -> AntichainRef<'_, u64> {
         self.inner.get_logical_compaction()
@@ -184,6 +201,9 @@ impl Trace for RowSpine {
     fn insert(&mut self, batch: RowBatch) {
         let Some(batch) = crate::restore::follow(&mut self.restored, batch) else { return };
         self.upper.clone_from(batch.upper());
+        if self.inner.get_logical_compaction().is_empty() {
+            return self.forget();
+        }
         let alone = self.recent.is_empty() && batch.is_empty();
         if alone || Recent::is_large(&batch) {
             self.flush(true);

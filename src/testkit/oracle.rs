@@ -168,9 +168,8 @@ impl<'a> Oracle<'a> {
             run(client, &sql).await.map_err(|e| self.failed(&sql, &e))?;
         }
         let mut held = held(client).await.map_err(|e| self.failed("headwater.operators", &e))?;
-        // What a relation has shown stays for subscribers who come back, and so do the times of what it joins.
-        let keeps_history = |kind: Option<&str>| matches!(kind, Some("serve" | "join"));
-        held.retain(|operator, _| operator[0].as_deref() != Some("marks") && !keeps_history(operator[1].as_deref()));
+        // What a relation has shown stays for subscribers who come back.
+        held.retain(|operator, _| operator[0].as_deref() != Some("marks") && operator[1].as_deref() != Some("serve"));
         Ok(held)
     }
 

@@ -19,6 +19,7 @@ async fn nothing_is_left(workers: &str) {
         "CREATE MATERIALIZED VIEW over AS SELECT n, count(*) AS c FROM grouped GROUP BY n",
         "CREATE MATERIALIZED VIEW three AS SELECT x.k, z.g FROM b x JOIN b y ON x.w = y.k JOIN a z ON z.k = y.w",
         "CREATE MATERIALIZED VIEW failing AS SELECT k, 100 / w AS q FROM b",
+        "CREATE MATERIALIZED VIEW listed AS SELECT array(SELECT k FROM b WHERE w < 9 ORDER BY k) AS keys",
         "CREATE INDEX ON joined (w)",
     ] {
         run(&client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
