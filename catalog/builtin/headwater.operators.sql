@@ -10,5 +10,6 @@ CREATE TABLE headwater.operators (
   rows_in bigint,
   rows_out bigint,
   arranged_rows bigint,
-  arranged_bytes bigint
+  arranged_bytes bigint,
+  node bigint
 );

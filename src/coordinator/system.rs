@@ -124,11 +124,12 @@ impl Core {
                 int8(o.worker),
                 text(o.flow_name),
                 text(o.operator),
-                Datum::Null,
+                int8(o.busy_us),
                 int8(o.taken_in),
-                Datum::Null,
+                int8(o.given_out),
                 int8(o.rows),
                 int8(o.bytes),
+                o.node.map_or(Datum::Null, int8),
             ]
         };
         self.engine.operators().into_iter().enumerate().map(row).collect()

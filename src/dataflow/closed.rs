@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -26,6 +27,10 @@ pub struct Counters {
     pub bytes: AtomicI64,
     /// Changes that have come in since the start.
     pub taken_in: AtomicU64,
+    /// Changes that have gone out since the start.
+    pub given_out: AtomicU64,
+    /// Nanoseconds of its own work since the start; arranging what it reads is not in it.
+    pub busy: AtomicU64,
 }
 
 impl Counters {
@@ -38,6 +43,12 @@ impl Counters {
     /// Counts changes that came in.
     pub fn take_in(&self, changes: usize) {
         self.taken_in.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts changes that went out, and the time that they took.
+    pub fn worked(&self, changes: usize, since: Instant) {
+        self.given_out.fetch_add(changes as u64, Ordering::Relaxed);
+        self.busy.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
@@ -109,6 +120,7 @@ pub fn closed_ticks<'s>(
                     pending.entry(batch.time).or_insert_with(make).changes.push_back((from, batch));
                 }
             });
+            let (begun, mut made) = (Instant::now(), 0);
             let mut fuel = FUEL_ROWS;
             let mut worked = false;
             let mut state = state.borrow_mut();
@@ -130,6 +142,7 @@ pub fn closed_ticks<'s>(
                 while fuel > 0 && !done {
                     match state.emit(time) {
                         Some(mut parcels) if !parcels.0.is_empty() => {
+                            made += parcels.0.iter().map(|p| p.1.len()).sum::<usize>();
                             output.session_with_builder(&tick.capability).give_container(&mut parcels);
                             fuel = fuel.saturating_sub(EMIT_COST);
                         }
@@ -146,6 +159,7 @@ pub fn closed_ticks<'s>(
             if worked {
                 let (rows, bytes) = state.size();
                 counters.set(rows, bytes);
+                counters.worked(made, begun);
             }
         }
     })

@@ -89,6 +89,12 @@ pub struct OperatorStats {
     pub bytes: u64,
     /// Changes that came in since the start.
     pub taken_in: u64,
+    /// Changes that went out since the start.
+    pub given_out: u64,
+    /// Microseconds of its own work since the start.
+    pub busy_us: u64,
+    /// Which node of the flow's plan it belongs to, counted from 0 as EXPLAIN FLOW shows them; none: it serves the flow.
+    pub node: Option<u32>,
 }
 
 /// Counters of an operator on a worker.
@@ -97,6 +103,8 @@ pub struct OperatorCounters {
     pub name: &'static str,
     /// Worker.
     pub worker: usize,
+    /// See [`OperatorStats::node`].
+    pub node: Option<u32>,
     /// Its figures.
     pub counters: Arc<Counters>,
 }
@@ -179,6 +187,9 @@ impl FlowShared {
             rows: o.counters.rows.load(Ordering::Relaxed).max(0) as u64,
             bytes: o.counters.bytes.load(Ordering::Relaxed).max(0) as u64,
             taken_in: o.counters.taken_in.load(Ordering::Relaxed),
+            given_out: o.counters.given_out.load(Ordering::Relaxed),
+            busy_us: o.counters.busy.load(Ordering::Relaxed) / 1000,
+            node: o.node,
         };
         operators.iter().map(stats).collect()
     }

@@ -66,6 +66,17 @@ pub struct Render<'s> {
     pub shared: Arc<FlowShared>,
     /// Rows of what [`FlowPlan::Let`] has bound.
     pub bound: HashMap<u32, RowStream<'s>>,
+    /// Where in the plan it is.
+    pub nodes: Nodes,
+}
+
+/// The nodes of a plan by number, from 0: each before its inputs.
+#[derive(Clone, Copy, Default)]
+pub struct Nodes {
+    /// The one whose operators are being made.
+    at: u32,
+    /// The number of the next.
+    next: u32,
 }
 
 /// The state inside a flow, on one worker.
@@ -151,7 +162,11 @@ fn validate_node(plan: &FlowPlan, bound: &mut Vec<u32>) -> Result<(), SqlError> 
 impl<'s> Render<'s> {
     /// The operators of a plan that passed [`validate`].
     pub fn plan(&mut self, plan: &FlowPlan) -> Pair<'s> {
-        hw_plan::stack::deep(|| self.node(plan))
+        let outer = std::mem::replace(&mut self.nodes.at, self.nodes.next);
+        self.nodes.next += 1;
+        let made = hw_plan::stack::deep(|| self.node(plan));
+        self.nodes.at = outer;
+        made
     }
 
     fn node(&mut self, plan: &FlowPlan) -> Pair<'s> {
@@ -289,7 +304,7 @@ impl<'s> Render<'s> {
         first: Option<Timestamp>,
         state: impl ClosedTick,
     ) -> Pair<'s> {
-        let counters = self.shared.register(name, self.scope.index());
+        let counters = self.shared.register(name, self.scope.index(), Some(self.nodes.at));
         let state = Rc::new(RefCell::new(state));
         self.entries(state.clone());
         stateless::split_pair(closed_ticks(tag(exchange(input, layout), 0), name, first, state, counters))
@@ -327,7 +342,7 @@ impl<'s> Render<'s> {
 
 impl Keeper for Render<'_> {
     fn counters(&mut self) -> Arc<Counters> {
-        self.shared.register("join", self.scope.index())
+        self.shared.register("join", self.scope.index(), Some(self.nodes.at))
     }
 
     fn arrangement(&mut self, trace: RowTrace) -> Arc<Counters> {
@@ -397,9 +412,9 @@ pub fn account_traces(traces: &[(u32, Arc<Counters>, RowTrace)]) {
 
 impl FlowShared {
     /// Counters of a new operator on a worker.
-    pub fn register(&self, name: &'static str, worker: usize) -> Arc<Counters> {
+    pub fn register(&self, name: &'static str, worker: usize, node: Option<u32>) -> Arc<Counters> {
         let counters = Arc::new(Counters::default());
-        let entry = OperatorCounters { name, worker, counters: counters.clone() };
+        let entry = OperatorCounters { name, worker, node, counters: counters.clone() };
         self.operators.lock().unwrap_or_else(|e| e.into_inner()).push(entry);
         counters
     }

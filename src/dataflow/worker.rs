@@ -220,6 +220,7 @@ impl State {
                 held: Held::default(),
                 shared,
                 bound: HashMap::new(),
+                nodes: Default::default(),
             };
             let mut inputs = HashMap::new();
             let own = matches!(spec.kind, FlowKind::Table { .. }).then_some(spec.id);
@@ -254,7 +255,7 @@ impl State {
                 errs: errs.trace,
                 probe,
                 held: render.held,
-                served: render.shared.register("serve", scope.index()),
+                served: render.shared.register("serve", scope.index(), None),
                 layout,
                 shared: render.shared,
                 since,

@@ -87,7 +87,8 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         FilterPushdown::new_post_optimization().name().to_string(),
     ];
     let is_kept = |rule: &Arc<dyn PhysicalOptimizerRule + Send + Sync>| !moving.iter().any(|m| m == rule.name());
-    PhysicalOptimizer::new().rules.into_iter().filter(is_kept).collect()
+    let hide: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(crate::unions::HideConstants);
+    std::iter::once(hide).chain(PhysicalOptimizer::new().rules.into_iter().filter(is_kept)).collect()
 }
 
 /// A state with our physical optimizer rules and no functions: those are already in the plan.

@@ -16,6 +16,7 @@ mod seek;
 mod sets;
 mod snapshot;
 mod stoppable;
+mod unions;
 
 pub use datafusion::execution::SendableRecordBatchStream;
 pub use error::to_sql_error;

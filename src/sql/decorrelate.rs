@@ -16,6 +16,7 @@ mod lift;
 mod native;
 mod push;
 mod scope;
+pub(crate) use scope::outer_references;
 
 use crate::emit::emit;
 use crate::error::{external, from_planner};

@@ -49,6 +49,8 @@ pub(crate) enum Lazy {
     Subscript(String),
     /// `value op ANY (array)` and `value op ALL (array)`: the sign, and whether it is ALL.
     Quantified(String, bool),
+    /// The number of FETCH FIRST ... WITH TIES.
+    Ties,
     /// `ROW(...)`
     RowOf,
     /// A row of the relation of that name as one value.
@@ -166,7 +168,7 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::Session("pg_backend_pid") => Some(SqlType::Int4),
         Lazy::Session(_) | Lazy::Setting | Lazy::Text(_) => Some(SqlType::Text),
         Lazy::Cell => types.first().copied().flatten().filter(|t| *t == SqlType::Bool),
-        Lazy::RegCast(_) => Some(SqlType::Int8),
+        Lazy::RegCast(_) | Lazy::Ties => Some(SqlType::Int8),
         Lazy::Quantified(..) | Lazy::Not => Some(SqlType::Bool),
         Lazy::ArrayOf => types.first().copied().flatten().and_then(SqlType::array_of),
         Lazy::Subscript(_) | Lazy::RowOf | Lazy::WholeRow(_) | Lazy::Field(_) => None,

@@ -18,10 +18,12 @@ use hw_plan::{Aggregate, AggregateFunc, CatalogView, FlowPlan, ScalarExpr};
 use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlType};
 pub(crate) use scalar::lower_expr;
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Lowers an optimised plan. Its scans must be of relations in `catalog`.
 pub fn lower(plan: &LogicalPlan, catalog: &dyn CatalogView) -> Result<FlowPlan, SqlError> {
-    let lowering = Lowering { catalog, shared: RefCell::default() };
+    let lowering = Lowering { catalog, shared: RefCell::default(), inputs: RefCell::default() };
     let mut flow = lowering.plan(plan)?;
     // What was met first may be read by what comes after it.
     for (id, value) in lowering.shared.into_inner().into_iter().rev() {
@@ -38,6 +40,8 @@ struct Lowering<'a> {
     catalog: &'a dyn CatalogView,
     /// What several branches read, with the number it has in the plan; inner ones first.
     shared: RefCell<Vec<(u32, FlowPlan)>>,
+    /// What the planner shares, as it was met first.
+    inputs: RefCell<HashMap<u32, Arc<LogicalPlan>>>,
 }
 
 fn refuse(what: &str, hint: &str) -> SqlError {
@@ -192,6 +196,11 @@ impl Lowering<'_> {
     /// The input of grouping sets: every branch reads the same one.
     fn shared(&self, extension: &Extension) -> Result<FlowPlan, SqlError> {
         let node = SharedInput::of(extension).ok_or_else(|| SqlError::internal("an unknown node of a plan"))?;
+        let first = Arc::clone(self.inputs.borrow_mut().entry(node.id).or_insert_with(|| Arc::clone(&node.input)));
+        if first != node.input {
+            // The optimizer has put a condition of this branch alone into it: one that reads no column.
+            return self.plan(&node.input);
+        }
         let known = self.shared.borrow().iter().find(|(id, _)| *id == node.id).map(|(_, value)| value.clone());
         let value = match known {
             Some(value) => value,

@@ -7,8 +7,8 @@ use crate::functions::UserCall;
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::prepare::{
     ARRAY_OF, AT, BITS, CAST, CELL, COERCED, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR,
-    ORDINALITY, OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, VARIADIC, WHOLE_ROW, prepare_query,
-    split_position,
+    ORDINALITY, OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, TIES, VARIADIC, WHOLE_ROW,
+    prepare_query, split_position,
 };
 use crate::retype::retype_plan;
 use crate::sets::Sets;
@@ -77,6 +77,8 @@ pub(crate) struct Env<'a> {
     pub replacing: Cell<Option<GlobalId>>,
     /// Only the type of an expression is asked for: in a view, what depends on the reader or the instant stands for its type.
     pub type_only: Cell<bool>,
+    /// Something has stood for its type.
+    pub stood_in: Cell<bool>,
 }
 
 /// `0A000` of what a view cannot keep.
@@ -119,6 +121,7 @@ impl<'a> Env<'a> {
             calling: RefCell::default(),
             replacing: Cell::new(None),
             type_only: Cell::new(false),
+            stood_in: Cell::new(false),
         }
     }
 
@@ -206,7 +209,10 @@ impl<'a> Env<'a> {
                 return Err(of_the_reader("now()")
                     .hint("It depends on the instant. Filter by time where the view is read: SELECT ... FROM view WHERE ts > now() - ..."));
             }
-            (true, true) => 0,
+            (true, true) => {
+                self.stood_in.set(true);
+                0
+            }
             (false, _) => {
                 self.momentary.set(true);
                 self.session.now_us
@@ -224,6 +230,7 @@ impl<'a> Env<'a> {
     /// What the session knows of itself.
     pub fn session_text(&self, name: &str) -> Result<String, SqlError> {
         if self.stored && self.type_only.get() {
+            self.stood_in.set(true);
             return Ok(String::new());
         }
         if self.stored {
@@ -566,6 +573,7 @@ fn function(full: &str) -> Option<Arc<ScalarUDF>> {
         VARIADIC => Lazy::Variadic,
         ONCE => Lazy::Call(Func::SetOnce),
         ORDINALITY => Lazy::Call(Func::SetOrdinality),
+        TIES => Lazy::Ties,
         ROW_OF => Lazy::RowOf,
         "pg_typeof" => Lazy::TypeOf,
         "coalesce" => Lazy::Coalesce,

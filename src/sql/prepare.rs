@@ -7,10 +7,12 @@
 //! [`AT`]), so that errors can name it; such a tree is planned only to find the position of an error.
 
 mod arrays;
+mod asof;
 mod composite;
 mod distinct;
 mod functions;
 mod grouping;
+mod merged;
 mod moments;
 mod names;
 mod rows;
@@ -66,6 +68,8 @@ pub(crate) const ARRAY_OF: &str = "hw_array_of";
 pub(crate) const SUBSCRIPT: &str = "hw_subscript:";
 /// `ROW(...)`
 pub(crate) const ROW_OF: &str = "hw_row_of";
+/// The function that the number of FETCH FIRST ... WITH TIES stands in.
+pub(crate) const TIES: &str = "hw_ties";
 /// A row of a relation as one value, of `relation.*`.
 pub(crate) const WHOLE_ROW: &str = "hw_whole_row";
 /// A field of a row, with its name behind it.
@@ -146,6 +150,7 @@ impl VisitorMut for Preparer<'_, '_> {
             return ControlFlow::Break(e);
         }
         distinct::distinct_on(query);
+        self.merge_joined(query);
         let found = wrap_cells(self.env, &mut query.body).and_then(|()| mark_all(&mut query.body));
         match found {
             Err(e) => ControlFlow::Break(e),
@@ -155,7 +160,8 @@ impl VisitorMut for Preparer<'_, '_> {
 
     // Before the expressions change, so that names come from what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        if let Err(e) = self.functions(select).and_then(|()| self.note_relations(select)) {
+        let joined = asof::rewrite(select).and_then(|()| self.functions(select));
+        if let Err(e) = joined.and_then(|()| self.note_relations(select)) {
             return ControlFlow::Break(e);
         }
         match using::star_of_using(select) {
@@ -387,14 +393,18 @@ impl Preparer<'_, '_> {
     }
 }
 
-/// `FETCH FIRST n ROWS ONLY` as LIMIT.
+/// `FETCH FIRST n ROWS ONLY` as LIMIT; WITH TIES as LIMIT of [`TIES`] of the number.
 fn fetch_first(query: &mut Query) -> Result<(), SqlError> {
     let Some(fetch) = query.fetch.take() else { return Ok(()) };
-    if fetch.with_ties || fetch.percent {
-        return Err(SqlError::unsupported("FETCH FIRST ... WITH TIES is not supported yet").hint("Use ONLY."));
+    if fetch.percent {
+        return Err(SqlError::new(SqlState::SYNTAX, "syntax error at or near \"PERCENT\""));
+    }
+    if fetch.with_ties && query.order_by.is_none() {
+        return Err(SqlError::new(SqlState::SYNTAX, "WITH TIES cannot be specified without ORDER BY clause"));
     }
     let one = || Expr::Value(ValueWithSpan::from(Value::Number("1".into(), false)));
-    let limit = Some(fetch.quantity.unwrap_or_else(one));
+    let quantity = fetch.quantity.unwrap_or_else(one);
+    let limit = Some(if fetch.with_ties { call(TIES, vec![quantity]) } else { quantity });
     let offset = match query.limit_clause.take() {
         None => None,
         Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,

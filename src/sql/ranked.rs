@@ -3,10 +3,11 @@
 
 use crate::error::from_planner;
 use crate::keys::{key_of, needs_key};
+use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
 use crate::typing::{Typer, field_type};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{Column, DFSchemaRef, JoinType, NullEquality, TableReference};
+use datafusion_common::{Column, DFSchemaRef, JoinType, NullEquality, ScalarValue, TableReference};
 use datafusion_expr::expr::{AggregateFunction, Sort as SortKey, WindowFunction, WindowFunctionDefinition};
 use datafusion_expr::logical_plan::{Distinct, DistinctOn, Filter, Join, Sort, SubqueryAlias, Union, Window};
 use datafusion_expr::{Expr, JoinConstraint, LogicalPlan, WindowFrame, lit};
@@ -20,15 +21,86 @@ pub(crate) fn numbered(
     by: Vec<Expr>,
     order: Vec<SortKey>,
 ) -> Result<(LogicalPlan, Column), SqlError> {
-    let func = crate::window::window_by_name("row_number").ok_or_else(|| SqlError::internal("no row_number"))?;
+    counted(env, input, "row_number", by, order)
+}
+
+/// The same with the window function of that name.
+fn counted(
+    env: &Env,
+    input: LogicalPlan,
+    function: &str,
+    by: Vec<Expr>,
+    order: Vec<SortKey>,
+) -> Result<(LogicalPlan, Column), SqlError> {
+    let func = crate::window::window_by_name(function).ok_or_else(|| SqlError::internal("no such function"))?;
     let mut call = WindowFunction::new(WindowFunctionDefinition::WindowUDF(func), vec![]);
-    call.params.partition_by = by;
+    // Constants tell no rows apart, and the executor counts those that are equal once.
+    call.params.partition_by = by.into_iter().filter(|e| env.stored || !e.column_refs().is_empty()).collect();
     call.params.window_frame = WindowFrame::new((!order.is_empty()).then_some(false));
     call.params.order_by = order;
     let name = env.fresh_name("hw_number");
     let call = Expr::WindowFunction(Box::new(call)).alias(&name);
     let plan = LogicalPlan::Window(Window::try_new(vec![call], Arc::new(input)).map_err(from_planner)?);
     Ok((plan, Column::from_name(name)))
+}
+
+/// Whether a LIMIT is FETCH FIRST ... WITH TIES, and its number.
+pub(crate) fn without_ties(fetch: Option<Box<Expr>>) -> (bool, Option<Box<Expr>>) {
+    match fetch.map(|e| *e) {
+        Some(Expr::ScalarFunction(mut f)) if matches!(lazy_of(&f.func), Some(Lazy::Ties)) => {
+            (true, f.args.pop().map(Box::new))
+        }
+        other => (false, other.map(Box::new)),
+    }
+}
+
+/// FETCH FIRST ... WITH TIES of an ordered plan: the rows whose rank is at most the number, and whose row number is above that
+/// of OFFSET.
+pub(crate) fn with_ties(
+    env: &Env,
+    plan: LogicalPlan,
+    skip: Option<&Expr>,
+    fetch: Option<&Expr>,
+) -> Result<LogicalPlan, SqlError> {
+    let number = |e: Option<&Expr>| match e {
+        None | Some(Expr::Literal(ScalarValue::Int64(None), _)) => Ok(None),
+        Some(Expr::Literal(ScalarValue::Int64(Some(n)), _)) => Ok(Some(*n)),
+        Some(_) => Err(SqlError::unsupported("WITH TIES with a number that is not constant is not supported yet")),
+    };
+    let (skip, fetch) = (number(skip)?.unwrap_or(0), number(fetch)?);
+    match plan {
+        // The order may be by columns that are not selected.
+        LogicalPlan::Projection(p) => {
+            let input = with_ties_of(env, Arc::unwrap_or_clone(p.input), skip, fetch)?;
+            crate::decorrelate::project(p.expr, input)
+        }
+        other => with_ties_of(env, other, skip, fetch),
+    }
+}
+
+fn with_ties_of(env: &Env, plan: LogicalPlan, skip: i64, fetch: Option<i64>) -> Result<LogicalPlan, SqlError> {
+    let LogicalPlan::Sort(sort) = plan else {
+        return Err(SqlError::unsupported("WITH TIES in this place is not supported yet").hint("Order a subquery."));
+    };
+    let columns: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+    let (mut plan, mut kept) = (Arc::unwrap_or_clone(sort.input), vec![]);
+    if let Some(n) = fetch {
+        let (ranked, rank) = counted(env, plan, "rank", vec![], sort.expr.clone())?;
+        kept.push(Expr::Column(rank).lt_eq(lit(n.saturating_add(skip))));
+        plan = ranked;
+    }
+    if skip > 0 {
+        let (numbered, number) = numbered(env, plan, vec![], sort.expr.clone())?;
+        kept.push(Expr::Column(number).gt(lit(skip)));
+        plan = numbered;
+    }
+    for condition in kept {
+        plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(plan)).map_err(from_planner)?);
+    }
+    crate::decorrelate::project(
+        columns,
+        LogicalPlan::Sort(Sort { expr: sort.expr, input: Arc::new(plan), fetch: None }),
+    )
 }
 
 /// All columns, as keys of SQL equality; in a maintained view they are that themselves.
@@ -71,6 +143,7 @@ pub(crate) fn distinct_on(
     let (plan, number) = numbered(env, input, by, within)?;
     let first = Expr::Column(number).eq(lit(1i64));
     let mut plan = LogicalPlan::Filter(Filter::try_new(first, Arc::new(plan)).map_err(from_planner)?);
+    order.retain(|key| env.stored || !reads_none(&key.expr));
     if !order.is_empty() {
         plan = LogicalPlan::Sort(Sort { expr: order, input: Arc::new(plan), fetch: None });
     }

@@ -160,6 +160,28 @@ fn values(
         .collect()
 }
 
+/// DataFusion marks a side as LATERAL where its own expressions read the left side; here also where only subqueries in them do.
+fn lateral_where_read(right: LogicalPlan, left: &DFSchemaRef) -> Result<LogicalPlan, SqlError> {
+    let reads = |plan: &LogicalPlan| {
+        let found = crate::decorrelate::outer_references(plan);
+        found.iter().any(|(column, _)| left.has_column(column))
+    };
+    let marked = |plan: Arc<LogicalPlan>| {
+        LogicalPlan::Subquery(Subquery {
+            outer_ref_columns: plan.all_out_ref_exprs(),
+            subquery: plan,
+            spans: Default::default(),
+        })
+    };
+    match right {
+        LogicalPlan::SubqueryAlias(s) if !matches!(*s.input, LogicalPlan::Subquery(_)) && reads(&s.input) => {
+            let input = Arc::new(marked(s.input));
+            Ok(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(input, s.alias).map_err(from_planner)?))
+        }
+        other => Ok(other),
+    }
+}
+
 /// The right side of a LATERAL join, typed with the columns of its left.
 fn lateral(
     env: &Env,
@@ -191,9 +213,10 @@ fn join(env: &Env, j: Join, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         return set_operation(env, j, outer);
     }
     let left = retype_plan(env, Arc::unwrap_or_clone(j.left), outer)?;
-    let right = match lateral(env, &j.right, left.schema(), outer)? {
+    let right = lateral_where_read(Arc::unwrap_or_clone(j.right), left.schema())?;
+    let right = match lateral(env, &right, left.schema(), outer)? {
         Some(lateral) => lateral,
-        None => retype_plan(env, Arc::unwrap_or_clone(j.right), outer)?,
+        None => retype_plan(env, right, outer)?,
     };
     let both = left.schema().join(right.schema()).map_err(from_planner)?;
     let (mut on, mut constraint, mut equal) = (vec![], j.join_constraint, vec![]);
@@ -300,6 +323,7 @@ fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
 fn limit(env: &Env, l: Limit, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {
     let input = Arc::new(retype_plan(env, Arc::unwrap_or_clone(l.input), outer)?);
     let empty = DFSchema::empty();
+    let (ties, fetch) = crate::ranked::without_ties(l.fetch);
     let number = |e: Option<Box<Expr>>, what: &str| match e {
         None => Ok(None),
         Some(e) => {
@@ -316,7 +340,11 @@ fn limit(env: &Env, l: Limit, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlE
             Ok(Some(Box::new(crate::emit::emit(&value, &typer.slots)?)))
         }
     };
-    Ok(LogicalPlan::Limit(Limit { skip: number(l.skip, "OFFSET")?, fetch: number(l.fetch, "LIMIT")?, input }))
+    let (skip, fetch) = (number(l.skip, "OFFSET")?, number(fetch, "LIMIT")?);
+    match ties {
+        true => crate::ranked::with_ties(env, Arc::unwrap_or_clone(input), skip.as_deref(), fetch.as_deref()),
+        false => Ok(LogicalPlan::Limit(Limit { skip, fetch, input })),
+    }
 }
 
 fn union(env: &Env, u: Union, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlError> {

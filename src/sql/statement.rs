@@ -1,6 +1,7 @@
 //! From a parsed statement to a planned one; one file a family.
 
 mod alter;
+mod analyze;
 mod copy;
 mod create;
 mod create_table;
@@ -89,6 +90,7 @@ impl<'a> Planning<'a> {
                 plain(Statement::Subscribe { id, snapshot, progress, as_of: *as_of, up_to: *up_to })
             }
             Ast::Explain { flow, inner } => self.explain(*flow, inner),
+            Ast::ExplainAnalyze(name) => self.explain_analyze(name),
             Ast::ShowObjects(kind) => self.show_objects(*kind),
             Ast::ShowColumns(name) => self.show_columns(name),
             Ast::ShowCreate { kind, name } => self.show_create(*kind, name),

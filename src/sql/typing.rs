@@ -15,6 +15,7 @@ mod window;
 
 use crate::lazy::{Lazy, lazy_of};
 use crate::planner::Env;
+use crate::prepare::split_position;
 use crate::sets::{Sets, check_single};
 use crate::value::from_scalar_value;
 use crate::volatile::Volatile;
@@ -402,7 +403,10 @@ impl<'a> Typer<'a> {
         let values = self.aligned(values)?;
         let values = values.into_iter().map(|v| self.shown(v)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
-        let ty = common_type(what, &types)?;
+        let ty = match common_type(what, &types)? {
+            SqlType::Char(None) => one_length(&values),
+            ty => ty,
+        };
         values.into_iter().map(|v| Ok(as_type(self.cast(v, ty, CastContext::Implicit)?, ty))).collect()
     }
 
@@ -425,7 +429,8 @@ impl<'a> Typer<'a> {
         let mut results = self.unify("CASE", results)?;
         results.rotate_left(1);
         let otherwise = Box::new(results.pop().ok_or_else(|| SqlError::internal("CASE without a result"))?);
-        Ok(Typed::known(ScalarExpr::Case { branches: conditions.into_iter().zip(results).collect(), otherwise }))
+        let branches = conditions.into_iter().zip(results).collect();
+        Ok(Typed::known(fold(ScalarExpr::Case { branches, otherwise })))
     }
 
     fn in_list(&mut self, l: &datafusion_expr::expr::InList, place: Place) -> Result<Typed, SqlError> {
@@ -467,12 +472,22 @@ impl<'a> Typer<'a> {
         Ok(crate::error::undefined_function(&format!("{name}({})", types.join(", "))))
     }
 
+    /// `char_length` is `length` of texts alone.
+    fn counts_other_than_characters(&mut self, name: &str, args: &[&Expr], place: Place) -> Result<bool, SqlError> {
+        let [arg] = args else { return Ok(false) };
+        let other = |ty| matches!(ty, SqlType::Bytea | SqlType::Bit(_) | SqlType::Varbit(_));
+        Ok(name.starts_with("char") && self.typed(arg, place)?.ty().is_some_and(other))
+    }
+
     fn function_at(&mut self, f: &datafusion_expr::expr::ScalarFunction, place: Place) -> Result<Typed, SqlError> {
         let kind = lazy_of(&f.func).cloned().ok_or_else(|| crate::error::undefined_function(f.name()))?;
         let args: Vec<&Expr> = f.args.iter().collect();
         match kind.clone() {
             Lazy::Call(func) if func.is_set() => self.set_call(func, None, &args, place),
             Lazy::Set(func, column) => self.set_call(func, Some(column), &args, place),
+            Lazy::Call(Func::Length) if self.counts_other_than_characters(f.func.name(), &args, place)? => {
+                Err(self.no_function(split_position(f.func.name()).0, &args, place)?)
+            }
             Lazy::Call(func) => match self.variadic_call(func, &args, place)? {
                 Some(call) => Ok(call),
                 None => self.call(func, &args, place),
@@ -500,7 +515,7 @@ impl<'a> Typer<'a> {
                 if values.is_empty() {
                     return Err(SqlError::new(SqlState::SYNTAX, "COALESCE needs an argument"));
                 }
-                Ok(Typed::known(ScalarExpr::Coalesce(self.unify("COALESCE", values)?)))
+                Ok(Typed::known(fold(ScalarExpr::Coalesce(self.unify("COALESCE", values)?))))
             }
             Lazy::Now(_) | Lazy::Session(_) => self.momentary(&kind),
             Lazy::Unknown(name) => Err(self.no_function(&name, &args, place)?),
@@ -526,10 +541,11 @@ impl<'a> Typer<'a> {
                 self.reg_cast(reg, value).map_err(|e| located(e, position))
             }
             Lazy::TypeOf => {
-                let was = self.env.type_only.replace(true);
+                let was = (self.env.type_only.replace(true), self.env.stood_in.replace(false));
                 let typed = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>();
-                self.env.type_only.set(was);
-                self.type_of(typed?)
+                let stood_in = self.env.stood_in.replace(was.1);
+                self.env.type_only.set(was.0);
+                self.type_of(typed?, !stood_in)
             }
             kind => {
                 let args = args.iter().map(|a| self.typed(a, place)).collect::<Result<Vec<_>, _>>()?;
@@ -587,7 +603,10 @@ impl<'a> Typer<'a> {
             return Err(self.no_function(kind.name(), args, place)?);
         }
         match (self.env.stored, self.env.type_only.get()) {
-            (true, true) => Ok(Typed::known(ScalarExpr::Literal(Datum::Null, kind.ty()))),
+            (true, true) => {
+                self.env.stood_in.set(true);
+                Ok(Typed::known(ScalarExpr::Literal(Datum::Null, kind.ty())))
+            }
             (true, false) => Err(crate::planner::of_the_reader(kind.name())),
             _ => Ok(self.slot(kind.call(self.env.fresh_name(kind.name())), kind.ty())),
         }
@@ -683,6 +702,16 @@ fn pad(func: Func, args: &mut [Typed]) {
     let counts = matches!(func, Func::OctetLength | Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch);
     if let Some(first) = args.first_mut().filter(|a| counts && matches!(a.ty(), Some(SqlType::Char(Some(_))))) {
         *first = Typed { expr: padded(first.expr.clone()), ..first.clone() };
+    }
+}
+
+/// The type of values of char(n): beside NULLs they keep their length, and so their spaces.
+fn one_length(values: &[Typed]) -> SqlType {
+    let null = |v: &&Typed| v.unknown && matches!(v.expr, ScalarExpr::Literal(Datum::Null, _));
+    let mut types = values.iter().filter(|v| !null(v)).map(Typed::ty);
+    match types.next().flatten() {
+        Some(ty @ SqlType::Char(_)) if types.all(|other| other == Some(ty)) => ty,
+        _ => SqlType::Char(None),
     }
 }
 

@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Rows after which the operator yields.
 const YIELD_ROWS: usize = 8192;
@@ -78,10 +79,12 @@ impl JoinTactic<RowBatch, RowBatch, Rows> for MergeJoin {
             Fresh::Input1 => (in1, in0, false),
         };
         let chunks: Vec<RowChunk> = fresh.iter().flat_map(|b| b.chunks.iter().cloned()).collect();
-        self.counters[usize::from(!fresh_is_left)].take_in(chunks.iter().map(|c| c.range().len()).sum());
+        let counters = self.counters[usize::from(!fresh_is_left)].clone();
+        counters.take_in(chunks.iter().map(|c| c.range().len()).sum());
         let at = vec![Position::default(); other.len()];
         Box::new(Merge {
             shape: self.shape.clone(),
+            counters,
             fresh: chunks,
             other,
             at,
@@ -205,6 +208,8 @@ impl Found {
 
 struct Merge {
     shape: Arc<Shape>,
+    /// Of the side with the fresh changes.
+    counters: Arc<Counters>,
     fresh: Vec<RowChunk>,
     other: Vec<RowBatch>,
     at: Vec<Position>, // per other batch, the first row of the current key
@@ -272,6 +277,7 @@ impl Merge {
 impl Iterator for Merge {
     type Item = Rows;
     fn next(&mut self) -> Option<Rows> {
+        let begun = Instant::now();
         let mut found = Found::default();
         while found.made < YIELD_ROWS {
             if self.batch.is_none() {
@@ -285,6 +291,8 @@ impl Iterator for Merge {
                 break;
             }
         }
-        found.into_rows(&self.shape)
+        let rows = found.into_rows(&self.shape);
+        self.counters.worked(rows.iter().flat_map(|r| &r.0).map(UpdateBatch::len).sum(), begun);
+        rows
     }
 }

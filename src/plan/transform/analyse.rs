@@ -226,14 +226,74 @@ pub fn not_null(expr: &ScalarExpr, nullable: &[bool]) -> bool {
             branches.iter().all(|(_, r)| not_null(r, nullable)) && not_null(otherwise, nullable)
         }
         ScalarExpr::Call { func, args, .. } => match func {
-            Func::NotDistinct => true,
+            Func::NotDistinct | Func::ConcatFn | Func::ArrayMake | Func::RowMake => true,
             Func::Greatest | Func::Least => args.iter().any(|e| not_null(e, nullable)),
-            // These give NULL for some arguments that are not.
-            Func::NullIf | Func::SingleRow | Func::JsonGet | Func::JsonGetText | Func::JsonArrayLength => false,
-            Func::ConcatFn => true,
-            _ => all(args),
+            // A row may hold NULLs that a comparison meets.
+            Func::Eq | Func::Ne | Func::Lt | Func::Le | Func::Gt | Func::Ge => {
+                all(args) && !args.iter().any(|a| matches!(a.ty(), SqlType::Row(_)))
+            }
+            func => gives_values(*func) && all(args),
         },
     }
+}
+
+/// Functions that give a value for values. (Others give NULL for some: a subscript out of bounds, a path that is not there, a
+/// pattern that does not match, the day of infinity.)
+fn gives_values(func: Func) -> bool {
+    use Func as F;
+    matches!(
+        func,
+        F::Add
+            | F::Sub
+            | F::Mul
+            | F::Div
+            | F::Mod
+            | F::Neg
+            | F::Abs
+            | F::Concat
+            | F::Like
+            | F::ILike
+            | F::RegexMatch
+            | F::RegexIMatch
+            | F::StartsWith
+            | F::Cardinality
+            | F::Lower
+            | F::Upper
+            | F::Length
+            | F::OctetLength
+            | F::Substr
+            | F::Btrim
+            | F::Ltrim
+            | F::Rtrim
+            | F::Replace
+            | F::SplitPart
+            | F::Strpos
+            | F::Position
+            | F::Left
+            | F::Right
+            | F::Repeat
+            | F::Reverse
+            | F::Lpad
+            | F::Rpad
+            | F::Md5
+            | F::RegexpReplace
+            | F::Ascii
+            | F::Chr
+            | F::Initcap
+            | F::Translate
+            | F::Overlay
+            | F::Floor
+            | F::Ceil
+            | F::Round
+            | F::Trunc
+            | F::Sqrt
+            | F::Power
+            | F::Exp
+            | F::Ln
+            | F::Sign
+            | F::DateTrunc
+            | F::DateBin
+    )
 }
 
 /// True where any expression of the plan may fail, as `fails` judges one.

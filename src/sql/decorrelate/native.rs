@@ -3,13 +3,18 @@
 
 use super::scope::outer_references;
 use super::{as_any, bare, decorrelate, fallible, is_equality, plan_fallible, project};
+use crate::error::from_planner;
 use crate::keys::{key_of, needs_key};
 use crate::planner::Env;
 use crate::typing::field_type;
+use datafusion_common::Column;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion_expr::logical_plan::Filter;
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan, Operator, Subquery};
 use hw_repr::SqlError;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The condition as DataFusion takes it, where it may.
@@ -19,11 +24,11 @@ pub(super) fn condition(env: &Env, expr: &Expr) -> Result<Option<Expr>, SqlError
     }
     match expr {
         Expr::Not(inner) => match inner.as_ref() {
-            Expr::Exists(e) => exists(e, !e.negated),
+            Expr::Exists(e) => exists(env, e, !e.negated),
             Expr::SetComparison(c) => membership(env, c, true),
             _ => Ok(None),
         },
-        Expr::Exists(e) => exists(e, e.negated),
+        Expr::Exists(e) => exists(env, e, e.negated),
         // It has been here before.
         Expr::InSubquery(_) => Ok(Some(expr.clone())),
         Expr::SetComparison(c) => membership(env, c, false),
@@ -31,14 +36,68 @@ pub(super) fn condition(env: &Env, expr: &Expr) -> Result<Option<Expr>, SqlError
     }
 }
 
-fn exists(e: &Exists, negated: bool) -> Result<Option<Expr>, SqlError> {
-    let query = bare(e.subquery.subquery.as_ref().clone());
+fn exists(env: &Env, e: &Exists, negated: bool) -> Result<Option<Expr>, SqlError> {
+    let mut query = bare(e.subquery.subquery.as_ref().clone());
     if plan_fallible(&query) || outer_references(&query).is_empty() || !is_simple(&query) {
         return Ok(None);
+    }
+    if share_names(&query.schema().columns()) {
+        let LogicalPlan::Filter(f) = query else { return Ok(None) };
+        query = renamed(env, f)?;
     }
     let columns = query.schema().columns().into_iter().map(Expr::Column).collect();
     let query = project(columns, query)?;
     Ok(Some(Expr::Exists(Exists { subquery: remade(&e.subquery, query), negated })))
+}
+
+/// Whether columns of several relations have one name: DataFusion gives what a subquery shows to the outside one relation, in
+/// which it takes the first of them for the other.
+fn share_names(columns: &[Column]) -> bool {
+    let mut known: HashMap<&str, &Column> = HashMap::new();
+    columns.iter().any(|c| known.insert(&c.name, c).is_some_and(|other| other != c))
+}
+
+/// The filter over columns with names of their own.
+fn renamed(env: &Env, f: Filter) -> Result<LogicalPlan, SqlError> {
+    let schema = Arc::clone(f.input.schema());
+    let columns = schema.columns();
+    let names: Vec<String> = columns.iter().map(|_| env.fresh_name("hw_column")).collect();
+    let items = columns.into_iter().zip(&names).map(|(c, name)| Expr::Column(c).alias(name)).collect();
+    let rename = |e: Expr| match e {
+        Expr::Column(c) => {
+            let at = schema.index_of_column(&c)?;
+            Ok(Transformed::yes(Expr::Column(Column::from_name(&names[at]))))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    let predicate = f.predicate.transform(rename).data().map_err(from_planner)?;
+    let input = project(items, Arc::unwrap_or_clone(f.input))?;
+    Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input)).map_err(from_planner)?))
+}
+
+/// The columns that a select list is made of.
+fn projected(plan: &LogicalPlan) -> Vec<Column> {
+    match plan {
+        LogicalPlan::Projection(p) => p.expr.iter().flat_map(|e| e.column_refs().into_iter().cloned()).collect(),
+        LogicalPlan::SubqueryAlias(s) => projected(&s.input),
+        LogicalPlan::Filter(f) => projected(&f.input),
+        _ => vec![],
+    }
+}
+
+/// The columns of a subquery that conditions on the outer query read.
+fn correlated_columns(plan: &LogicalPlan) -> Vec<Column> {
+    match plan {
+        LogicalPlan::Projection(p) => correlated_columns(&p.input),
+        LogicalPlan::SubqueryAlias(s) => correlated_columns(&s.input),
+        LogicalPlan::Filter(f) => {
+            let conditions = split_conjunction(&f.predicate).into_iter().filter(|c| !is_local(c));
+            let mut all: Vec<Column> = conditions.flat_map(|c| c.column_refs().into_iter().cloned()).collect();
+            all.extend(correlated_columns(&f.input));
+            all
+        }
+        _ => vec![],
+    }
 }
 
 fn membership(env: &Env, c: &SetComparison, negated: bool) -> Result<Option<Expr>, SqlError> {
@@ -48,6 +107,10 @@ fn membership(env: &Env, c: &SetComparison, negated: bool) -> Result<Option<Expr
     let correlated = !outer_references(&query).is_empty();
     let not_ours = c.op != Operator::Eq || fallible(&c.expr) || super::has_subquery(&c.expr) || correlated && negated;
     if not_ours || plan_fallible(&query) || correlated && !is_simple(&query) {
+        return Ok(None);
+    }
+    let shown = correlated_columns(&query).into_iter().chain(query.schema().columns()).chain(projected(&query));
+    if correlated && share_names(&shown.collect::<Vec<_>>()) {
         return Ok(None);
     }
     if !correlated {

@@ -11,7 +11,7 @@ use hw_repr::SqlError;
 use std::sync::Arc;
 
 /// The columns that a query reads of what is around it, each once.
-pub(super) fn outer_references(plan: &LogicalPlan) -> Vec<(Column, FieldRef)> {
+pub(crate) fn outer_references(plan: &LogicalPlan) -> Vec<(Column, FieldRef)> {
     let mut found = vec![];
     references(plan, &mut vec![], &mut found);
     found

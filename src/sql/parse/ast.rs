@@ -167,6 +167,8 @@ pub enum Ast {
         /// What to explain.
         inner: Box<Ast>,
     },
+    /// `EXPLAIN ANALYZE MATERIALIZED VIEW name`
+    ExplainAnalyze(NameRef),
     /// `SHOW SOURCES` and the like.
     ShowObjects(ShowKind),
     /// `SHOW COLUMNS FROM x`

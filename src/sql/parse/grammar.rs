@@ -180,10 +180,19 @@ fn by_word(p: &mut Parser) -> Option<Parsed> {
     match word.as_str() {
         "COLLATION" if is_word(p, 1, "FOR") && p.peek_nth_token_ref(2).token == Token::LParen => Some(collation_for(p)),
         "INTERVAL" if called => precise_interval(p).or_else(|| literal_only(p)),
+        // The parser takes these for columns.
+        "BPCHAR" | "NAME" if is_string(&p.peek_nth_token_ref(1).token) => Some(named_literal(p, &word)),
         name if called && TYPES.contains(&name) => literal_only(p),
         name if called && PLAIN_TYPES.contains(&name) => Some(p.expected_ref("a literal", p.peek_nth_token_ref(1))),
         _ => None,
     }
+}
+
+/// `name 'x'`
+fn named_literal(p: &mut Parser, name: &str) -> Parsed {
+    p.advance_token();
+    let ty = DataType::Custom(ObjectName::from(vec![Ident::new(name.to_lowercase())]), vec![]);
+    Ok(cast(Expr::Value(p.parse_value()?), ty))
 }
 
 /// `collation for (value)`

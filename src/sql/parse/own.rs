@@ -478,6 +478,9 @@ fn timestamp(c: &mut Cursor) -> Result<u64, SqlError> {
 
 fn explain(c: &mut Cursor) -> Result<Ast, SqlError> {
     c.expect(&["EXPLAIN"])?;
+    if c.eat(&["ANALYZE", "MATERIALIZED", "VIEW"]) {
+        return Ok(Ast::ExplainAnalyze(c.name()?));
+    }
     let flow = c.eat(&["FLOW"]);
     if !flow {
         c.eat(&["PLAN"]);
@@ -489,7 +492,7 @@ fn explain(c: &mut Cursor) -> Result<Ast, SqlError> {
         None if c.peek() == Token::LParen => Ok(Ast::Explain { flow, inner: Box::new(parse_statement(c)?) }),
         Some("ANALYZE" | "WHY" | "VERBOSE" | "INSERT" | "UPDATE" | "DELETE") => {
             Err(SqlError::unsupported(format!("EXPLAIN {} is not supported yet", c.word(0).unwrap_or_default()))
-                .hint("EXPLAIN [PLAN | FLOW] takes a query or CREATE MATERIALIZED VIEW.")
+                .hint("EXPLAIN [PLAN | FLOW] takes a query or CREATE MATERIALIZED VIEW, EXPLAIN ANALYZE takes MATERIALIZED VIEW and a name.")
                 .at(c.position()))
         }
         _ => Err(c.unexpected()),

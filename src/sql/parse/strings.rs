@@ -1,8 +1,8 @@
 //! Forms of string functions and literals that the parser does not know, put into ones that it knows:
 //! `substring(a SIMILAR b ESCAPE c)` is `substring(a, b, c)`, `trim(LEADING FROM a)` is `trim(LEADING a)`, and
-//! `U&'...' UESCAPE '!'` is a plain literal.
+//! `U&'...' UESCAPE '!'` is a plain literal; literals that go on on the next line are one; FETCH FIRST is LIMIT.
 
-use super::byte_offset;
+use super::{byte_offset, char_position};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -10,6 +10,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
     let mut at = 0;
     while at < tokens.len() {
+        continued(text, tokens, at)?;
         if is_word(tokens, at, "substring") {
             similar(tokens, at);
         } else if is_word(tokens, at, "trim") {
@@ -18,10 +19,49 @@ pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<(),
             variadic(tokens, at)?;
         } else if is_word(tokens, at, "rows") {
             rows_from(tokens, at);
+        } else if is_word(tokens, at, "fetch") {
+            fetch_only(tokens, at);
         } else if matches!(tokens[at].token, Token::UnicodeStringLiteral(_)) {
             unicode(text, tokens, at)?;
         }
         at += 1;
+    }
+    Ok(())
+}
+
+/// A string that begins on a line of its own goes on with the literal before it. On the same line it is a syntax error, where
+/// the parser would take it for an alias.
+fn continued(text: &str, tokens: &mut Vec<TokenWithSpan>, at: usize) -> Result<(), SqlError> {
+    use Token as T;
+    while let Some(next) = solid(tokens, at + 1) {
+        let T::SingleQuotedString(more) = tokens[next].token.clone() else { break };
+        let span = tokens[next].span;
+        let same_line = span.start.line == tokens[at].span.end.line;
+        match &mut tokens[at].token {
+            T::SingleQuotedString(s)
+            | T::EscapedStringLiteral(s)
+            | T::NationalStringLiteral(s)
+            | T::SingleQuotedByteStringLiteral(s)
+            | T::HexStringLiteral(s)
+                if !same_line =>
+            {
+                s.push_str(&more);
+            }
+            T::SingleQuotedString(_)
+            | T::EscapedStringLiteral(_)
+            | T::DollarQuotedString(_)
+            | T::Number(..)
+            | T::NationalStringLiteral(_)
+            | T::SingleQuotedByteStringLiteral(_)
+            | T::HexStringLiteral(_) => {
+                let near = &text[byte_offset(text, span.start)..byte_offset(text, span.end)];
+                let message = format!("syntax error at or near \"{}\"", near.trim_end());
+                return Err(SqlError::new(SqlState::SYNTAX, message).at(char_position(text, span.start)));
+            }
+            _ => break,
+        }
+        tokens[at].span.end = span.end;
+        tokens.drain(at + 1..=next);
     }
     Ok(())
 }
@@ -136,6 +176,37 @@ fn rows_from(tokens: &mut Vec<TokenWithSpan>, at: usize) {
             _ => return,
         }
     }
+}
+
+/// `FETCH FIRST n ROWS ONLY` as `LIMIT n`, which the parser takes before OFFSET and with any expression.
+fn fetch_only(tokens: &mut Vec<TokenWithSpan>, at: usize) {
+    let first = |i: &usize| is_word(tokens, *i, "first") || is_word(tokens, *i, "next");
+    let Some(first) = solid(tokens, at + 1).filter(first) else { return };
+    let Some(begin) = solid(tokens, first + 1) else { return };
+    let (mut depth, mut end) = (0usize, None);
+    for i in begin..tokens.len() {
+        match tokens[i].token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return,
+            Token::RParen => depth -= 1,
+            _ if depth == 0 && (is_word(tokens, i, "row") || is_word(tokens, i, "rows")) => {
+                end = Some(i);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let Some(rows) = end else { return };
+    let Some(only) = solid(tokens, rows + 1).filter(|i| is_word(tokens, *i, "only")) else { return };
+    let span = tokens[at].span;
+    tokens[at].token = Token::make_word("LIMIT", None);
+    let number = tokens[begin..rows].iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).count();
+    tokens.drain(rows..=only);
+    if number == 0 {
+        // One row.
+        tokens.insert(begin, TokenWithSpan { token: Token::Number("1".into(), false), span });
+    }
+    tokens.remove(first);
 }
 
 fn unicode(text: &str, tokens: &mut Vec<TokenWithSpan>, at: usize) -> Result<(), SqlError> {

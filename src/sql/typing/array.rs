@@ -183,8 +183,8 @@ impl Typer<'_> {
         self.system("hw_any_equal", vec![left, right])
     }
 
-    /// `pg_typeof(any)`: known at planning.
-    pub(super) fn type_of(&mut self, args: Vec<Typed>) -> Result<Typed, SqlError> {
+    /// `pg_typeof(any)`: known at planning. Without `values`, some of the value only stands for its type.
+    pub(super) fn type_of(&mut self, args: Vec<Typed>, values: bool) -> Result<Typed, SqlError> {
         let [value] = args.as_slice() else {
             return Err(crate::error::undefined_function("pg_typeof()"));
         };
@@ -194,8 +194,8 @@ impl Typer<'_> {
             (Some(ty), _) => pg_type_name(ty),
         };
         let name = ScalarExpr::Literal(Datum::Text(name), SqlType::Alias(AliasType::RegType));
-        // What fails, fails here too; what depends on the reader has not been looked at.
-        if !value.unknown && !self.env.stored && hw_scalar::may_fail(&value.expr) {
+        // What fails, fails here too.
+        if !value.unknown && values && hw_scalar::may_fail(&value.expr) {
             let computed = ScalarExpr::IsNull(Box::new(value.expr.clone()));
             return Ok(Typed::known(ScalarExpr::Case {
                 branches: vec![(computed, name.clone())],

@@ -42,7 +42,10 @@ impl Typer<'_> {
                 ty
             }
         };
-        w.params.partition_by = w.params.partition_by.iter().map(|e| self.key(e)).collect::<Result<_, _>>()?;
+        let mut by = w.params.partition_by.iter().map(|e| self.key(e)).collect::<Result<Vec<_>, _>>()?;
+        // Constants tell no rows apart, and the executor counts those that are equal once.
+        by.retain(|e| self.env.stored || !e.column_refs().is_empty() || e.is_volatile());
+        w.params.partition_by = by;
         for sort in &mut w.params.order_by {
             sort.expr = self.key(&sort.expr)?;
         }
