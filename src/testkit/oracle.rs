@@ -169,7 +169,7 @@ impl<'a> Oracle<'a> {
         }
         let mut held = held(client).await.map_err(|e| self.failed("headwater.operators", &e))?;
         // What a relation has shown stays for subscribers who come back, and so do the times of what it joins.
-        let keeps_history = |kind: Option<&str>| matches!(kind, Some("serve" | "join"));
+        let keeps_history = |kind: Option<&str>| matches!(kind, Some("serve" | "join" | "delta join"));
         held.retain(|operator, _| operator[0].as_deref() != Some("marks") && !keeps_history(operator[1].as_deref()));
         Ok(held)
     }
