@@ -4,10 +4,16 @@
 //! the keys by which the others look it up: an input whose key serves several of them is arranged once, and so is one
 //! that is read twice. In exchange a change of any input looks up all the others, one after the other.
 //!
-//! The rule ([`choose`]): a delta join where it keeps fewer arrangements than the binary joins, or as many while none of the
-//! inputs is filtered or computed, so that an intermediate result would hold no fewer rows than what it is made of; but
-//! never where two inputs from which nothing is retracted meet (their hash form is faster than either), nor where a path
-//! would pass through pairs of which there may be many times the rows of any input, and the binary joins do not.
+//! The rule ([`choose`], measured in ADR 17). A delta join
+//! - where it keeps fewer arrangements than the binary joins, and none of its inputs by more keys than they do: one key
+//!   of all inputs, relations that are read twice;
+//! - along references: where the input whose rows the result has (each one's at most once) is arranged at most half as often as
+//!   it and the intermediate results that have a row for each of its rows are by binary joins, no input is filtered or
+//!   computed, and no equality is left to be compared behind a look-up: else intermediate results may be small.
+//!
+//! Never where two inputs from which nothing is retracted meet (their hash form is faster than either), nor where a path
+//! would pass through pairs of which there may be many times the rows of any input, and the binary joins do not. Where both need
+//! the same room, binary joins take less time: a change looks up fewer arrangements.
 //!
 //! Not absorbed into it are filters and computations between the joins: what may fail must fail for the same rows, so
 //! such a part of the tree is an input as a whole.
@@ -33,8 +39,13 @@ pub fn choose_always(plan: &mut FlowPlan) {
     replace(plan, true);
 }
 
+/// Why a join of three inputs and more is a binary one; `None` for others.
+pub fn why_binary(plan: &FlowPlan) -> Option<&'static str> {
+    attempt(plan, false).err().flatten()
+}
+
 fn replace(plan: &mut FlowPlan, always: bool) {
-    if let Some(new) = replacement(plan, always) {
+    if let Ok(new) = attempt(plan, always) {
         *plan = new;
     }
     plan.inputs_mut().into_iter().for_each(|input| stack::deep(|| replace(input, always)));
@@ -61,14 +72,16 @@ struct Tree<'a> {
     hashed: bool,
     /// Some join is between sides of which neither is unique by the key.
     many: bool,
+    /// By arrangement of the binary joins: the leaf of which it has a row at most once for each; where there is one.
+    bases: Vec<Option<usize>>,
 }
 
 impl<'a> Tree<'a> {
-    /// Takes a tree apart; where the columns of its result come from.
-    fn gather(&mut self, plan: &'a FlowPlan) -> Vec<At> {
+    /// Takes a tree apart: where the columns of its result come from, and of which leaf the result has each row at most once.
+    fn gather(&mut self, plan: &'a FlowPlan) -> (Vec<At>, Option<usize>) {
         if let FlowPlan::Join { left, right, on, null_safe } = plan {
-            let mut columns = stack::deep(|| self.gather(left));
-            let others = stack::deep(|| self.gather(right));
+            let (mut columns, left_base) = stack::deep(|| self.gather(left));
+            let (others, right_base) = stack::deep(|| self.gather(right));
             for (i, (l, r)) in on.iter().enumerate() {
                 self.equal.push((columns[*l], others[*r], null_safe.get(i).copied().unwrap_or(false)));
             }
@@ -80,15 +93,18 @@ impl<'a> Tree<'a> {
             let by_left = unique(left, &|c| on.iter().any(|k| k.0 == c));
             let by_right = unique(right, &|c| on.iter().any(|k| k.1 == c));
             self.many |= !by_left && !by_right;
+            self.bases.extend([left_base, right_base]);
             columns.extend(others);
-            return columns;
+            let base = if by_right { left_base } else { right_base.filter(|_| by_left) };
+            return (columns, base);
         }
         if let Some((input, chosen)) = chosen_columns(plan).filter(|(input, _)| is_tree(input)) {
-            let columns = stack::deep(|| self.gather(input));
-            return chosen.into_iter().map(|c| columns[c]).collect();
+            let (columns, base) = stack::deep(|| self.gather(input));
+            return (chosen.into_iter().map(|c| columns[c]).collect(), base);
         }
         self.leaves.push(plan);
-        (0..plan.types().len()).map(|c| (self.leaves.len() - 1, c)).collect()
+        let leaf = self.leaves.len() - 1;
+        ((0..plan.types().len()).map(|c| (leaf, c)).collect(), Some(leaf))
     }
 
     /// The classes of equal columns. `None` where two are of one input, where their types differ, or where one is
@@ -139,6 +155,19 @@ fn is_tree(plan: &FlowPlan) -> bool {
     matches!(at, FlowPlan::Join { .. })
 }
 
+/// How many inputs a tree has; of more than are wanted no more are counted.
+fn leaves(plan: &FlowPlan) -> usize {
+    let (mut todo, mut count) = (vec![plan], 0);
+    while let Some(node) = todo.pop().filter(|_| count <= INPUTS_MAX) {
+        match (node, chosen_columns(node)) {
+            (FlowPlan::Join { left, right, .. }, _) => todo.extend([&**left, &**right]),
+            (_, Some((input, _))) if is_tree(input) => todo.push(input),
+            _ => count += 1,
+        }
+    }
+    count
+}
+
 /// True for a column that is written in the plan: joined by it, every row meets every row.
 fn is_fixed(plan: &FlowPlan, column: usize) -> bool {
     let FlowPlan::Mfp { project, .. } = plan else { return false };
@@ -151,24 +180,48 @@ fn is_whole(plan: &FlowPlan) -> bool {
     matches!(plan, FlowPlan::Get { .. } | FlowPlan::Shared { .. })
 }
 
-fn replacement(plan: &FlowPlan, always: bool) -> Option<FlowPlan> {
-    let FlowPlan::Join { .. } = plan else { return None };
+/// The delta join that a tree becomes; or why not, where it has three inputs.
+fn attempt(plan: &FlowPlan, always: bool) -> Result<FlowPlan, Option<&'static str>> {
+    match leaves(plan) {
+        3..=INPUTS_MAX if matches!(plan, FlowPlan::Join { .. }) => {}
+        0..3 => return Err(None),
+        _ => return Err(Some("it has too many inputs").filter(|_| matches!(plan, FlowPlan::Join { .. }))),
+    }
     let mut tree = Tree::default();
-    let output = tree.gather(plan);
-    if !(3..=INPUTS_MAX).contains(&tree.leaves.len()) || tree.hashed && !always {
-        return None;
+    let (output, base) = tree.gather(plan);
+    if tree.hashed && !always {
+        return Err(Some("some inputs are hashed"));
     }
-    let classes = tree.classes()?;
+    let classes = tree.classes().ok_or("its keys are compared otherwise")?;
     let of: Vec<u64> = tree.leaves.iter().map(|l| identity(l)).collect();
-    let found = paths::find(&tree.leaves, &of, &classes)?;
-    let instead_of = tree.arranged.len();
-    let fewer = found.arrangements < instead_of;
-    let no_larger = found.arrangements == instead_of && tree.leaves.iter().all(|l| is_whole(l));
-    if !always && (!(fewer || no_larger) || found.many && !tree.many) {
-        return None;
+    let found = paths::find(&tree.leaves, &of, &classes).ok_or("its keys do not lead from each input to all others")?;
+    if found.many && !tree.many && !always {
+        return Err(Some("look-ups would find many rows for each of many"));
     }
-    let inputs = tree.leaves.into_iter().cloned().collect();
-    Some(FlowPlan::DeltaJoin { inputs, paths: found.paths, output, desc: describe(plan, &[]), instead_of })
+    if !always && !saves(&tree, &of, &found.paths) && !follows_references(&tree, &of, base, &found.paths) {
+        return Err(Some("look-ups would need as much room"));
+    }
+    let (instead_of, inputs) = (tree.arranged.len(), tree.leaves.into_iter().cloned().collect());
+    Ok(FlowPlan::DeltaJoin { inputs, paths: found.paths, output, desc: describe(plan, &[]), instead_of })
+}
+
+/// True where there are fewer arrangements, and none of an input in place of one of a result.
+fn saves(tree: &Tree<'_>, of: &[u64], paths: &[Vec<LookUp>]) -> bool {
+    let arranged = paths::arranged(of, paths);
+    let count = |all: &HashSet<ArrangedBy>, leaf: &u64| all.iter().filter(|by| by.of == *leaf).count();
+    arranged.len() < tree.arranged.len() && of.iter().all(|leaf| count(&arranged, leaf) <= count(&tree.arranged, leaf))
+}
+
+/// True for relations as they are that refer to each other, where the one that refers to all is arranged seldom enough.
+fn follows_references(tree: &Tree<'_>, of: &[u64], base: Option<usize>, paths: &[Vec<LookUp>]) -> bool {
+    let Some(base) = base else { return false };
+    let arranged = paths::arranged(of, paths);
+    let times = arranged.iter().filter(|by| by.of == of[base]).count();
+    let instead_of = tree.bases.iter().filter(|b| **b == Some(base)).count();
+    arranged.len() <= tree.arranged.len()
+        && 2 * times <= instead_of
+        && tree.leaves.iter().all(|leaf| is_whole(leaf))
+        && paths.iter().flatten().all(|step| step.also.is_empty())
 }
 
 /// Where a class has a member of one of these inputs.
@@ -187,3 +240,6 @@ fn step(classes: &[Class], bound: &[usize], input: usize, key: &[usize]) -> Look
     step.key.sort_unstable_by_key(|s| s.column);
     step
 }
+
+#[cfg(test)]
+mod tests;

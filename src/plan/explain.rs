@@ -36,7 +36,7 @@ fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers, out: &mut Stri
             let columns = list(project.iter().zip(names), |(e, n)| format!("{n} {} := {}", e.ty(), expr(e)));
             format!("Mfp{filter} project=[{columns}]")
         }
-        FlowPlan::Join { left, right, on, null_safe } => joined::join(left, right, on, null_safe, readers),
+        FlowPlan::Join { .. } => joined::join(plan, readers),
         FlowPlan::DeltaJoin { .. } => joined::delta_join(plan, readers),
         FlowPlan::Reduce { group, aggregates, names, .. } => format!(
             "Reduce group=[{}] aggregates=[{}] names=[{}]",

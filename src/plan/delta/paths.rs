@@ -63,12 +63,12 @@ pub(super) fn find(leaves: &[&FlowPlan], of: &[u64], classes: &[Class]) -> Optio
         let mut many = false;
         for start in 0..leaves.len() {
             paths[start].clear();
-            let there = inputs.arranged(&paths);
+            let there = arranged(of, &paths);
             let (path, worst) = inputs.path(start, leaves.len(), &there)?;
             paths[start] = path;
             many |= worst == Fanout::Many;
         }
-        let arrangements = inputs.arranged(&paths).len();
+        let arrangements = arranged(of, &paths).len();
         let better = |b: &Found| (many, arrangements) < (b.many, b.arrangements);
         if best.as_ref().is_none_or(better) {
             best = Some(Found { paths: paths.clone(), arrangements, many });
@@ -77,14 +77,15 @@ pub(super) fn find(leaves: &[&FlowPlan], of: &[u64], classes: &[Class]) -> Optio
     best
 }
 
+/// The arrangements that paths look up; `of` are the identities of the inputs.
+pub(super) fn arranged(of: &[u64], paths: &[Vec<LookUp>]) -> HashSet<ArrangedBy> {
+    paths.iter().flatten().map(|step| ArrangedBy::looked_up(of[step.input], step)).collect()
+}
+
 /// More than the columns of any input.
 const COLUMNS_MAX: usize = 1 << 20;
 
 impl Inputs<'_> {
-    fn arranged(&self, paths: &[Vec<LookUp>]) -> HashSet<ArrangedBy> {
-        paths.iter().flatten().map(|s| ArrangedBy::looked_up(self.of[s.input], s)).collect()
-    }
-
     fn path(&self, start: usize, inputs: usize, there: &HashSet<ArrangedBy>) -> Option<(Vec<LookUp>, Fanout)> {
         let (mut bound, mut path, mut worst) = (vec![start], vec![], Fanout::One);
         // By which the rows of the path are unique.

@@ -3,6 +3,7 @@
 use super::list;
 use crate::FlowPlan;
 use crate::arranged::{ArrangedBy, arrangements, identity, is_hashed, sides};
+use crate::delta::why_binary;
 use crate::flow::{LookUp, Same};
 use std::collections::HashMap;
 
@@ -22,19 +23,15 @@ impl Readers {
 }
 
 /// A binary join.
-pub(super) fn join(
-    left: &FlowPlan,
-    right: &FlowPlan,
-    on: &[(usize, usize)],
-    null_safe: &[bool],
-    readers: &Readers,
-) -> String {
+pub(super) fn join(plan: &FlowPlan, readers: &Readers) -> String {
+    let FlowPlan::Join { left, right, on, null_safe } = plan else { return String::new() };
     let keys = list(on.iter().zip(null_safe), |((l, r), s)| format!("#{l} {} #{r}", equals(*s)));
     if is_hashed(left, right) {
         return format!("Join on=[{keys}] hashed: nothing is retracted");
     }
     let [a, b] = sides(left, right, on, null_safe);
-    format!("Join on=[{keys}] arranged=[{}, {}]", readers.show("left", &a), readers.show("right", &b))
+    let why = why_binary(plan).map_or(String::new(), |why| format!(" binary: {why}"));
+    format!("Join on=[{keys}] arranged=[{}, {}]{why}", readers.show("left", &a), readers.show("right", &b))
 }
 
 fn equals(null_safe: bool) -> &'static str {
@@ -53,11 +50,12 @@ pub(super) fn delta_join(plan: &FlowPlan, readers: &Readers) -> String {
     distinct.sort_by(|a, b| (a.of, &a.key).cmp(&(b.of, &b.key)));
     distinct.dedup();
     let why = match distinct.len() < *instead_of {
-        true => format!("{} arrangements, binary joins have {instead_of}", distinct.len()),
-        false => format!("as many arrangements as binary joins, {instead_of}, of inputs alone"),
+        true => format!("binary joins arrange {instead_of} times"),
+        false => "of inputs alone, along references".to_string(),
     };
     format!(
-        "DeltaJoin: {why} arranged=[{}] paths=[{}] output=[{}]",
+        "DeltaJoin arrangements={} why=[{why}] arranged=[{}] paths=[{}] output=[{}]",
+        distinct.len(),
         list(&arranged, |(input, by)| readers.show(&input.to_string(), by)),
         list(paths.iter().enumerate(), |(i, path)| format!("{i}{}", path.iter().map(step).collect::<String>())),
         list(output, |at| format!("#{}.{}", at.0, at.1))
