@@ -129,6 +129,10 @@ fn raw_names(plan: &FlowPlan) -> Vec<String> {
         FlowPlan::Join { .. } => {
             plan.inputs().into_iter().flat_map(|i| hw_plan::stack::deep(|| raw_names(i))).collect()
         }
+        FlowPlan::DeltaJoin { inputs, output, .. } => {
+            let all: Vec<Vec<String>> = inputs.iter().map(|i| hw_plan::stack::deep(|| raw_names(i))).collect();
+            output.iter().map(|(input, column)| all[*input][*column].clone()).collect()
+        }
         FlowPlan::FlatMap { input, keep, calls, names, .. } => {
             let below = hw_plan::stack::deep(|| raw_names(input));
             let made = calls.iter().flat_map(|c| c.types.iter().map(|_| c.func.name()));

@@ -1,32 +1,47 @@
-//! Inner equi-join in two forms, behind one function: hash state where nothing is ever retracted, traces otherwise.
+//! Inner equi-joins in three forms: hash state where nothing is ever retracted, arrangements of both inputs otherwise, and
+//! look-ups in arrangements, of which a delta join of several inputs is made.
 //!
-//! Both give (left columns, right columns) for every pair of rows with equal keys, at the later of the two times, and
-//! yield inside a key.
+//! All give a row for every pair of rows with equal keys, at the later of the two times, and yield inside a key.
 
 mod hash;
+mod look_up;
 mod merge;
 mod rows;
 
 use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
 use crate::exchange::exchange;
 use crate::layout::Layout;
-use crate::restore::Restored;
 use crate::stateless;
-use crate::types::{RowStream, RowTrace};
+use crate::types::{RowArranged, RowStream};
 use hash::HashJoin;
-use hw_repr::SqlType;
+use hw_repr::{SqlType, Timestamp};
+pub use look_up::{Step, look_up};
+pub use merge::join as merge_join;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One input.
+/// One input of a join in the hash form.
 pub struct Input<'s> {
     /// Its changes.
     pub stream: RowStream<'s>,
     /// Types of its columns.
     pub types: Vec<SqlType>,
-    /// Nothing is ever retracted from it.
-    pub append_only: bool,
+}
+
+/// An arrangement, as its readers see it.
+#[derive(Clone)]
+pub struct Arrangement<'s> {
+    /// The trace, and the batches as they come.
+    pub arranged: RowArranged<'s>,
+    /// How its rows are laid out.
+    pub layout: Layout,
+    /// Types of its columns.
+    pub types: Vec<SqlType>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// It begins with what was restored below this time.
+    pub after: Option<Timestamp>,
 }
 
 /// The columns that must be equal.
@@ -49,24 +64,17 @@ impl On<'_> {
     }
 }
 
-/// What a join does with its state: makes its counters, keeps what it holds, and begins with what was held.
+/// What a join does with state of its own: makes its counters, and begins with what was held.
 pub trait Keeper {
     /// Counters of the operator.
     fn counters(&mut self) -> Arc<Counters>;
-    /// The next part is this arrangement; its counters.
-    fn arrangement(&mut self, trace: RowTrace) -> Arc<Counters>;
-    /// What the arrangement begins with that is the part after `ahead` others.
-    fn restored(&self, ahead: u32) -> Option<Restored>;
     /// The next part is the state of this operator, which begins with what was held of it.
     fn entries(&mut self, state: Rc<RefCell<dyn ClosedTick>>);
 }
 
-/// Joins two collections; see [`hw_plan::FlowPlan::Join`].
-pub fn join<'s>(left: Input<'s>, right: Input<'s>, on: &On<'_>, keeper: &mut impl Keeper) -> RowStream<'s> {
+/// Joins two collections from which nothing is ever retracted; see [`hw_plan::FlowPlan::Join`].
+pub fn hash_join<'s>(left: Input<'s>, right: Input<'s>, on: &On<'_>, keeper: &mut impl Keeper) -> RowStream<'s> {
     let layouts = [Layout::keyed(&left.types, &on.columns(0)), Layout::keyed(&right.types, &on.columns(1))];
-    if !(left.append_only && right.append_only) {
-        return merge::join(left, right, layouts, [on.strict(0), on.strict(1)], keeper);
-    }
     let scope = left.stream.scope();
     let state = HashJoin::new([&left.types, &right.types], &layouts, [on.strict(0), on.strict(1)]);
     let state = Rc::new(RefCell::new(state));

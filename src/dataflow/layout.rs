@@ -95,6 +95,16 @@ impl Layout {
         self.row_codec.decode_columns(rows, &self.wanted)
     }
 
+    /// Some columns of the relation, none twice.
+    pub fn decode_some(
+        &self,
+        rows: &mut dyn Iterator<Item = &[u8]>,
+        columns: &[usize],
+    ) -> Result<Vec<ArrayRef>, SqlError> {
+        let wanted: Vec<usize> = columns.iter().map(|c| self.wanted[*c]).collect();
+        self.row_codec.decode_columns(rows, &wanted)
+    }
+
     /// As a batch.
     pub fn decode_batch(&self, mut rows: &mut dyn ExactSizeIterator<Item = &[u8]>) -> Result<RecordBatch, SqlError> {
         let count = rows.len();

@@ -1,12 +1,13 @@
 //! FlowPlan to operators.
 
+mod arranged;
+
 use crate::arrange::{Begin, ImportToken, arrange, import, trace_size};
 use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
 use crate::correct::{Correction, correct};
 use crate::errors::{aggregate_texts, column_names, error_layout};
 use crate::exchange::{exchange, owner};
 use crate::flow::{FlowShared, OperatorCounters};
-use crate::join::{Input, Keeper, On, join};
 use crate::layout::Layout;
 use crate::reduce::Reduce;
 use crate::restore::Restored;
@@ -14,14 +15,16 @@ use crate::sets;
 use crate::state::{Holder, RestoredFlow, SERVED, SERVED_ERRORS};
 use crate::stateless;
 use crate::types::{Pair, RowStream, RowTrace};
+pub use arranged::Arranged;
+use hw_plan::arranged::{hash, identity};
+use hw_plan::flow::LookUp;
 use hw_plan::{Aggregate, FlowPlan};
-use hw_repr::{GlobalId, SqlError, Timestamp};
+use hw_repr::{GlobalId, SqlError, SqlType, Timestamp};
 use hw_scalar::Mfp;
 use hw_scalar::aggregate::{Evaluator, top_rows_aggregate};
 use hw_scalar::sets::FlatMap;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::dataflow::Scope;
@@ -66,6 +69,8 @@ pub struct Render<'s> {
     pub shared: Arc<FlowShared>,
     /// Rows of what [`FlowPlan::Let`] has bound.
     pub bound: HashMap<u32, RowStream<'s>>,
+    /// What joins share.
+    pub arranged: Arranged<'s>,
     /// Where in the plan it is.
     pub nodes: Nodes,
 }
@@ -79,13 +84,36 @@ pub struct Nodes {
     next: u32,
 }
 
+impl Nodes {
+    /// A plan is not rendered: what it gives is there already.
+    fn skip(&mut self, plan: &FlowPlan) {
+        let mut todo = vec![plan];
+        while let Some(node) = todo.pop() {
+            self.next += 1;
+            todo.extend(node.inputs());
+        }
+    }
+}
+
 /// The state inside a flow, on one worker.
 #[derive(Default)]
 pub struct Held {
-    /// Arrangements, with their parts.
-    pub arrangements: Vec<(u32, Arc<Counters>, RowTrace)>,
+    /// Arrangements.
+    pub arrangements: Vec<HeldTrace>,
     /// Operators with state of their own, with their parts.
     pub operators: Vec<(u32, Holder)>,
+}
+
+/// An arrangement inside a flow.
+pub struct HeldTrace {
+    /// Its number among the parts.
+    pub part: u32,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// What it holds, held back by nobody here.
+    pub trace: RowTrace,
+    /// Its readers tell apart the times from so many before the first that is not complete.
+    pub lag: Timestamp,
 }
 
 impl Held {
@@ -124,6 +152,7 @@ fn validate_node(plan: &FlowPlan, bound: &mut Vec<u32>) -> Result<(), SqlError> 
                 }
             }
         }
+        FlowPlan::DeltaJoin { inputs, paths, output, .. } => validate_paths(inputs, paths, output)?,
         FlowPlan::Reduce { input, group, aggregates, .. } => {
             let types = input.types();
             group.iter().try_for_each(|g| inside(*g, types.len()))?;
@@ -159,6 +188,35 @@ fn validate_node(plan: &FlowPlan, bound: &mut Vec<u32>) -> Result<(), SqlError> 
     plan.inputs().into_iter().try_for_each(|input| hw_plan::stack::deep(|| validate_node(input, bound)))
 }
 
+/// Each path of a delta join looks up every other input once, by columns of equal types.
+fn validate_paths(inputs: &[FlowPlan], paths: &[Vec<LookUp>], output: &[(usize, usize)]) -> Result<(), SqlError> {
+    let wrong = || SqlError::internal("the paths of a delta join do not fit its inputs");
+    let types: Vec<Vec<SqlType>> = inputs.iter().map(FlowPlan::types).collect();
+    let ty = |at: &(usize, usize)| types.get(at.0).and_then(|t| t.get(at.1)).copied().ok_or_else(wrong);
+    output.iter().try_for_each(|at| ty(at).map(drop))?;
+    if paths.len() != inputs.len() {
+        return Err(wrong());
+    }
+    for (start, path) in paths.iter().enumerate() {
+        let mut bound = vec![start];
+        for step in path {
+            for same in step.key.iter().chain(&step.also) {
+                if ty(&same.with)?.arrow() != ty(&(step.input, same.column))?.arrow() || !bound.contains(&same.with.0) {
+                    return Err(wrong());
+                }
+            }
+            if step.key.is_empty() || bound.contains(&step.input) {
+                return Err(wrong());
+            }
+            bound.push(step.input);
+        }
+        if bound.len() != inputs.len() {
+            return Err(wrong());
+        }
+    }
+    Ok(())
+}
+
 impl<'s> Render<'s> {
     /// The operators of a plan that passed [`validate`].
     pub fn plan(&mut self, plan: &FlowPlan) -> Pair<'s> {
@@ -186,7 +244,8 @@ impl<'s> Render<'s> {
                 let errs = if total { made.errs } else { self.once(plan, made.errs) };
                 Pair { oks: made.oks, errs: stateless::union(self.scope, vec![inner.errs, errs]) }
             }
-            FlowPlan::Join { left, right, on, null_safe } => self.join(left, right, &On { keys: on, null_safe }),
+            FlowPlan::Join { left, right, on, null_safe } => self.join(left, right, on, null_safe),
+            FlowPlan::DeltaJoin { inputs, paths, output, .. } => self.delta_join(inputs, paths, output),
             FlowPlan::Reduce { input, group, aggregates, .. } => self.reduce(plan, input, group, aggregates),
             FlowPlan::Distinct { input } => {
                 let all: Vec<usize> = (0..input.types().len()).collect();
@@ -256,21 +315,12 @@ impl<'s> Render<'s> {
 
     /// The errors that a node of the plan brings, where another one has not brought the same.
     fn once(&mut self, plan: &FlowPlan, errs: RowStream<'s>) -> RowStream<'s> {
-        if self.failing.insert(plan_hash(plan)) { errs } else { self.no_errors() }
+        if self.failing.insert(identity(plan)) { errs } else { self.no_errors() }
     }
 
     /// True where nothing is ever retracted from what a plan gives.
     fn append_only(&self, plan: &FlowPlan) -> bool {
         !self.assume_retractions && hw_plan::transform::describe(plan, &[]).append_only
-    }
-
-    fn join(&mut self, left: &FlowPlan, right: &FlowPlan, on: &On<'_>) -> Pair<'s> {
-        let (a, b) = (self.plan(left), self.plan(right));
-        let input =
-            |plan: &FlowPlan, stream| Input { stream, types: plan.types(), append_only: self.append_only(plan) };
-        let (left, right) = (input(left, a.oks), input(right, b.oks));
-        let oks = join(left, right, on, self);
-        Pair { oks, errs: stateless::union(self.scope, vec![a.errs, b.errs]) }
     }
 
     /// The grouping, or DISTINCT, that `plan` is.
@@ -306,8 +356,19 @@ impl<'s> Render<'s> {
     ) -> Pair<'s> {
         let counters = self.shared.register(name, self.scope.index(), Some(self.nodes.at));
         let state = Rc::new(RefCell::new(state));
-        self.entries(state.clone());
+        self.keep(state.clone());
         stateless::split_pair(closed_ticks(tag(exchange(input, layout), 0), name, first, state, counters))
+    }
+
+    /// The next part is the state of an operator, which begins with what was held of it.
+    fn keep(&mut self, state: Rc<RefCell<dyn ClosedTick>>) {
+        let part = self.held.next_part();
+        if let Some(flow) = &self.restored {
+            let entries = flow.entries(part, self.scope.index(), self.scope.peers());
+            // Their blocks had the right checksums.
+            state.borrow_mut().restore(entries).expect("invariant: entries are what this operator gave");
+        }
+        self.held.operators.push((part, state));
     }
 
     fn no_errors(&self) -> RowStream<'s> {
@@ -340,32 +401,6 @@ impl<'s> Render<'s> {
     }
 }
 
-impl Keeper for Render<'_> {
-    fn counters(&mut self) -> Arc<Counters> {
-        self.shared.register("join", self.scope.index(), Some(self.nodes.at))
-    }
-
-    fn arrangement(&mut self, trace: RowTrace) -> Arc<Counters> {
-        let counters = self.counters();
-        self.held.arrangements.push((self.held.next_part(), counters.clone(), unhold(trace)));
-        counters
-    }
-
-    fn restored(&self, ahead: u32) -> Option<Restored> {
-        self.restored_part(self.held.next_part() + ahead)
-    }
-
-    fn entries(&mut self, state: Rc<RefCell<dyn ClosedTick>>) {
-        let part = self.held.next_part();
-        if let Some(flow) = &self.restored {
-            let entries = flow.entries(part, self.scope.index(), self.scope.peers());
-            // Their blocks had the right checksums.
-            state.borrow_mut().restore(entries).expect("invariant: entries are what this operator gave");
-        }
-        self.held.operators.push((part, state));
-    }
-}
-
 /// A handle that holds back no compaction.
 pub fn unhold(mut trace: RowTrace) -> RowTrace {
     use differential_dataflow::trace::TraceReader;
@@ -374,37 +409,9 @@ pub fn unhold(mut trace: RowTrace) -> RowTrace {
     trace
 }
 
-fn hash(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Of what a plan computes, whatever its columns are called. Node by node: plans may be deep.
-fn plan_hash(plan: &FlowPlan) -> u64 {
-    let (mut hasher, mut todo) = (DefaultHasher::new(), vec![plan]);
-    while let Some(node) = todo.pop() {
-        let own = match node {
-            FlowPlan::Get { id, columns, .. } => hash((id, columns)),
-            FlowPlan::Constant { rows, .. } => hash(rows),
-            FlowPlan::Mfp { filter, project, .. } => hash((filter, project)),
-            FlowPlan::Join { on, null_safe, .. } => hash((on, null_safe)),
-            FlowPlan::Reduce { group, aggregates, .. } => hash((group, aggregates)),
-            FlowPlan::TopK { group, order, numbers, skip, limit, .. } => hash((group, order, numbers, skip, limit)),
-            FlowPlan::Union { inputs } => hash(inputs.len()),
-            FlowPlan::Let { id, .. } | FlowPlan::Shared { id, .. } => hash(id),
-            FlowPlan::FlatMap { keep, calls, outer, .. } => hash((keep, calls, outer)),
-            FlowPlan::Distinct { .. } | FlowPlan::Negate { .. } => 0,
-        };
-        (std::mem::discriminant(node), own).hash(&mut hasher);
-        todo.extend(node.inputs());
-    }
-    hasher.finish()
-}
-
 /// Writes the sizes of traces where any thread reads them.
-pub fn account_traces(traces: &[(u32, Arc<Counters>, RowTrace)]) {
-    for (_, counters, trace) in traces {
+pub fn account_traces(traces: &[HeldTrace]) {
+    for HeldTrace { counters, trace, .. } in traces {
         let (rows, bytes) = trace_size(trace);
         counters.set(rows, bytes);
     }

@@ -5,7 +5,7 @@ use crate::closed::Counters;
 use crate::engine::EngineConfig;
 use crate::flow::{FlowKind, FlowShared, FlowSpec};
 use crate::layout::Layout;
-use crate::render::{Held, Relation, Render, account_traces};
+use crate::render::{Arranged, Held, Relation, Render, account_traces};
 use crate::state::{Request, Taking, Thawing};
 use crate::subscribe::{Subscription, SubscriptionId};
 use crate::types::{Pair, RowTrace, Rows};
@@ -182,8 +182,8 @@ impl State {
         for (id, all) in request.flows.iter() {
             let Some(flow) = self.flows.get(id) else { continue };
             let upper = flow.probe.with_frontier(|f| f.first().copied().unwrap_or(Timestamp::MAX));
-            for (part, _, trace) in &flow.held.arrangements {
-                taking.arrangement(*id, *part, shard(trace, upper, upper));
+            for held in &flow.held.arrangements {
+                taking.arrangement(*id, held.part, shard(&held.trace, upper.saturating_sub(held.lag), upper));
             }
             for (part, holder) in &flow.held.operators {
                 taking.entries(*id, *part, holder, *all);
@@ -221,6 +221,7 @@ impl State {
                 shared,
                 bound: HashMap::new(),
                 nodes: Default::default(),
+                arranged: Arranged::default(),
             };
             let mut inputs = HashMap::new();
             let own = matches!(spec.kind, FlowKind::Table { .. }).then_some(spec.id);

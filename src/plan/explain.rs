@@ -1,5 +1,7 @@
 //! Plans as text, for people and snapshot tests: one operator a line, inputs indented below.
 
+mod joined;
+
 use crate::flow::RowNumber;
 use crate::{Aggregate, FlowPlan, OrderKey, ScalarExpr};
 use hw_repr::{Datum, SqlType};
@@ -8,7 +10,7 @@ use std::fmt::Write;
 /// The text of a plan, without a newline at its end.
 pub fn explain(plan: &FlowPlan) -> String {
     let mut out = String::new();
-    walk(plan, 0, &mut out);
+    walk(plan, 0, &joined::Readers::of(plan), &mut out);
     out.truncate(out.trim_end().len());
     out
 }
@@ -17,7 +19,7 @@ fn list<T>(items: impl IntoIterator<Item = T>, f: impl Fn(T) -> String) -> Strin
     items.into_iter().map(f).collect::<Vec<_>>().join(", ")
 }
 
-fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
+fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers, out: &mut String) {
     let line = match plan {
         FlowPlan::Get { id, name, desc, .. } => {
             format!("Get {name} ({id}) columns=[{}]", list(&desc.columns, |c| format!("{} {}", c.name, c.ty)))
@@ -34,11 +36,8 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
             let columns = list(project.iter().zip(names), |(e, n)| format!("{n} {} := {}", e.ty(), expr(e)));
             format!("Mfp{filter} project=[{columns}]")
         }
-        FlowPlan::Join { on, null_safe, .. } => {
-            let keys =
-                list(on.iter().zip(null_safe), |((l, r), s)| format!("#{l} {} #{r}", if *s { "<=>" } else { "=" }));
-            format!("Join on=[{keys}]")
-        }
+        FlowPlan::Join { .. } => joined::join(plan, readers),
+        FlowPlan::DeltaJoin { .. } => joined::delta_join(plan, readers),
         FlowPlan::Reduce { group, aggregates, names, .. } => format!(
             "Reduce group=[{}] aggregates=[{}] names=[{}]",
             list(group, |g| format!("#{g}")),
@@ -69,7 +68,7 @@ fn walk(plan: &FlowPlan, depth: usize, out: &mut String) {
     };
     // Writing to a String does not fail.
     let _ = writeln!(out, "{:1$}{line}", "", depth * 2);
-    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, out));
+    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, readers, out));
 }
 
 fn number(kind: RowNumber) -> &'static str {

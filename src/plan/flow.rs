@@ -49,6 +49,21 @@ pub enum FlowPlan {
         /// Per key: `IS NOT DISTINCT FROM` instead of `=`.
         null_safe: Vec<bool>,
     },
+    /// Inner equi-join of three inputs and more, none of which are joined before the others: the changes of each input
+    /// look up the others, one after the other. The meaning is that of the joins it stands for, which
+    /// [`crate::delta::choose`] has replaced.
+    DeltaJoin {
+        /// At least three.
+        inputs: Vec<FlowPlan>,
+        /// By input: how its changes find the rows of all the others.
+        paths: Vec<Vec<LookUp>>,
+        /// What comes out: columns of inputs.
+        output: Vec<(usize, usize)>,
+        /// Its description.
+        desc: RelationDesc,
+        /// Arrangements that the joins it stands for would keep.
+        instead_of: usize,
+    },
     /// Groups by columns of the input: these, then one column per aggregate. Without a group there is always
     /// exactly one row.
     Reduce {
@@ -125,6 +140,28 @@ pub enum FlowPlan {
     },
 }
 
+/// One step of a path of a [`FlowPlan::DeltaJoin`]: rows of several inputs find those of one more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LookUp {
+    /// Which input is looked up.
+    pub input: usize,
+    /// By which of its columns: those of an arrangement, ascending. Never empty.
+    pub key: Vec<Same>,
+    /// What must be equal beside that.
+    pub also: Vec<Same>,
+}
+
+/// A column of the input that is looked up, and one that the path has by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Same {
+    /// Of the input that is looked up.
+    pub column: usize,
+    /// Input and column that the path has.
+    pub with: (usize, usize),
+    /// `IS NOT DISTINCT FROM` instead of `=`.
+    pub null_safe: bool,
+}
+
 /// Numbers of rows within their group, from 1, as PostgreSQL's window functions of these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RowNumber {
@@ -149,7 +186,7 @@ impl FlowPlan {
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
             FlowPlan::Let { value, body, .. } => vec![value, body],
-            FlowPlan::Union { inputs } => inputs.iter().collect(),
+            FlowPlan::Union { inputs } | FlowPlan::DeltaJoin { inputs, .. } => inputs.iter().collect(),
         }
     }
 
@@ -165,16 +202,17 @@ impl FlowPlan {
             | FlowPlan::Negate { input } => vec![input],
             FlowPlan::Join { left, right, .. } => vec![left, right],
             FlowPlan::Let { value, body, .. } => vec![value, body],
-            FlowPlan::Union { inputs } => inputs.iter_mut().collect(),
+            FlowPlan::Union { inputs } | FlowPlan::DeltaJoin { inputs, .. } => inputs.iter_mut().collect(),
         }
     }
 
     /// Types of the output columns.
     pub fn types(&self) -> Vec<SqlType> {
         match self {
-            FlowPlan::Get { desc, .. } | FlowPlan::Constant { desc, .. } | FlowPlan::Shared { desc, .. } => {
-                desc.types()
-            }
+            FlowPlan::Get { desc, .. }
+            | FlowPlan::Constant { desc, .. }
+            | FlowPlan::Shared { desc, .. }
+            | FlowPlan::DeltaJoin { desc, .. } => desc.types(),
             FlowPlan::Let { body, .. } => body.types(),
             FlowPlan::Mfp { project, .. } => project.iter().map(ScalarExpr::ty).collect(),
             FlowPlan::Join { left, right, .. } => {

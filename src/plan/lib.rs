@@ -4,7 +4,9 @@
 //! timely or Kafka.
 
 pub mod aggregate;
+pub mod arranged;
 pub mod catalog;
+pub mod delta;
 pub mod explain;
 pub mod fingerprint;
 pub mod flow;

@@ -16,6 +16,10 @@ pub fn matters(plan: &FlowPlan) -> bool {
             calls.iter().any(|call| call.types.iter().any(|ty| has_floats(*ty)) || call.args.iter().any(computes))
         }
         FlowPlan::Join { left, on, .. } => types(left, &on.iter().map(|(l, _)| *l).collect::<Vec<_>>()),
+        FlowPlan::DeltaJoin { inputs, paths, .. } => paths.iter().flatten().any(|l| {
+            let same: Vec<usize> = l.key.iter().chain(&l.also).map(|s| s.column).collect();
+            inputs.get(l.input).is_some_and(|input| types(input, &same))
+        }),
         FlowPlan::Reduce { input, group, aggregates, .. } => {
             types(input, group) || aggregates.iter().any(|a| !keeps(a) && types(input, &a.args().collect::<Vec<_>>()))
         }

@@ -30,6 +30,7 @@ pub fn lower(plan: &LogicalPlan, catalog: &dyn CatalogView) -> Result<FlowPlan, 
         flow = FlowPlan::Let { id, value: Box::new(value), body: Box::new(flow) };
     }
     hw_plan::transform::simplify(&mut flow);
+    hw_plan::delta::choose(&mut flow);
     Ok(flow)
 }
 

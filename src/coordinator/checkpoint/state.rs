@@ -119,12 +119,17 @@ pub(crate) fn fingerprint(kind: &FlowKind, retractions: bool) -> Result<u64, Sql
     let hash = hw_plan::fingerprint::fingerprint(plan)?;
     let more = [u64::from(STATE_VERSION), u64::from(retractions), key.len() as u64];
     let hash = extend(hash, more.into_iter().chain(key.iter().map(|k| *k as u64)));
-    Ok(if hw_plan::zeros::matters(plan) { extend(hash, std::iter::once(SIGNED_ZEROS)) } else { hash })
+    let marks = [(hw_plan::zeros::matters(plan), SIGNED_ZEROS), (hw_plan::arranged::shares(plan, retractions), SHARED)];
+    Ok(extend(hash, marks.into_iter().filter(|m| m.0).map(|m| m.1)))
 }
 
 /// Marks the state of flows in which the sign of -0.0 matters. What was saved before it had one is computed anew: a row that
 /// is taken away would not be the one that was kept.
 const SIGNED_ZEROS: u64 = 1;
+
+/// Marks the state of flows whose joins share an arrangement, which each had of its own before: their parts are numbered
+/// otherwise.
+const SHARED: u64 = 2;
 
 /// The form in which checkpoints are written: with the version of the rows of errors.
 pub(crate) fn with_errors(fingerprint: u64) -> u64 {

@@ -4,8 +4,8 @@
 //! and are written by [`Layout::keyed`], so equality of bytes is SQL's; NULL keys were left out when arranging unless
 //! the key is null-safe.
 
-use super::{Input, Keeper};
-use crate::arrange::{BATCH_BYTES, after_restored, arrange};
+use super::Arrangement;
+use crate::arrange::{BATCH_BYTES, after_restored};
 use crate::chunk::RowChunk;
 use crate::closed::Counters;
 use crate::layout::Layout;
@@ -20,31 +20,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Rows after which the operator yields.
-const YIELD_ROWS: usize = 8192;
+pub(super) const YIELD_ROWS: usize = 8192;
 /// Bytes of a match that count as one more row.
-const ROW_BYTES: usize = 16 << 10;
+pub(super) const ROW_BYTES: usize = 16 << 10;
 
-/// Joins two collections.
-pub fn join<'s>(
-    left: Input<'s>,
-    right: Input<'s>,
-    layouts: [Layout; 2],
-    strict: [Vec<usize>; 2],
-    keeper: &mut impl Keeper,
-) -> RowStream<'s> {
-    let restored = [keeper.restored(0), keeper.restored(1)];
-    let mut a = arrange(left.stream, &layouts[0], &strict[0], restored[0].as_ref(), "ArrangeLeft");
-    let mut b = arrange(right.stream, &layouts[1], &strict[1], restored[1].as_ref(), "ArrangeRight");
-    for (arranged, restored) in [&mut a, &mut b].into_iter().zip(restored) {
-        if let Some(restored) = restored {
-            arranged.stream = after_restored(arranged.stream.clone(), restored.upper());
-        }
-    }
-    let counters = [keeper.arrangement(a.trace.clone()), keeper.arrangement(b.trace.clone())];
+/// Joins two arrangements, which may be one. `work` counts what is made of them.
+pub fn join<'s>(left: Arrangement<'s>, right: Arrangement<'s>, work: Arc<Counters>) -> RowStream<'s> {
     let types: Vec<SqlType> = left.types.iter().chain(&right.types).copied().collect();
-    let shape = Arc::new(Shape { layouts, schema: schema_of(&types) });
+    let (counters, same) =
+        ([left.counters.clone(), right.counters.clone()], Arc::ptr_eq(&left.counters, &right.counters));
+    let shape = Arc::new(Shape { layouts: [left.layout.clone(), right.layout.clone()], schema: schema_of(&types) });
+    let [a, b] = [left, right].map(|side| {
+        let mut arranged = side.arranged;
+        if let Some(upper) = side.after {
+            arranged.stream = after_restored(arranged.stream.clone(), upper);
+        }
+        arranged
+    });
     let building = Rc::new(Cell::new(true));
-    let pairs = join_with_tactic(a, b, MergeJoin { shape, counters, building: building.clone() });
+    let counters = counters.map(Some);
+    // What is read twice comes in once.
+    let counters = if same { [counters[0].clone(), None] } else { counters };
+    let pairs = join_with_tactic(a, b, MergeJoin { shape, counters, work, building: building.clone() });
     building.set(false);
     pairs
 }
@@ -57,8 +54,9 @@ struct Shape {
 
 struct MergeJoin {
     shape: Arc<Shape>,
-    /// Of both sides.
-    counters: [Arc<Counters>; 2],
+    /// Of both sides, where it counts what comes in.
+    counters: [Option<Arc<Counters>>; 2],
+    work: Arc<Counters>,
     /// The operator is being built, and joins what the arrangements begin with: restored rows, whose pairs went on before.
     building: Rc<Cell<bool>>,
 }
@@ -79,12 +77,13 @@ impl JoinTactic<RowBatch, RowBatch, Rows> for MergeJoin {
             Fresh::Input1 => (in1, in0, false),
         };
         let chunks: Vec<RowChunk> = fresh.iter().flat_map(|b| b.chunks.iter().cloned()).collect();
-        let counters = self.counters[usize::from(!fresh_is_left)].clone();
-        counters.take_in(chunks.iter().map(|c| c.range().len()).sum());
+        if let Some(counters) = &self.counters[usize::from(!fresh_is_left)] {
+            counters.take_in(chunks.iter().map(|c| c.range().len()).sum());
+        }
         let at = vec![Position::default(); other.len()];
         Box::new(Merge {
             shape: self.shape.clone(),
-            counters,
+            work: self.work.clone(),
             fresh: chunks,
             other,
             at,
@@ -100,14 +99,14 @@ impl JoinTactic<RowBatch, RowBatch, Rows> for MergeJoin {
 
 /// A row of a list of chunks.
 #[derive(Clone, Copy, Default)]
-struct Position {
-    chunk: usize,
-    row: usize,
+pub(super) struct Position {
+    pub(super) chunk: usize,
+    pub(super) row: usize,
 }
 
 impl Position {
     /// Moves forward to the first row whose bytes are not below `key`. True when there is one.
-    fn seek(&mut self, chunks: &[RowChunk], key: &[u8]) -> bool {
+    pub(super) fn seek(&mut self, chunks: &[RowChunk], key: &[u8]) -> bool {
         let last_below = |c: &RowChunk| c.body.row(c.hi - 1) < key;
         if self.chunk < chunks.len() && last_below(&chunks[self.chunk]) {
             self.chunk += gallop(chunks.len() - self.chunk, |i| last_below(&chunks[self.chunk + i]));
@@ -119,7 +118,7 @@ impl Position {
         true
     }
     /// The next row. False at the end.
-    fn step(&mut self, chunks: &[RowChunk]) -> bool {
+    pub(super) fn step(&mut self, chunks: &[RowChunk]) -> bool {
         self.row += 1;
         if self.row >= chunks[self.chunk].hi {
             self.chunk += 1;
@@ -208,8 +207,7 @@ impl Found {
 
 struct Merge {
     shape: Arc<Shape>,
-    /// Of the side with the fresh changes.
-    counters: Arc<Counters>,
+    work: Arc<Counters>,
     fresh: Vec<RowChunk>,
     other: Vec<RowBatch>,
     at: Vec<Position>, // per other batch, the first row of the current key
@@ -292,7 +290,7 @@ impl Iterator for Merge {
             }
         }
         let rows = found.into_rows(&self.shape);
-        self.counters.worked(rows.iter().flat_map(|r| &r.0).map(UpdateBatch::len).sum(), begun);
+        self.work.worked(rows.iter().flat_map(|r| &r.0).map(UpdateBatch::len).sum(), begun);
         rows
     }
 }

@@ -33,7 +33,7 @@ pub fn describe(plan: &FlowPlan, names: &[String]) -> RelationDesc {
 
 fn known(plan: &FlowPlan) -> RelationDesc {
     match plan {
-        FlowPlan::Get { desc, .. } | FlowPlan::Shared { desc, .. } => desc.clone(),
+        FlowPlan::Get { desc, .. } | FlowPlan::Shared { desc, .. } | FlowPlan::DeltaJoin { desc, .. } => desc.clone(),
         FlowPlan::Let { body, .. } => known(body),
         FlowPlan::Constant { rows, desc } => constant(rows, desc.clone()),
         FlowPlan::Mfp { input, filter, project, names } => mfp(&known(input), filter, project, names),

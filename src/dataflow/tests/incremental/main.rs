@@ -4,6 +4,7 @@
 //! another number of workers, goes on from it and the ticks since; some views are then computed anew, and correct what was
 //! shown of them, or of another view, under views that go on.
 
+mod delta;
 mod disk;
 mod errors;
 
@@ -156,10 +157,13 @@ fn naive(plan: &FlowPlan, tables: &[Rows; 2]) -> Rows {
         FlowPlan::Distinct { input } => naive(input, tables).into_iter().filter(|(_, d)| *d > 0).for_each(|(r, _)| {
             out.insert(r, 1);
         }),
-        FlowPlan::Join { left, right, null_safe, .. } => {
+        FlowPlan::Join { left, right, on, null_safe } => {
             let right = naive(right, tables);
             for (l, a) in naive(left, tables) {
-                for (r, b) in right.iter().filter(|(r, _)| l[0] == r[1] && (null_safe[0] || l[0].is_some())) {
+                let same = on.iter().zip(null_safe);
+                let matches =
+                    |r: &[Option<i64>]| same.clone().all(|((i, j), safe)| l[*i] == r[*j] && (*safe || l[*i].is_some()));
+                for (r, b) in right.iter().filter(|(r, _)| matches(r)) {
                     *out.entry(l.iter().chain(r).copied().collect()).or_insert(0) += a * b;
                 }
             }
@@ -183,6 +187,13 @@ fn naive(plan: &FlowPlan, tables: &[Rows; 2]) -> Rows {
                 key.push(distinct.last().copied());
                 key.push(Some(distinct.len() as i64));
                 out.insert(key, 1);
+            }
+        }
+        FlowPlan::Mfp { input, filter, project, .. } => {
+            // Columns, and those of the rows that have no NULL in the first.
+            let column = |e: &ScalarExpr| e.columns()[0];
+            for (r, d) in naive(input, tables).into_iter().filter(|(r, _)| filter.is_empty() || r[0].is_some()) {
+                *out.entry(project.iter().map(|e| r[column(e)]).collect()).or_insert(0) += d;
             }
         }
         other => panic!("no naive {other:?}"),

@@ -1,0 +1,107 @@
+//! Which trees become delta joins, by which paths.
+
+use super::*;
+use crate::Func;
+use crate::explain::explain;
+use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlType};
+
+/// A relation of three columns, unique by the first where it has a key.
+fn table(id: u32, keyed: bool) -> FlowPlan {
+    let column = |i| Column { name: format!("c{i}"), ty: SqlType::Int4, nullable: true };
+    let mut desc = RelationDesc::new((0..3).map(column).collect());
+    if keyed {
+        desc.keys = vec![vec![0]];
+    }
+    FlowPlan::Get { id: GlobalId(id), name: format!("t{id}"), desc, columns: vec![0, 1, 2] }
+}
+
+fn join(left: FlowPlan, right: FlowPlan, on: &[(usize, usize)]) -> FlowPlan {
+    FlowPlan::Join { left: Box::new(left), right: Box::new(right), on: on.to_vec(), null_safe: vec![false; on.len()] }
+}
+
+fn filtered(input: FlowPlan) -> FlowPlan {
+    let types = input.types();
+    let project = types.iter().enumerate().map(|(i, t)| ScalarExpr::Column(i, *t)).collect();
+    let args = vec![ScalarExpr::Column(2, SqlType::Int4), ScalarExpr::Literal(Datum::Int4(7), SqlType::Int4)];
+    let filter = vec![ScalarExpr::Call { func: Func::Eq, args, ty: SqlType::Bool }];
+    FlowPlan::Mfp { input: Box::new(input), filter, project, names: vec!["x".into(); types.len()] }
+}
+
+fn chosen(mut plan: FlowPlan) -> String {
+    choose(&mut plan);
+    explain(&plan).lines().next().unwrap_or_default().to_string()
+}
+
+#[test]
+fn one_key_of_three_inputs_needs_an_arrangement_each() {
+    let plan = join(join(table(1, false), table(2, false), &[(0, 0)]), table(3, false), &[(3, 0)]);
+    assert_eq!(
+        chosen(plan),
+        "DeltaJoin arrangements=3 why=[binary joins arrange 4 times] arranged=[0 by (#0), 1 by (#0), 2 by (#0)] \
+         paths=[0 -> 1 on #1.0 = #0.0 -> 2 on #2.0 = #0.0, 1 -> 2 on #2.0 = #1.0 -> 0 on #0.0 = #1.0, \
+         2 -> 0 on #0.0 = #2.0 -> 1 on #1.0 = #2.0] \
+         output=[#0.0, #0.1, #0.2, #1.0, #1.1, #1.2, #2.0, #2.1, #2.2]"
+    );
+}
+
+#[test]
+fn a_relation_that_is_read_thrice_is_arranged_once() {
+    let chain = join(join(table(1, false), table(1, false), &[(1, 0)]), table(1, false), &[(4, 0), (0, 1)]);
+    let text = chosen(chain);
+    // Round the triangle by one key, whichever edge changes.
+    assert!(text.starts_with("DeltaJoin arrangements=1 why=[binary joins arrange 4 times]"), "{text}");
+    assert_eq!(text.matches(" shared").count(), text.matches(" by (").count(), "{text}");
+}
+
+#[test]
+fn a_chain_of_references_arranges_its_first_relation_once() {
+    let chain = join(join(table(1, true), table(2, true), &[(1, 0)]), table(3, true), &[(4, 0)]);
+    let text = chosen(chain);
+    let expected = "DeltaJoin arrangements=4 why=[of inputs alone, along references] \
+                    arranged=[0 by (#1), 1 by (#0), 1 by (#1), 2 by (#0)] \
+                    paths=[0 -> 1 on #1.0 = #0.1 -> 2 on #2.0 = #1.1, 1 -> 2 on #2.0 = #1.1 -> 0 on #0.1 = #1.0, \
+                    2 -> 1 on #1.1 = #2.0 -> 0 on #0.1 = #1.0]";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn a_star_would_arrange_its_middle_as_often() {
+    let star = join(join(table(1, true), table(2, true), &[(1, 0)]), table(3, true), &[(2, 0)]);
+    let arranged = "Join on=[#2 = #0] arranged=[left by (#2), right by (#0)]";
+    assert_eq!(chosen(star), format!("{arranged} binary: look-ups would need as much room"));
+}
+
+#[test]
+fn filters_that_make_intermediate_results_small_keep_binary_joins() {
+    let chain = join(join(table(1, true), filtered(table(2, true)), &[(1, 0)]), table(3, true), &[(4, 0)]);
+    let arranged = "Join on=[#4 = #0] arranged=[left by (#4), right by (#0)]";
+    assert_eq!(chosen(chain), format!("{arranged} binary: look-ups would need as much room"));
+    // Not where they save an arrangement.
+    let same = join(join(table(1, false), filtered(table(2, false)), &[(0, 0)]), table(3, false), &[(3, 0)]);
+    assert!(chosen(same).starts_with("DeltaJoin arrangements=3 "));
+}
+
+#[test]
+fn what_is_never_retracted_is_hashed() {
+    let get = |id| match table(id, false) {
+        FlowPlan::Get { id, name, desc, columns } => {
+            FlowPlan::Get { id, name, desc: RelationDesc { append_only: true, ..desc }, columns }
+        }
+        other => other,
+    };
+    let plan = join(join(get(1), get(2), &[(0, 0)]), table(3, false), &[(3, 0)]);
+    let arranged = "Join on=[#3 = #0] arranged=[left by (#3), right by (#0)]";
+    assert_eq!(chosen(plan.clone()), format!("{arranged} binary: some inputs are hashed"));
+    let FlowPlan::Join { left, .. } = plan else { panic!() };
+    assert_eq!(explain(&left).lines().next(), Some("Join on=[#0 = #0] hashed: nothing is retracted"));
+}
+
+#[test]
+fn a_filter_between_joins_ends_the_tree() {
+    let below = filtered(join(join(table(1, false), table(2, false), &[(0, 0)]), table(3, false), &[(3, 0)]));
+    let mut plan = join(below, table(4, false), &[(0, 0)]);
+    choose(&mut plan);
+    let text = explain(&plan);
+    assert!(text.starts_with("Join on=[#0 = #0]"), "{text}");
+    assert!(text.contains("\n    DeltaJoin arrangements=3 "), "{text}");
+}
