@@ -1,14 +1,15 @@
-//! Right and full joins by USING and NATURAL, written out as PostgreSQL defines them (SQL:2016, 7.10): ON the equality of both
+//! Right and full joins by USING and NATURAL, and several of such joins, written out as PostgreSQL defines them (SQL:2016, 7.10): ON the equality of both
 //! columns; the joined column's name alone is that of the right side, or COALESCE of both; and `*` gives the joined columns
 //! first, then what is left of either side.
 //!
 //! Only where the columns of every relation of the FROM item are known from the text and the catalog; other such joins are
-//! left to be refused (see [`super::using`]). Names of joined columns within subqueries are left alone.
+//! left to DataFusion, or to be refused (see [`super::using`]).
 
 use super::{Preparer, call};
+use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, OrderByKind, Query, Select, SelectItem,
-    SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, OrderBy, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -30,12 +31,9 @@ enum Keeps {
 
 impl Preparer<'_, '_> {
     /// Rewrites the SELECT that a query is.
-    pub(super) fn merge_joined(&self, query: &mut Query) {
+    pub(super) fn merge_joined(&self, query: &mut Query) -> Result<(), SqlError> {
         let Query { body, with, order_by, .. } = query;
-        let SetExpr::Select(select) = body.as_mut() else { return };
-        if !select.from.iter().any(keeps_right) {
-            return;
-        }
+        let SetExpr::Select(select) = body.as_mut() else { return Ok(()) };
         let ctes = |name: &str| {
             let cte =
                 with.iter().flat_map(|w| &w.cte_tables).find(|c| crate::parse::ast_fold(&c.alias.name) == name)?;
@@ -44,18 +42,23 @@ impl Preparer<'_, '_> {
                 false => Some(cte.alias.columns.iter().map(|c| crate::parse::ast_fold(&c.name)).collect()),
             }
         };
+        self.refuse_ambiguous(select, order_by.as_mut(), &ctes)?;
+        if !select.from.iter().any(concerns) {
+            return Ok(());
+        }
         let mut columns = vec![];
         let mut rewritten = select.from.clone();
         for from in &mut rewritten {
             match self.written_out(from, &ctes) {
                 Some(found) => columns.extend(found),
-                None => return,
+                None => return Ok(()),
             }
         }
         select.from = rewritten;
         write_star(select, &columns);
         let outputs: Vec<String> = select.projection.iter().filter_map(output).collect();
-        let mut names = Joined { depth: 0, columns: &columns };
+        let own = |query: &Query| self.names_of_from(query, &ctes);
+        let mut names = Joined { scopes: vec![], columns: &columns, own: &own };
         name_items(select, &columns);
         let _ = select.visit(&mut names);
         if let Some(OrderByKind::Expressions(keys)) = order_by.as_mut().map(|o| &mut o.kind) {
@@ -68,6 +71,64 @@ impl Preparer<'_, '_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The names of the columns in the FROM of the SELECT that a query is, where all are known.
+    fn names_of_from(&self, query: &Query, ctes: &dyn Fn(&str) -> Option<Vec<String>>) -> Option<Vec<String>> {
+        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        let mut names = vec![];
+        for factor in factors(select) {
+            names.extend(self.columns_of(factor, ctes)?.into_iter().map(|c| c.name));
+        }
+        Some(names)
+    }
+
+    /// 42702 for a column that a subquery or a CTE of FROM has twice: DataFusion would take the first.
+    fn refuse_ambiguous(
+        &self,
+        select: &mut Select,
+        order_by: Option<&mut OrderBy>,
+        ctes: &dyn Fn(&str) -> Option<Vec<String>>,
+    ) -> Result<(), SqlError> {
+        let mut twice: Vec<(String, String)> = vec![];
+        for factor in factors(select) {
+            let derived = match factor {
+                TableFactor::Derived { .. } => true,
+                TableFactor::Table { name, args: None, .. } => {
+                    name.0.len() == 1
+                        && name.0[0].as_ident().is_some_and(|i| self.ctes.contains(&crate::parse::ast_fold(i)))
+                }
+                _ => false,
+            };
+            let Some(columns) = derived.then(|| self.columns_of(factor, ctes)).flatten() else { continue };
+            for (i, c) in columns.iter().enumerate() {
+                if columns[..i].iter().any(|other| other.name == c.name)
+                    && let Expr::CompoundIdentifier(parts) = &c.value
+                {
+                    twice.push((crate::parse::ast_fold(&parts[0]), c.name.clone()));
+                }
+            }
+        }
+        if twice.is_empty() {
+            return Ok(());
+        }
+        let mut finder = Twice { depth: 0, twice: &twice };
+        let mut flow = select.visit(&mut finder);
+        if let Some(OrderByKind::Expressions(keys)) = order_by.map(|o| &mut o.kind) {
+            for key in keys.iter_mut().filter(|key| !matches!(key.expr, Expr::Identifier(_))) {
+                if flow.is_continue() {
+                    flow = key.expr.visit(&mut finder);
+                }
+            }
+        }
+        match flow {
+            ControlFlow::Break(name) => {
+                let message = format!("column reference \"{name}\" is ambiguous");
+                Err(SqlError::new(SqlState::new("42702"), message))
+            }
+            ControlFlow::Continue(()) => Ok(()),
+        }
     }
 
     /// The columns of a FROM item, whose joins by names become joins ON; `None` where they are not known.
@@ -76,9 +137,17 @@ impl Preparer<'_, '_> {
         from: &mut TableWithJoins,
         ctes: &dyn Fn(&str) -> Option<Vec<String>>,
     ) -> Option<Vec<Column>> {
-        let mut left = self.columns_of(&from.relation, ctes)?;
+        let mut left = match &mut from.relation {
+            TableFactor::NestedJoin { table_with_joins, alias: None } => self.written_out(table_with_joins, ctes)?,
+            factor => self.columns_of(factor, ctes)?,
+        };
         for join in &mut from.joins {
-            let right = self.columns_of(&join.relation, ctes)?;
+            let right = match &mut join.relation {
+                TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                    self.written_out(table_with_joins, ctes)?
+                }
+                factor => self.columns_of(factor, ctes)?,
+            };
             let (constraint, keeps) = match &mut join.join_operator {
                 JoinOperator::Join(c) | JoinOperator::Inner(c) => (c, Keeps::Left),
                 JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => (c, Keeps::Left),
@@ -184,14 +253,29 @@ fn renamed(names: Vec<String>, alias: Option<&sqlparser::ast::TableAlias>) -> Ve
     names.into_iter().enumerate().map(name).collect()
 }
 
-fn keeps_right(from: &TableWithJoins) -> bool {
-    from.joins.iter().any(|join| {
-        let (JoinOperator::Right(c) | JoinOperator::RightOuter(c) | JoinOperator::FullOuter(c)) = &join.join_operator
-        else {
-            return false;
-        };
-        matches!(c, Constraint::Using(_) | Constraint::Natural)
-    })
+/// Whether a FROM item has a join by names that DataFusion does not give PostgreSQL's columns: one that keeps the right side, or
+/// one of several joins.
+fn concerns(from: &TableWithJoins) -> bool {
+    let by_names = from.joins.iter().any(|join| match &join.join_operator {
+        JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
+            from.joins.len() > 1 && matches!(c, Constraint::Using(_) | Constraint::Natural)
+        }
+        JoinOperator::Right(c) | JoinOperator::RightOuter(c) | JoinOperator::FullOuter(c) => {
+            matches!(c, Constraint::Using(_) | Constraint::Natural)
+        }
+        _ => false,
+    });
+    let nested = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => {
+            concerns(table_with_joins) || !table_with_joins.joins.is_empty()
+        }
+        _ => false,
+    };
+    by_names || std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation)).any(nested)
+}
+
+fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
+    select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)))
 }
 
 fn output(item: &SelectItem) -> Option<String> {
@@ -234,32 +318,73 @@ fn value_of(columns: &[Column], ident: &Ident) -> Option<Expr> {
     found.next().is_none().then(|| first.value.clone())
 }
 
-/// Writes out joined columns, outside of subqueries.
+/// Writes out joined columns, in subqueries where these have no column of that name.
 struct Joined<'a> {
-    depth: usize,
+    /// The columns of the subqueries around, where they are known.
+    scopes: Vec<Option<Vec<String>>>,
     columns: &'a [Column],
+    own: &'a dyn Fn(&Query) -> Option<Vec<String>>,
 }
 
 impl VisitorMut for Joined<'_> {
     type Break = ();
 
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.scopes.push((self.own)(query));
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
+        self.scopes.pop();
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(ident) = expr
-            && self.depth == 0
+        let Expr::Identifier(ident) = expr else { return ControlFlow::Continue(()) };
+        let name = crate::parse::ast_fold(ident);
+        let free = |scope: &Option<Vec<String>>| scope.as_ref().is_some_and(|names| !names.contains(&name));
+        if self.scopes.iter().all(free)
             && let Some(value) = value_of(self.columns, ident)
         {
             *expr = value;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Looks for names of columns that a relation has twice, outside of subqueries.
+struct Twice<'a> {
+    depth: usize,
+    /// Relations and columns.
+    twice: &'a [(String, String)],
+}
+
+impl VisitorMut for Twice<'_> {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let (of, name) = match expr {
+            Expr::Identifier(i) => (None, crate::parse::ast_fold(i)),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [of, name] => (Some(crate::parse::ast_fold(of)), crate::parse::ast_fold(name)),
+                _ => return ControlFlow::Continue(()),
+            },
+            _ => return ControlFlow::Continue(()),
+        };
+        let is = |(relation, column): &(String, String)| *column == name && of.as_ref().is_none_or(|of| of == relation);
+        match self.depth == 0 && self.twice.iter().any(is) {
+            true => ControlFlow::Break(name),
+            false => ControlFlow::Continue(()),
+        }
     }
 }
