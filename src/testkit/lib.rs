@@ -23,6 +23,7 @@ pub mod rows;
 pub mod serial;
 mod server;
 mod slt;
+pub mod tpch;
 
 pub use follow::{FollowError, Follower, contents_at};
 pub use kafka::KafkaBroker;
