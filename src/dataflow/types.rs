@@ -18,9 +18,13 @@ use timely::dataflow::channels::ContainerBytes;
 #[derive(Clone, Debug, Default)]
 pub struct Rows(pub Vec<UpdateBatch>);
 
+/// What a row counts for where work is measured in records: differential's join goes on for a million of them before it lets
+/// other operators run, which would be a hundred milliseconds. (Timely only compares counts of what was sent and received.)
+const RECORDS: i64 = 64;
+
 impl Accountable for Rows {
     fn record_count(&self) -> i64 {
-        self.0.iter().map(|b| b.len() as i64).sum()
+        self.0.iter().map(|b| b.len() as i64 * RECORDS).sum()
     }
 }
 
