@@ -4,7 +4,7 @@
 
 use super::{byte_offset, char_position};
 use hw_repr::{SqlError, SqlState};
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 /// Rewrites the tokens of `text`.
 pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
@@ -198,13 +198,18 @@ fn fetch_only(tokens: &mut Vec<TokenWithSpan>, at: usize) {
     }
     let Some(rows) = end else { return };
     let Some(only) = solid(tokens, rows + 1).filter(|i| is_word(tokens, *i, "only")) else { return };
-    let span = tokens[at].span;
+    let (start, end) = (tokens[at].span.start, tokens[only].span.end);
     tokens[at].token = Token::make_word("LIMIT", None);
-    let number = tokens[begin..rows].iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).count();
+    let number = tokens[begin..rows].iter().rposition(|t| !matches!(t.token, Token::Whitespace(_)));
     tokens.drain(rows..=only);
-    if number == 0 {
+    match number {
+        // The text of the statement goes on to where its last token ends.
+        Some(last) => tokens[begin + last].span.end = end,
         // One row.
-        tokens.insert(begin, TokenWithSpan { token: Token::Number("1".into(), false), span });
+        None => {
+            let token = Token::Number("1".into(), false);
+            tokens.insert(begin, TokenWithSpan { token, span: Span { start, end } });
+        }
     }
     tokens.remove(first);
 }
