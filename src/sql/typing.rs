@@ -404,7 +404,7 @@ impl<'a> Typer<'a> {
         let values = values.into_iter().map(|v| self.shown(v)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<Option<SqlType>> = values.iter().map(Typed::ty).collect();
         let ty = match common_type(what, &types)? {
-            SqlType::Char(None) => one_length(&values),
+            SqlType::Char(None) => operator::one_length(&values),
             ty => ty,
         };
         values.into_iter().map(|v| Ok(as_type(self.cast(v, ty, CastContext::Implicit)?, ty))).collect()
@@ -655,7 +655,10 @@ impl<'a> Typer<'a> {
     pub fn condition(&mut self, expr: &Expr) -> Result<Expr, SqlError> {
         let mut inner = Typer::new(self.env, self.schema, self.outer);
         inner.sets = if let Sets::Refused(_) = self.sets { self.sets } else { Sets::Refused("FILTER") };
-        let value = inner.boolean(expr, Place::Conjunct)?;
+        let value = match inner.boolean(expr, Place::Conjunct)? {
+            ScalarExpr::And(all) if !self.env.stored => operator::conjunction(&all),
+            value => value,
+        };
         crate::emit::emit(&value, &inner.slots)
     }
 
@@ -689,7 +692,8 @@ impl<'a> Typer<'a> {
                         out.push(crate::emit::emit(one, &inner.slots)?);
                     }
                 }
-                many => out.push(crate::emit::emit(&ScalarExpr::And(many.to_vec()), &inner.slots)?),
+                many if self.env.stored => out.push(crate::emit::emit(&ScalarExpr::And(many.to_vec()), &inner.slots)?),
+                many => out.push(crate::emit::emit(&operator::conjunction(many), &inner.slots)?),
             }
             rest = later;
         }
@@ -697,21 +701,11 @@ impl<'a> Typer<'a> {
     }
 }
 
-/// What counts the spaces at the end of a char(n) gets it with them, as a text.
+/// What counts the spaces of a char(n) gets it with them, as a text.
 fn pad(func: Func, args: &mut [Typed]) {
     let counts = matches!(func, Func::OctetLength | Func::Like | Func::ILike | Func::RegexMatch | Func::RegexIMatch);
     if let Some(first) = args.first_mut().filter(|a| counts && matches!(a.ty(), Some(SqlType::Char(Some(_))))) {
         *first = Typed { expr: padded(first.expr.clone()), ..first.clone() };
-    }
-}
-
-/// The type of values of char(n): beside NULLs they keep their length, and so their spaces.
-fn one_length(values: &[Typed]) -> SqlType {
-    let null = |v: &&Typed| v.unknown && matches!(v.expr, ScalarExpr::Literal(Datum::Null, _));
-    let mut types = values.iter().filter(|v| !null(v)).map(Typed::ty);
-    match types.next().flatten() {
-        Some(ty @ SqlType::Char(_)) if types.all(|other| other == Some(ty)) => ty,
-        _ => SqlType::Char(None),
     }
 }
 

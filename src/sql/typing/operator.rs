@@ -214,3 +214,23 @@ impl Typer<'_> {
         }
     }
 }
+
+/// Conditions that a row must meet, one after the other: where one is NULL, those behind it that may fail are not computed.
+pub(super) fn conjunction(all: &[ScalarExpr]) -> ScalarExpr {
+    let no = || ScalarExpr::Literal(Datum::Bool(false), SqlType::Bool);
+    let decided = |(i, e): (usize, &ScalarExpr)| match all[i + 1..].iter().any(hw_scalar::may_fail) {
+        true => ScalarExpr::Coalesce(vec![e.clone(), no()]),
+        false => e.clone(),
+    };
+    ScalarExpr::And(all.iter().enumerate().map(decided).collect())
+}
+
+/// The type of values of char(n): beside NULLs they keep their length, and so their spaces.
+pub(super) fn one_length(values: &[Typed]) -> SqlType {
+    let null = |v: &&Typed| v.unknown && matches!(v.expr, ScalarExpr::Literal(Datum::Null, _));
+    let mut types = values.iter().filter(|v| !null(v)).map(Typed::ty);
+    match types.next().flatten() {
+        Some(ty @ SqlType::Char(_)) if types.all(|other| other == Some(ty)) => ty,
+        _ => SqlType::Char(None),
+    }
+}
