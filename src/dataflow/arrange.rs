@@ -36,10 +36,21 @@ pub fn arrange<'s>(
     restored: Option<&Restored>,
     name: &str,
 ) -> RowArranged<'s> {
+    arrange_placed(exchange(stream, layout), layout, drop_null, restored, name)
+}
+
+/// The same of a collection each row of which is on the owner of its key.
+pub fn arrange_placed<'s>(
+    stream: RowStream<'s>,
+    layout: &Layout,
+    drop_null: &[usize],
+    restored: Option<&Restored>,
+    name: &str,
+) -> RowArranged<'s> {
     let scope = stream.scope();
     let begin = restored.map(|r| r.batches(scope.index(), scope.peers()));
     let (layout2, drop_null) = (layout.clone(), drop_null.to_vec());
-    let chunks = exchange(stream, layout).unary::<NoopBuilder<Chunks>, _, _, _>(Pipeline, "Encode", move |_, _| {
+    let chunks = stream.unary::<NoopBuilder<Chunks>, _, _, _>(Pipeline, "Encode", move |_, _| {
         // Its room serves one tick after the other.
         let mut body = ChunkBody::default();
         move |input, output| {

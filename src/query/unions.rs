@@ -1,4 +1,4 @@
-//! What the executor may know of a union: nothing but its columns.
+//! What the executor may know of a union, and of constants below a window: nothing but the columns.
 //!
 //! DataFusion tells of a column that is constant in each input of a union that it is constant, although the inputs' values
 //! differ; a sort then leaves it out, or stops early as if the rows came sorted by it (apache/datafusion pull request 23528 mends
@@ -11,23 +11,35 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
 use std::fmt;
 use std::sync::Arc;
 
 const NAME: &str = "Unknown";
 
-/// The rule that puts the node above each union: before every other rule.
+/// The rule that puts the node above each union, and below each window over constants: before every other rule.
 #[derive(Debug)]
 pub(crate) struct HideConstants;
 
 impl PhysicalOptimizerRule for HideConstants {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
         let hide = |node: Arc<dyn ExecutionPlan>| {
-            Ok(match node.is::<UnionExec>() || node.is::<InterleaveExec>() {
-                true => Transformed::yes(Arc::new(UnknownExec::new(node)) as Arc<dyn ExecutionPlan>),
-                false => Transformed::no(node),
-            })
+            if node.is::<UnionExec>() || node.is::<InterleaveExec>() {
+                return Ok(Transformed::yes(Arc::new(UnknownExec::new(node)) as Arc<dyn ExecutionPlan>));
+            }
+            // A window counts keys that are constant below it in two ways, and fails where they differ.
+            let constants =
+                |input: &Arc<dyn ExecutionPlan>| !input.properties().equivalence_properties().constants().is_empty();
+            let window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
+            if window && node.children().into_iter().any(constants) {
+                let hidden = |input: &Arc<dyn ExecutionPlan>| {
+                    Arc::new(UnknownExec::new(Arc::clone(input))) as Arc<dyn ExecutionPlan>
+                };
+                let children = node.children().into_iter().map(hidden).collect();
+                return Ok(Transformed::yes(node.with_new_children(children)?));
+            }
+            Ok(Transformed::no(node))
         };
         plan.transform_up(hide).data()
     }

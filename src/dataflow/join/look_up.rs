@@ -289,12 +289,13 @@ impl Tick {
     }
 }
 
-/// The rows of a stream, each with those of an arrangement that have its key. `counters` count what comes in, `work` the time that it
-/// takes and, on the `last` step of a path, what goes out.
+/// The rows of a stream, each with those of an arrangement that have its key. With `placed` every row is on the owner of
+/// its key. `counters` count what comes in, `work` the time that it takes and, on the `last` step of a path, what goes out.
 pub fn look_up<'s>(
     stream: RowStream<'s>,
     to: &Arrangement<'s>,
     step: Step,
+    placed: bool,
     counters: Option<Arc<Counters>>,
     (work, last): (Arc<Counters>, bool),
 ) -> RowStream<'s> {
@@ -302,7 +303,8 @@ pub fn look_up<'s>(
     let mut trace = to.arranged.trace.clone();
     trace.set_physical_compaction(Antichain::new().borrow());
     let (mut trace, scope) = (Some(trace), stream.scope());
-    let (stream, passed) = (exchange(stream, &shape.from), to.arranged.stream.clone());
+    let stream = if placed { stream } else { exchange(stream, &shape.from) };
+    let passed = to.arranged.stream.clone();
     stream.binary_frontier::<_, NoopBuilder<Rows>, _, _, _, _>(passed, Pipeline, Pipeline, "LookUp", move |_, info| {
         let activator = scope.activator_for(info.address);
         let mut ticks: BTreeMap<Timestamp, Tick> = BTreeMap::new();

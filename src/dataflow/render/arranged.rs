@@ -8,8 +8,9 @@
 //! the plan alone ([`hw_plan::arranged`]).
 
 use super::{HeldTrace, Render, unhold};
-use crate::arrange::arrange;
+use crate::arrange::arrange_placed;
 use crate::closed::{ClosedTick, Counters};
+use crate::exchange::exchange;
 use crate::join::{Arrangement, Input, Keeper, On, Step, hash_join, look_up, merge_join};
 use crate::layout::Layout;
 use crate::stateless;
@@ -29,6 +30,8 @@ pub struct Arranged<'s> {
     made: HashMap<ArrangedBy, Arrangement<'s>>,
     /// Changes of inputs of delta joins, by identity.
     streams: HashMap<u64, RowStream<'s>>,
+    /// Changes of what is arranged, each on the owner of its key, by identity and key.
+    placed: HashMap<(u64, Vec<usize>), RowStream<'s>>,
 }
 
 /// A column of an input.
@@ -77,7 +80,9 @@ impl<'s> Render<'s> {
         let layout = Layout::keyed(&types, &by.key);
         let part = self.held.next_part();
         let restored = self.restored_part(part);
-        let arranged = arrange(stream, &layout, &by.strict, restored.as_ref(), "Arrange");
+        let placed = exchange(stream, &layout);
+        self.arranged.placed.insert((by.of, by.key.clone()), placed.clone());
+        let arranged = arrange_placed(placed, &layout, &by.strict, restored.as_ref(), "Arrange");
         let counters = self.shared.register(name, self.scope.index(), Some(self.nodes.at));
         let trace = unhold(arranged.trace.clone());
         self.held.arrangements.push(HeldTrace { part, counters: counters.clone(), trace, lag: 0 });
@@ -120,19 +125,32 @@ impl<'s> Render<'s> {
             let first = |by: &&ArrangedBy| by.of == of[i];
             let first = looked_up.keys().filter(first).min_by_key(|by| &by.key);
             let mut counters = first.map(|by| looked_up[by].counters.clone()).filter(|_| counted.insert(of[i]));
+            // The changes of what is arranged by the first key lie right already.
+            let by: Vec<usize> = path.first().into_iter().flat_map(|l| &l.key).map(|same| same.with.1).collect();
+            let placed = self.arranged.placed.get(&(of[i], by)).cloned();
+            let mut lies =
+                placed.as_ref().and_then(|_| path.first()).map(|l| l.key.iter().map(|s| vec![s.with]).collect());
+            let stream = placed.unwrap_or(stream);
             let (mut stream, mut carried) = start(stream, i, path, output, types[i].len());
             for (number, look) in path.iter().enumerate() {
                 let wanted = wanted(&path[number + 1..], output);
                 let step = prepare(look, i, &carried, &wanted, &types);
                 let to = &looked_up[&ArrangedBy::looked_up(of[look.input], look)];
                 let last = number + 1 == path.len();
-                stream = look_up(stream, to, step, counters.take(), (work.clone(), last));
+                stream = look_up(stream, to, step, lies_by(&lies, look), counters.take(), (work.clone(), last));
+                lies = Some(look.key.iter().map(|s| vec![s.with, (look.input, s.column)]).collect());
                 carried = wanted.into_iter().filter(|at| carried.contains(at) || at.0 == look.input).collect();
             }
             made.push(stream);
         }
         Pair { oks: stateless::union(self.scope, made), errs: stateless::union(self.scope, errs) }
     }
+}
+
+/// True where rows lie by the key of a step: `lies` has, by column of the key by which they do, those that are equal to it.
+fn lies_by(lies: &Option<Vec<Vec<At>>>, step: &LookUp) -> bool {
+    let Some(lies) = lies else { return false };
+    lies.len() == step.key.len() && lies.iter().zip(&step.key).all(|(columns, same)| columns.contains(&same.with))
 }
 
 /// Columns that the rest of a path reads, none twice: those of the output as they stand there, then others.

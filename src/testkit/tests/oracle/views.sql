@@ -91,3 +91,11 @@ CREATE MATERIALIZED VIEW may_divide_sum AS SELECT sum(r) AS s FROM may_divide;
 CREATE MATERIALIZED VIEW may_overflow AS SELECT id, i + 2147483000 AS r FROM wide WHERE i < 5;
 CREATE MATERIALIZED VIEW guarded AS SELECT k, CASE WHEN b = 0 THEN NULL ELSE a / b END AS r FROM three;
 CREATE MATERIALIZED VIEW may_cast AS SELECT k, CAST(g AS int) AS r FROM pairs WHERE g = 'zz' AND x > 4;
+
+-- Three relations and more: delta joins and arrangements that are shared.
+CREATE MATERIALIZED VIEW delta_one_key AS SELECT p.x, t.a, k.v FROM pairs p JOIN three t ON p.k = t.k JOIN keyed k ON k.a = p.k;
+CREATE MATERIALIZED VIEW delta_references AS SELECT a.k, b.t, c.n, c.u FROM three a JOIN wide b ON a.a = b.id JOIN wide c ON b.i = c.id;
+CREATE MATERIALIZED VIEW delta_self AS SELECT a.k, b.b, c.a FROM three a JOIN three b ON a.a = b.k JOIN three c ON b.a = c.k;
+CREATE MATERIALIZED VIEW delta_round AS SELECT count(*) AS n, sum(a.b) AS s FROM three a JOIN three b ON a.a = b.k JOIN three c ON b.a = c.k AND c.a = a.k;
+CREATE MATERIALIZED VIEW delta_null_safe AS SELECT a.x, b.a, c.b FROM pairs a JOIN three b ON a.k IS NOT DISTINCT FROM b.k JOIN three c ON c.k IS NOT DISTINCT FROM a.k;
+CREATE MATERIALIZED VIEW delta_aggregates AS SELECT c.n, s.i, w.t FROM group_counts c JOIN group_sums s ON c.g = s.g JOIN wide w ON w.g = c.g;
