@@ -86,7 +86,7 @@ struct Probe {
     /// Bytes that a row of it counts for.
     row_bytes: usize,
     keys: Vec<u8>,
-    ends: Vec<u32>,
+    ends: Vec<usize>,
     /// Rows that can match, by key.
     order: Vec<u32>,
     others: Vec<RowBatch>,
@@ -118,7 +118,7 @@ impl Probe {
         let (mut keys, mut ends) = (vec![], Vec::with_capacity(batch.len()));
         for row in 0..batch.len() {
             encoder.encode(row, &mut keys);
-            ends.push(keys.len() as u32);
+            ends.push(keys.len());
         }
         let matches = |row: &u32| batch.diff(*row as usize) != 0 && strict.iter().all(|c| c.is_valid(*row as usize));
         let mut order: Vec<u32> = (0..batch.len() as u32).filter(matches).collect();
@@ -239,9 +239,9 @@ impl Probe {
     }
 }
 
-fn key_of<'a>(keys: &'a [u8], ends: &[u32], row: u32) -> &'a [u8] {
+fn key_of<'a>(keys: &'a [u8], ends: &[usize], row: u32) -> &'a [u8] {
     let start = row.checked_sub(1).map_or(0, |before| ends[before as usize]);
-    &keys[start as usize..ends[row as usize] as usize]
+    &keys[start..ends[row as usize]]
 }
 
 /// The rows in which the columns are equal that have to be.

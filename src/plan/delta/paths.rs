@@ -34,9 +34,9 @@ enum Fanout {
     Many,
 }
 
-/// The least is best: what it finds, whether an arrangement has to be made for it, how long its key is, then which input and
-/// key it is.
-type Rank = (Fanout, bool, usize, usize, Vec<usize>);
+/// The least is best: what it finds, whether rows that it finds are to be left out again, whether an arrangement has to be made
+/// for it, how long its key is, then which input and key it is.
+type Rank = (Fanout, bool, bool, usize, usize, Vec<usize>);
 
 /// A set of classes, by number; what has no class is numbered after them.
 type Classes = BTreeSet<usize>;
@@ -147,7 +147,8 @@ impl Inputs<'_> {
             } else {
                 (Fanout::Many, usize::MAX - key.len())
             };
-            ((fanout, made, length, input, key), step)
+            let leaves_out = fanout != Fanout::One && !step.also.is_empty();
+            ((fanout, leaves_out, made, length, input, key), step)
         };
         keys.into_iter().map(ranked).collect()
     }
