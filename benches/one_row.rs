@@ -134,9 +134,13 @@ async fn fill(session: &mut Session, rows: u64) -> Result<(), String> {
         let to = (from + 100_000).min(rows) - 1;
         let groups = rows / 100;
         let series = format!("generate_series({from}, {to}) k");
-        session::execute(session, &format!("INSERT INTO t SELECT k, k % {groups}, k::bigint * 7919 % 1000003 FROM {series}"))
+        session::execute(
+            session,
+            &format!("INSERT INTO t SELECT k, k % {groups}, k::bigint * 7919 % 1000003 FROM {series}"),
+        )
+        .await?;
+        session::execute(session, &format!("INSERT INTO u SELECT k, k::bigint * 104729 % 1000003 FROM {series}"))
             .await?;
-        session::execute(session, &format!("INSERT INTO u SELECT k, k::bigint * 104729 % 1000003 FROM {series}")).await?;
     }
     Ok(())
 }

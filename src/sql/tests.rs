@@ -294,7 +294,7 @@ fn lowers_joins() {
     assert!(text.contains("Join on=["), "{text}");
     let text = explain(&flow("SELECT t.c, u.x FROM t, u WHERE t.a = u.a"));
     assert!(text.contains("Join on=["), "{text}");
-    let text = explain(&flow("SELECT t.c, u.x, w.x FROM t JOIN u ON t.b = u.a JOIN u w ON w.a = t.b"));
+    let text = explain(&flow("SELECT t.c, u.x, w.x AS y FROM t JOIN u ON t.b = u.a JOIN u w ON w.a = t.b"));
     assert!(text.contains("DeltaJoin arrangements=2 "), "{text}");
 }
 

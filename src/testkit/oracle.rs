@@ -20,6 +20,8 @@ use tokio_postgres::Client;
 
 /// Statements shown with a failure.
 const RECENT_MAX: usize = 40;
+/// Bytes by which an operator may hold more at the same number of rows.
+const ROOM_BYTES: i64 = 256;
 /// Where the oracle keeps its marks.
 const MARKS: &str = "oracle.marks";
 
@@ -140,8 +142,9 @@ impl<'a> Oracle<'a> {
         let restarted = self.summary.restarts > 0;
         for (operator, held) in &mut after {
             let Some(was) = before.get(operator) else { continue };
-            // A row may be noted for the next checkpoint. What was restored may lie in other pieces, less of it in memory.
-            let noted = held.0 == was.0 && (was.1..=was.1 + 4 * was.0).contains(&held.1);
+            // A row may be noted for the next checkpoint, and rows that never go away may lie in a piece with room for more. What was
+            // restored may lie in other pieces, less of it in memory.
+            let noted = held.0 == was.0 && held.1 <= was.1 + ROOM_BYTES + 4 * was.0;
             if noted || restarted && held.0 <= was.0 {
                 *held = *was;
             }
