@@ -12,7 +12,9 @@ use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, replace_children_if_necessary,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,7 +39,7 @@ impl PhysicalOptimizerRule for HideConstants {
                     Arc::new(UnknownExec::new(Arc::clone(input))) as Arc<dyn ExecutionPlan>
                 };
                 let children = node.children().into_iter().map(hidden).collect();
-                return Ok(Transformed::yes(node.with_new_children(children)?));
+                return Ok(Transformed::yes(replace_children_if_necessary(node, children)?));
             }
             Ok(Transformed::no(node))
         };

@@ -152,7 +152,7 @@ impl VisitorMut for Preparer<'_, '_> {
             return ControlFlow::Break(e);
         }
         distinct::distinct_on(query);
-        let read = windows::write_out(query).and_then(|()| same_names(query));
+        let read = windows::write_out(query).and_then(|()| merged::same_names(query));
         if let Err(e) = read.and_then(|()| self.merge_joined(query)) {
             return ControlFlow::Break(e);
         }
@@ -400,22 +400,6 @@ impl Preparer<'_, '_> {
         let found = between.find(&sign).or_else(|| between.find("!=")).or_else(|| between.find("operator"))?;
         Some(text.get(..from + found)?.chars().count() + 1)
     }
-}
-
-/// 42712 where two relations without aliases go by one name: which of them a column is of would not be known.
-fn same_names(query: &Query) -> Result<(), SqlError> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
-    let mut seen = HashSet::new();
-    let all = select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
-    for factor in all {
-        let TableFactor::Table { name, alias: None, args: None, .. } = factor else { continue };
-        let last = name.0.last().and_then(|p| p.as_ident()).map(crate::parse::ast_fold).unwrap_or_default();
-        if !seen.insert(last.clone()) {
-            let message = format!("table name \"{last}\" specified more than once");
-            return Err(SqlError::new(SqlState::new("42712"), message).hint("Give one of them an alias."));
-        }
-    }
-    Ok(())
 }
 
 /// `FETCH FIRST n ROWS ONLY` as LIMIT; WITH TIES as LIMIT of [`TIES`] of the number.

@@ -352,6 +352,61 @@ impl VisitorMut for Joined<'_> {
     }
 }
 
+/// 42P09 where two relations without aliases go by one name (they are of two schemas) and a column is looked for by it.
+pub(super) fn same_names(query: &mut Query) -> Result<(), SqlError> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    let (mut seen, mut twice) = (vec![], vec![]);
+    for factor in factors(select) {
+        let TableFactor::Table { name, alias: None, args: None, .. } = factor else { continue };
+        let last = name.0.last().and_then(|p| p.as_ident()).map(crate::parse::ast_fold).unwrap_or_default();
+        if seen.contains(&last) {
+            twice.push(last);
+        } else {
+            seen.push(last);
+        }
+    }
+    if twice.is_empty() {
+        return Ok(());
+    }
+    match select.visit(&mut Relations { depth: 0, twice: &twice }) {
+        ControlFlow::Break(name) => {
+            let message = format!("table reference \"{name}\" is ambiguous");
+            Err(SqlError::new(SqlState::new("42P09"), message).hint("Give one of the tables an alias."))
+        }
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Looks for columns of relations by these names, outside of subqueries.
+struct Relations<'a> {
+    depth: usize,
+    twice: &'a [String],
+}
+
+impl VisitorMut for Relations<'_> {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let Expr::CompoundIdentifier(parts) = expr else { return ControlFlow::Continue(()) };
+        let [of, _] = parts.as_slice() else { return ControlFlow::Continue(()) };
+        let of = crate::parse::ast_fold(of);
+        match self.depth == 0 && self.twice.contains(&of) {
+            true => ControlFlow::Break(of),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
 /// Looks for names of columns that a relation has twice, outside of subqueries.
 struct Twice<'a> {
     depth: usize,

@@ -45,7 +45,7 @@ pub(super) fn of_columns(query: &mut Query) {
     inner.projection = columns.into_iter().enumerate().map(item).collect();
     let SetExpr::Select(shell) = outer.body.as_mut() else { return };
     if let Some(TableFactor::Derived { subquery, .. }) = shell.from.first_mut().map(|f| &mut f.relation) {
-        subquery.body = Box::new(SetExpr::Select(Box::new(inner)));
+        *subquery.body = SetExpr::Select(Box::new(inner));
     }
     let shown = |(i, (_, shown)): (usize, (Expr, String))| SelectItem::ExprWithAlias {
         expr: Expr::Identifier(name(i)),

@@ -176,7 +176,7 @@ impl Data {
         let large = number % LARGE_EVERY == 11;
         // Every third customer has no orders.
         let mut customer = 1 + random.below(self.customers());
-        if customer % 3 == 0 {
+        if customer.is_multiple_of(3) {
             customer = if customer == self.customers() { customer - 1 } else { customer + 1 };
         }
         let day = random.below(LAST_ORDER + 1);

@@ -64,8 +64,11 @@ impl Done {
     }
 }
 
+/// A query's name and text.
+pub type Query = (String, String);
+
 /// The tables' definitions, and names and texts of the 22 queries at a scale. The order of each with a LIMIT is total.
-pub fn queries(scale: f64) -> Result<(Vec<String>, Vec<(String, String)>), HarnessError> {
+pub fn queries(scale: f64) -> Result<(Vec<String>, Vec<Query>), HarnessError> {
     let found = Definitions::from_slt(&sql_tests().join("tpch.slt"))?;
     let views = found.views.into_iter().filter(|v| !v.optional).map(|view| {
         let mut query = view.query;

@@ -50,8 +50,11 @@ fn is_delta(plan: &FlowPlan) -> bool {
     matches!(plan, FlowPlan::DeltaJoin { .. }) || plan.inputs().into_iter().any(is_delta)
 }
 
+/// Plans, each with a number.
+type Plans = Vec<(FlowPlan, usize)>;
+
 /// What is rendered, and what it means.
-fn draw(count: usize, random: &mut Random) -> (Vec<(FlowPlan, usize)>, Vec<(FlowPlan, usize)>) {
+fn draw(count: usize, random: &mut Random) -> (Plans, Plans) {
     let (mut rendered, mut meant) = (vec![], vec![]);
     while meant.len() < count {
         let leaves = if random.below(6) == 0 { 5 } else { 3 + random.below(2) };
