@@ -75,6 +75,36 @@ fn renamed(env: &Env, f: Filter) -> Result<LogicalPlan, SqlError> {
     Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input)).map_err(from_planner)?))
 }
 
+/// Whether the column at a place may be the same in all rows, as far as the optimizer finds out.
+fn is_constant(plan: &LogicalPlan, at: usize) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => match p.expr.get(at).map(|e| e.clone().unalias()) {
+            Some(Expr::Column(c)) => {
+                p.input.schema().maybe_index_of_column(&c).is_none_or(|i| is_constant(&p.input, i))
+            }
+            Some(e) => e.column_refs().is_empty(),
+            None => true,
+        },
+        LogicalPlan::SubqueryAlias(s) => is_constant(&s.input, at),
+        LogicalPlan::TableScan(_) => false,
+        LogicalPlan::Union(u) => u.inputs.iter().any(|input| is_constant(input, at)),
+        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::Distinct(_) => {
+            plan.inputs().into_iter().any(|input| is_constant(input, at))
+        }
+        // Of joins and groups it is not looked for: what is constant below them may be known to be so above.
+        other => other.inputs().into_iter().any(has_constants),
+    }
+}
+
+fn has_constants(plan: &LogicalPlan) -> bool {
+    let own = match plan {
+        LogicalPlan::Projection(p) => p.expr.iter().any(|e| e.column_refs().is_empty()),
+        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => true,
+        _ => false,
+    };
+    own || plan.inputs().into_iter().any(has_constants)
+}
+
 /// The columns that a select list is made of.
 fn projected(plan: &LogicalPlan) -> Vec<Column> {
     match plan {
@@ -111,6 +141,10 @@ fn membership(env: &Env, c: &SetComparison, negated: bool) -> Result<Option<Expr
     }
     let shown = correlated_columns(&query).into_iter().chain(query.schema().columns()).chain(projected(&query));
     if correlated && share_names(&shown.collect::<Vec<_>>()) {
+        return Ok(None);
+    }
+    // A comparison that reads one side only is moved there, where NULL leaves out rows like any condition.
+    if negated && (c.expr.column_refs().is_empty() || is_constant(&query, 0)) {
         return Ok(None);
     }
     if !correlated {
