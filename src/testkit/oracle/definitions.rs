@@ -74,7 +74,7 @@ impl Definitions {
                 let Some(query) = sql.split_once(" AS ").map(|(_, q)| q.trim()) else { return };
                 if known.insert(format!("name {name}")) {
                     known.insert(format!("query {query}"));
-                    if is_endless(query) {
+                    if is_endless(query) || is_open(query) {
                         return;
                     }
                     self.views.push(View { name: name.into(), query: query.into(), optional: false });
@@ -98,7 +98,7 @@ impl Definitions {
         let system = ["headwater.", "pg_catalog", "information_schema", "pg_"].iter().any(|s| lower.contains(s));
         // Without its order, which rows these show is not defined.
         let open = lower.contains(" limit ") || lower.contains("distinct on");
-        if !whole || system || open || is_endless(sql) {
+        if !whole || system || open || is_endless(sql) || is_open(sql) {
             return;
         }
         // The order of a view's rows means nothing.
@@ -109,6 +109,11 @@ impl Definitions {
             self.views.push(View { name, query: query.into(), optional: true });
         }
     }
+}
+
+/// Which of the rows that are equally near it takes is not defined.
+fn is_open(query: &str) -> bool {
+    query.to_lowercase().contains("asof join")
 }
 
 /// A series up to a random number has more rows than any machine holds.
