@@ -78,7 +78,11 @@ async fn definitions_of_the_sql_tests() {
         if definitions.views.is_empty() {
             continue;
         }
-        let workers = random.pick(&["1", "2", "4"]);
+        // Which of rows that an order does not tell apart a read takes follows from their arrival, with several workers.
+        let drawn = random.pick(&["1", "2", "4"]);
+        let cut = ["limit", "fetch", "distinct on", "row_number"];
+        let open = |v: &hw_testkit::oracle::View| cut.iter().any(|word| v.query.to_lowercase().contains(word));
+        let workers = if definitions.views.iter().any(open) { "1" } else { drawn };
         let mut server = Server::start(&["--workers", workers]).expect("the server starts");
         let schema = format!("of_{name}");
         let run = async {
