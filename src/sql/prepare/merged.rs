@@ -8,8 +8,8 @@
 use super::{Preparer, call};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, OrderBy, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
+    Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -355,15 +355,15 @@ impl VisitorMut for Joined<'_> {
 /// 42P09 where two relations without aliases go by one name (they are of two schemas) and a column is looked for by it.
 pub(super) fn same_names(query: &mut Query) -> Result<(), SqlError> {
     let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
-    let (mut seen, mut twice) = (vec![], vec![]);
+    let (mut seen, mut twice): (Vec<(String, &ObjectName)>, Vec<String>) = (vec![], vec![]);
     for factor in factors(select) {
         let TableFactor::Table { name, alias: None, args: None, .. } = factor else { continue };
         let last = name.0.last().and_then(|p| p.as_ident()).map(crate::parse::ast_fold).unwrap_or_default();
-        if seen.contains(&last) {
-            twice.push(last);
-        } else {
-            seen.push(last);
+        // What is written the same way twice is refused for that later on.
+        if seen.iter().any(|(known, whole)| *known == last && *whole != name) {
+            twice.push(last.clone());
         }
+        seen.push((last, name));
     }
     if twice.is_empty() {
         return Ok(());
