@@ -5,13 +5,17 @@ mod joined;
 use crate::flow::RowNumber;
 use crate::{Aggregate, FlowPlan, OrderKey, ScalarExpr};
 use hw_repr::{Datum, SqlType};
-use std::fmt::Write;
 
 /// The text of a plan, without a newline at its end.
 pub fn explain(plan: &FlowPlan) -> String {
-    let mut out = String::new();
+    lines(plan).join("\n")
+}
+
+/// The text of each operator of a plan, an operator before its inputs: the order in which a dataflow numbers them. A literal
+/// in one may have more than one line.
+pub fn lines(plan: &FlowPlan) -> Vec<String> {
+    let mut out = vec![];
     walk(plan, 0, &joined::Readers::of(plan), &mut out);
-    out.truncate(out.trim_end().len());
     out
 }
 
@@ -19,7 +23,7 @@ fn list<T>(items: impl IntoIterator<Item = T>, f: impl Fn(T) -> String) -> Strin
     items.into_iter().map(f).collect::<Vec<_>>().join(", ")
 }
 
-fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers, out: &mut String) {
+fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers, out: &mut Vec<String>) {
     let line = match plan {
         FlowPlan::Get { id, name, desc, .. } => {
             format!("Get {name} ({id}) columns=[{}]", list(&desc.columns, |c| format!("{} {}", c.name, c.ty)))
@@ -66,8 +70,7 @@ fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers, out: &mut Stri
             list(calls, |c| format!("{}({})", c.func.name(), list(&c.args, expr)))
         ),
     };
-    // Writing to a String does not fail.
-    let _ = writeln!(out, "{:1$}{line}", "", depth * 2);
+    out.push(format!("{:1$}{line}", "", depth * 2));
     plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, readers, out));
 }
 
@@ -132,5 +135,21 @@ fn literal(d: &Datum, ty: SqlType) -> String {
         Datum::Int8(v) => v.to_string(),
         Datum::Text(v) => format!("'{v}'"),
         other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines;
+    use crate::{FlowPlan, ScalarExpr};
+    use hw_repr::{Datum, RelationDesc, SqlType};
+
+    /// An operator's text stays one, whatever its literals hold: its place is the operator's number.
+    #[test]
+    fn a_newline_in_a_literal_begins_no_operator() {
+        let row = Box::new(FlowPlan::Constant { rows: vec![(vec![], 1)], desc: RelationDesc::new(vec![]) });
+        let text = ScalarExpr::Literal(Datum::Text("a\nb".into()), SqlType::Text);
+        let plan = FlowPlan::Mfp { input: row, filter: vec![], project: vec![text], names: vec!["x".into()] };
+        assert_eq!(lines(&plan), ["Mfp project=[x text := 'a\nb']", "  Constant rows=1 columns=[]"]);
     }
 }

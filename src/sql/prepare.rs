@@ -16,6 +16,7 @@ mod merged;
 mod moments;
 mod names;
 mod order;
+mod outside;
 mod rows;
 mod strings;
 mod tables;

@@ -34,8 +34,7 @@ fn counted(
 ) -> Result<(LogicalPlan, Column), SqlError> {
     let func = crate::window::window_by_name(function).ok_or_else(|| SqlError::internal("no such function"))?;
     let mut call = WindowFunction::new(WindowFunctionDefinition::WindowUDF(func), vec![]);
-    // Constants tell no rows apart, and the executor counts those that are equal once.
-    call.params.partition_by = by.into_iter().filter(|e| env.stored || !e.column_refs().is_empty()).collect();
+    call.params.partition_by = by.into_iter().filter(|e| env.stored || crate::window::tells_apart(e)).collect();
     call.params.window_frame = WindowFrame::new((!order.is_empty()).then_some(false));
     call.params.order_by = order;
     let name = env.fresh_name("hw_number");
@@ -143,7 +142,7 @@ pub(crate) fn distinct_on(
     let (plan, number) = numbered(env, input, by, within)?;
     let first = Expr::Column(number).eq(lit(1i64));
     let mut plan = LogicalPlan::Filter(Filter::try_new(first, Arc::new(plan)).map_err(from_planner)?);
-    order.retain(|key| env.stored || !reads_none(&key.expr));
+    order.retain(|key| env.stored || crate::window::tells_apart(&key.expr));
     if !order.is_empty() {
         plan = LogicalPlan::Sort(Sort { expr: order, input: Arc::new(plan), fetch: None });
     }

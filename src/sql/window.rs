@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, new_empty_array};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{Result as DfResult, ScalarValue};
 use datafusion_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
-use datafusion_expr::{PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl};
+use datafusion_expr::{Expr, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl};
 use hw_repr::{SqlError, SqlState, SqlType};
 use std::any::Any;
 use std::ops::Range;
@@ -48,6 +48,11 @@ pub(crate) fn window_by_name(name: &str) -> Option<Arc<WindowUDF>> {
     };
     let signature = Signature::user_defined(Volatility::Immutable);
     Some(Arc::new(WindowUDF::new_from_impl(Udwf { kind, name: name.to_string(), signature })))
+}
+
+/// Whether a key of PARTITION BY may tell rows apart: a constant does not, and the executor counts constants that are equal once.
+pub(crate) fn tells_apart(key: &Expr) -> bool {
+    !key.column_refs().is_empty() || key.is_volatile()
 }
 
 /// Which of ours it is.

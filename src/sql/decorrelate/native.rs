@@ -139,8 +139,8 @@ fn membership(env: &Env, c: &SetComparison, negated: bool) -> Result<Option<Expr
     if not_ours || plan_fallible(&query) || correlated && !is_simple(&query) {
         return Ok(None);
     }
-    let shown = correlated_columns(&query).into_iter().chain(query.schema().columns()).chain(projected(&query));
-    if correlated && share_names(&shown.collect::<Vec<_>>()) {
+    let shown = || correlated_columns(&query).into_iter().chain(query.schema().columns()).chain(projected(&query));
+    if correlated && share_names(&shown().collect::<Vec<_>>()) {
         return Ok(None);
     }
     // A comparison that reads one side only is moved there, where NULL leaves out rows like any condition.

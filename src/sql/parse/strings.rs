@@ -33,9 +33,11 @@ pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<(),
 /// the parser would take it for an alias.
 fn continued(text: &str, tokens: &mut Vec<TokenWithSpan>, at: usize) -> Result<(), SqlError> {
     use Token as T;
-    while let Some(next) = solid(tokens, at + 1) {
-        let T::SingleQuotedString(more) = tokens[next].token.clone() else { break };
-        let span = tokens[next].span;
+    while is_literal(&tokens[at].token)
+        && let Some(next) = solid(tokens, at + 1)
+        && let T::SingleQuotedString(more) = &tokens[next].token
+    {
+        let (more, span) = (more.clone(), tokens[next].span);
         let same_line = span.start.line == tokens[at].span.end.line;
         match &mut tokens[at].token {
             T::SingleQuotedString(s)
@@ -47,23 +49,30 @@ fn continued(text: &str, tokens: &mut Vec<TokenWithSpan>, at: usize) -> Result<(
             {
                 s.push_str(&more);
             }
-            T::SingleQuotedString(_)
-            | T::EscapedStringLiteral(_)
-            | T::DollarQuotedString(_)
-            | T::Number(..)
-            | T::NationalStringLiteral(_)
-            | T::SingleQuotedByteStringLiteral(_)
-            | T::HexStringLiteral(_) => {
+            _ => {
                 let near = &text[byte_offset(text, span.start)..byte_offset(text, span.end)];
                 let message = format!("syntax error at or near \"{}\"", near.trim_end());
                 return Err(SqlError::new(SqlState::SYNTAX, message).at(char_position(text, span.start)));
             }
-            _ => break,
         }
         tokens[at].span.end = span.end;
         tokens.drain(at + 1..=next);
     }
     Ok(())
+}
+
+fn is_literal(token: &Token) -> bool {
+    use Token as T;
+    matches!(
+        token,
+        T::SingleQuotedString(_)
+            | T::EscapedStringLiteral(_)
+            | T::DollarQuotedString(_)
+            | T::Number(..)
+            | T::NationalStringLiteral(_)
+            | T::SingleQuotedByteStringLiteral(_)
+            | T::HexStringLiteral(_)
+    )
 }
 
 fn is_word(tokens: &[TokenWithSpan], at: usize, word: &str) -> bool {

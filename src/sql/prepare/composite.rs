@@ -1,13 +1,14 @@
 //! Rows as values: `ROW(...)`, fields of rows, `(row).*`, and relations that are named as values (`row_to_json(t)`).
 
+use super::outside::outside;
 use super::{FIELD, ROW_OF, SUBSCRIPT, WHOLE_ROW, call, identifier, take, text};
 use crate::parse::types::ALL_FIELDS;
 use crate::planner::Env;
 use hw_repr::{SqlError, SqlState, SqlType};
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName,
     Select, SelectItem, SelectItemQualifiedWildcardKind as Star, Subscript, TableFactor, Value, ValueWithSpan,
-    VisitMut, VisitorMut, WildcardAdditionalOptions,
+    WildcardAdditionalOptions,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -149,50 +150,30 @@ pub(super) fn whole_rows(
             *item = SelectItem::ExprWithAlias { expr: Expr::Identifier(name.clone()), alias };
         }
     }
-    let mut rows = Rows { names, depth: 0 };
-    let _ = select.projection.visit(&mut rows);
-    let _ = select.selection.visit(&mut rows);
-    let _ = select.having.visit(&mut rows);
+    let mut each = |expr: &mut Expr| name_row(&names, expr);
+    let _ = outside(&mut select.projection, &mut each);
+    let _ = outside(&mut select.selection, &mut each);
+    let _ = outside(&mut select.having, &mut each);
     if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
-        let _ = keys.visit(&mut rows);
+        let _ = outside(keys, &mut each);
     }
     Ok(())
 }
 
-struct Rows {
-    names: HashSet<String>,
-    /// Of queries within: their names are their own.
-    depth: usize,
-}
-
-impl VisitorMut for Rows {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(name) = expr
-            && self.depth == 0
-            && (name.quote_style.is_some() || !super::is_session_word(&name.value))
-            && self.names.contains(&crate::parse::ast_fold(name))
-        {
-            let relation = ObjectName::from(vec![name.clone()]);
-            let mut whole = call(format!("{WHOLE_ROW}:{}", crate::parse::ast_fold(name)), vec![]);
-            if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut whole {
-                list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(relation))];
-            }
-            *expr = whole;
+/// A name alone that is a relation's, as its row.
+fn name_row(names: &HashSet<String>, expr: &mut Expr) -> ControlFlow<()> {
+    if let Expr::Identifier(name) = expr
+        && (name.quote_style.is_some() || !super::is_session_word(&name.value))
+        && names.contains(&crate::parse::ast_fold(name))
+    {
+        let relation = ObjectName::from(vec![name.clone()]);
+        let mut whole = call(format!("{WHOLE_ROW}:{}", crate::parse::ast_fold(name)), vec![]);
+        if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut whole {
+            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(relation))];
         }
-        ControlFlow::Continue(())
+        *expr = whole;
     }
+    ControlFlow::Continue(())
 }
 
 /// The row of `(row).*`.

@@ -5,12 +5,14 @@
 //! Only where the columns of every relation of the FROM item are known from the text and the catalog; other such joins are
 //! left to DataFusion, or to be refused (see [`super::using`]).
 
+use super::outside::outside;
 use super::{Preparer, call};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
     Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// A column that a FROM item gives: its name, and what it is.
@@ -91,7 +93,7 @@ impl Preparer<'_, '_> {
         order_by: Option<&mut OrderBy>,
         ctes: &dyn Fn(&str) -> Option<Vec<String>>,
     ) -> Result<(), SqlError> {
-        let mut twice: Vec<(String, String)> = vec![];
+        let mut twice: HashSet<(String, String)> = HashSet::new();
         for factor in factors(select) {
             let derived = match factor {
                 TableFactor::Derived { .. } => true,
@@ -101,34 +103,23 @@ impl Preparer<'_, '_> {
                 }
                 _ => false,
             };
-            let Some(columns) = derived.then(|| self.columns_of(factor, ctes)).flatten() else { continue };
-            for (i, c) in columns.iter().enumerate() {
-                if columns[..i].iter().any(|other| other.name == c.name)
+            let mut seen = HashSet::new();
+            for c in derived.then(|| self.columns_of(factor, ctes)).flatten().unwrap_or_default() {
+                if !seen.insert(c.name.clone())
                     && let Expr::CompoundIdentifier(parts) = &c.value
                 {
-                    twice.push((crate::parse::ast_fold(&parts[0]), c.name.clone()));
+                    twice.insert((crate::parse::ast_fold(&parts[0]), c.name));
                 }
             }
         }
         if twice.is_empty() {
             return Ok(());
         }
-        let mut finder = Twice { depth: 0, twice: &twice };
-        let mut flow = select.visit(&mut finder);
-        if let Some(OrderByKind::Expressions(keys)) = order_by.map(|o| &mut o.kind) {
-            for key in keys.iter_mut().filter(|key| !matches!(key.expr, Expr::Identifier(_))) {
-                if flow.is_continue() {
-                    flow = key.expr.visit(&mut finder);
-                }
-            }
-        }
-        match flow {
-            ControlFlow::Break(name) => {
-                let message = format!("column reference \"{name}\" is ambiguous");
-                Err(SqlError::new(SqlState::new("42702"), message))
-            }
-            ControlFlow::Continue(()) => Ok(()),
-        }
+        let mut refuse = |expr: &mut Expr| ambiguous(&twice, expr);
+        super::finish(outside(select, &mut refuse))?;
+        let Some(OrderByKind::Expressions(keys)) = order_by.map(|o| &mut o.kind) else { return Ok(()) };
+        let mut keys = keys.iter_mut().filter(|key| !matches!(key.expr, Expr::Identifier(_)));
+        keys.try_for_each(|key| super::finish(outside(&mut key.expr, &mut refuse)))
     }
 
     /// The columns of a FROM item, whose joins by names become joins ON; `None` where they are not known.
@@ -368,78 +359,31 @@ pub(super) fn same_names(query: &mut Query) -> Result<(), SqlError> {
     if twice.is_empty() {
         return Ok(());
     }
-    match select.visit(&mut Relations { depth: 0, twice: &twice }) {
-        ControlFlow::Break(name) => {
-            let message = format!("table reference \"{name}\" is ambiguous");
-            Err(SqlError::new(SqlState::new("42P09"), message).hint("Give one of the tables an alias."))
-        }
-        ControlFlow::Continue(()) => Ok(()),
-    }
-}
-
-/// Looks for columns of relations by these names, outside of subqueries.
-struct Relations<'a> {
-    depth: usize,
-    twice: &'a [String],
-}
-
-impl VisitorMut for Relations<'_> {
-    type Break = String;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+    super::finish(outside(select.as_mut(), |expr| {
         let Expr::CompoundIdentifier(parts) = expr else { return ControlFlow::Continue(()) };
         let [of, _] = parts.as_slice() else { return ControlFlow::Continue(()) };
         let of = crate::parse::ast_fold(of);
-        match self.depth == 0 && self.twice.contains(&of) {
-            true => ControlFlow::Break(of),
-            false => ControlFlow::Continue(()),
+        if !twice.contains(&of) {
+            return ControlFlow::Continue(());
         }
-    }
+        let message = format!("table reference \"{of}\" is ambiguous");
+        ControlFlow::Break(SqlError::new(SqlState::new("42P09"), message).hint("Give one of the tables an alias."))
+    }))
 }
 
-/// Looks for names of columns that a relation has twice, outside of subqueries.
-struct Twice<'a> {
-    depth: usize,
-    /// Relations and columns.
-    twice: &'a [(String, String)],
-}
-
-impl VisitorMut for Twice<'_> {
-    type Break = String;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
-        let (of, name) = match expr {
-            Expr::Identifier(i) => (None, crate::parse::ast_fold(i)),
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [of, name] => (Some(crate::parse::ast_fold(of)), crate::parse::ast_fold(name)),
-                _ => return ControlFlow::Continue(()),
-            },
+/// 42702 of a name that one of these columns, given by relation and name, has.
+fn ambiguous(twice: &HashSet<(String, String)>, expr: &Expr) -> ControlFlow<SqlError> {
+    let (of, name) = match expr {
+        Expr::Identifier(i) => (None, crate::parse::ast_fold(i)),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [of, name] => (Some(crate::parse::ast_fold(of)), crate::parse::ast_fold(name)),
             _ => return ControlFlow::Continue(()),
-        };
-        let is = |(relation, column): &(String, String)| *column == name && of.as_ref().is_none_or(|of| of == relation);
-        match self.depth == 0 && self.twice.iter().any(is) {
-            true => ControlFlow::Break(name),
-            false => ControlFlow::Continue(()),
-        }
+        },
+        _ => return ControlFlow::Continue(()),
+    };
+    if !twice.iter().any(|(relation, column)| *column == name && of.as_ref().is_none_or(|of| of == relation)) {
+        return ControlFlow::Continue(());
     }
+    let message = format!("column reference \"{name}\" is ambiguous");
+    ControlFlow::Break(SqlError::new(SqlState::new("42702"), message))
 }

@@ -4,9 +4,8 @@
 //! DataFusion knows the names of the result within expressions too. So where an expression of ORDER BY has a name that an alias
 //! of the select list has as well, it becomes a column of a subquery that the query then orders and cuts off.
 
-use sqlparser::ast::{
-    Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, Visitor,
-};
+use super::outside::outside;
+use sqlparser::ast::{Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value};
 use std::ops::ControlFlow;
 
 /// Rewrites a query that this concerns.
@@ -14,8 +13,11 @@ pub(super) fn of_columns(query: &mut Query) {
     let Query { body, order_by, .. } = query;
     let SetExpr::Select(select) = body.as_mut() else { return };
     let Some(OrderByKind::Expressions(keys)) = order_by.as_mut().map(|o| &mut o.kind) else { return };
-    let Some(outputs) = select.projection.iter().map(output).collect::<Option<Vec<(Expr, String)>>>() else { return };
     let aliases: Vec<String> = select.projection.iter().filter_map(alias).collect();
+    if aliases.is_empty() {
+        return;
+    }
+    let Some(outputs) = select.projection.iter().map(output).collect::<Option<Vec<(Expr, String)>>>() else { return };
     let bare = |e: &Expr| place(e, &outputs).is_some();
     if !keys.iter().any(|key| !bare(&key.expr) && mentions(&key.expr, &aliases)) {
         return;
@@ -96,31 +98,16 @@ fn place(expr: &Expr, outputs: &[(Expr, String)]) -> Option<usize> {
 
 /// Whether an expression has one of these names, outside of subqueries.
 fn mentions(expr: &Expr, names: &[String]) -> bool {
-    struct Finder<'a> {
-        depth: usize,
-        names: &'a [String],
-    }
-    impl Visitor for Finder<'_> {
-        type Break = ();
-        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth += 1;
-            ControlFlow::Continue(())
+    let found = outside(&mut expr.clone(), |expr| {
+        let name = match expr {
+            Expr::Identifier(i) => Some(&*i),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match name.is_some_and(|i| names.contains(&crate::parse::ast_fold(i))) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
-        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let name = match expr {
-                Expr::Identifier(i) => Some(i),
-                Expr::CompoundIdentifier(parts) => parts.last(),
-                _ => None,
-            };
-            match name.filter(|_| self.depth == 0).map(crate::parse::ast_fold) {
-                Some(name) if self.names.contains(&name) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    expr.visit(&mut Finder { depth: 0, names }).is_break()
+    });
+    found.is_break()
 }

@@ -3,13 +3,13 @@
 //! DataFusion takes the joined column from the left side, also where a right or full join has no row there, and leaves it
 //! where it stands among the left columns, where PostgreSQL puts it first in `*`.
 
+use super::outside::outside;
 use datafusion_common::JoinConstraint;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr as PlanExpr, LogicalPlan};
 use hw_repr::SqlError;
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint as Constraint, JoinOperator, Query, Select, SelectItem, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut,
+    Expr, Ident, Join, JoinConstraint as Constraint, JoinOperator, Select, SelectItem, TableFactor, TableWithJoins,
 };
 use std::ops::ControlFlow;
 
@@ -56,7 +56,14 @@ impl super::Preparer<'_, '_> {
         let Some(mut condition) = select.selection.take() else { return };
         if select.from.iter().any(|from| joins_using(from).unwrap_or(false)) {
             let named = |name: &str| select.from.iter().find_map(|from| self.joined_column(from, name));
-            let _ = condition.visit(&mut Names { depth: 0, named: &named });
+            let _ = outside(&mut condition, |expr| {
+                if let Expr::Identifier(ident) = expr
+                    && let Some(relation) = named(&crate::parse::ast_fold(ident))
+                {
+                    *expr = Expr::CompoundIdentifier(vec![relation, ident.clone()]);
+                }
+                ControlFlow::<()>::Continue(())
+            });
         }
         select.selection = Some(condition);
     }
@@ -90,36 +97,6 @@ impl super::Preparer<'_, '_> {
             TableFactor::Table { name, alias: None, .. } => name.0.last()?.as_ident().cloned(),
             _ => None,
         })
-    }
-}
-
-/// Gives names alone their relation, outside of subqueries.
-struct Names<'a> {
-    depth: usize,
-    named: &'a dyn Fn(&str) -> Option<Ident>,
-}
-
-impl VisitorMut for Names<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(ident) = expr
-            && self.depth == 0
-            && let Some(relation) = (self.named)(&crate::parse::ast_fold(ident))
-        {
-            *expr = Expr::CompoundIdentifier(vec![relation, ident.clone()]);
-        }
-        ControlFlow::Continue(())
     }
 }
 

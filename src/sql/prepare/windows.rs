@@ -1,10 +1,11 @@
 //! Named windows written out: `OVER w`, `OVER (w ORDER BY ...)` and windows that begin with another, as SQL:2016, 7.15 (window
 //! clause) and PostgreSQL define them; and OVER, FILTER and DISTINCT of functions that take none.
 
+use super::outside::outside;
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArguments, Ident, NamedWindowExpr, OrderByKind, Query, SetExpr,
-    VisitMut, VisitorMut, WindowSpec, WindowType,
+    WindowSpec, WindowType,
 };
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -23,18 +24,13 @@ pub(super) fn write_out(query: &mut Query) -> Result<(), SqlError> {
             return Err(error("42P20", format!("window \"{name}\" is already defined")));
         }
     }
-    let mut windows = Windows { depth: 0, known };
-    let mut flow = select.visit(&mut windows);
-    if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|o| &mut o.kind) {
-        for key in keys {
-            if flow.is_continue() {
-                flow = key.expr.visit(&mut windows);
-            }
+    let mut write = |expr: &mut Expr| write_window(&known, expr);
+    super::finish(outside(select.as_mut(), &mut write))?;
+    match query.order_by.as_mut().map(|o| &mut o.kind) {
+        Some(OrderByKind::Expressions(keys)) => {
+            keys.iter_mut().try_for_each(|key| super::finish(outside(&mut key.expr, &mut write)))
         }
-    }
-    match flow {
-        ControlFlow::Break(e) => Err(e),
-        ControlFlow::Continue(()) => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -70,40 +66,18 @@ fn begun(known: &HashMap<String, WindowSpec>, mut spec: WindowSpec) -> Result<Wi
     Ok(spec)
 }
 
-/// Replaces names of windows, outside of subqueries: these have windows of their own.
-struct Windows {
-    depth: usize,
-    known: HashMap<String, WindowSpec>,
-}
-
-impl VisitorMut for Windows {
-    type Break = SqlError;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<SqlError> {
-        self.depth += 1;
-        ControlFlow::Continue(())
+/// Puts the window in the place of its name.
+fn write_window(known: &HashMap<String, WindowSpec>, expr: &mut Expr) -> ControlFlow<SqlError> {
+    let Expr::Function(Function { over: Some(over), .. }) = expr else { return ControlFlow::Continue(()) };
+    let written = match over {
+        WindowType::NamedWindow(name) => find(known, name).cloned(),
+        WindowType::WindowSpec(spec) => begun(known, spec.clone()),
+    };
+    match written {
+        Ok(spec) => *over = WindowType::WindowSpec(spec),
+        Err(e) => return ControlFlow::Break(e),
     }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<SqlError> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        let Expr::Function(Function { over: Some(over), .. }) = expr else { return ControlFlow::Continue(()) };
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
-        }
-        let written = match over {
-            WindowType::NamedWindow(name) => find(&self.known, name).cloned(),
-            WindowType::WindowSpec(spec) => begun(&self.known, spec.clone()),
-        };
-        match written {
-            Ok(spec) => *over = WindowType::WindowSpec(spec),
-            Err(e) => return ControlFlow::Break(e),
-        }
-        ControlFlow::Continue(())
-    }
+    ControlFlow::Continue(())
 }
 
 /// 42809 where a function that is no aggregate has FILTER or DISTINCT, or one that is no window function has OVER.

@@ -19,10 +19,12 @@ impl Planning<'_> {
         let ObjectKind::MaterializedView { plan, .. } = &object.kind else {
             return Err(wrong_kind(&object.name, DropKind::MaterializedView).at(name.position));
         };
-        let explained = hw_plan::explain::explain(plan);
         let quoted = |line: &str| line.replace('\'', "''");
-        let lines: Vec<String> =
-            explained.lines().enumerate().map(|(n, line)| format!("({n}, '  {}')", quoted(line))).collect();
+        let lines: Vec<String> = hw_plan::explain::lines(plan)
+            .iter()
+            .enumerate()
+            .map(|(n, line)| format!("({n}, '  {}')", quoted(line)))
+            .collect();
         let text = format!(
             "WITH f AS ({FIGURES} WHERE object_id = {id} GROUP BY node), \
              l (node, line) AS (VALUES (-1, 'Serve'), {lines}) \

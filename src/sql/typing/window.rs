@@ -43,8 +43,7 @@ impl Typer<'_> {
             }
         };
         let mut by = w.params.partition_by.iter().map(|e| self.key(e)).collect::<Result<Vec<_>, _>>()?;
-        // Constants tell no rows apart, and the executor counts those that are equal once.
-        by.retain(|e| self.env.stored || !e.column_refs().is_empty() || e.is_volatile());
+        by.retain(|e| self.env.stored || crate::window::tells_apart(e));
         w.params.partition_by = by;
         for sort in &mut w.params.order_by {
             sort.expr = self.key(&sort.expr)?;
