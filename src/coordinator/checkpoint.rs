@@ -10,7 +10,7 @@
 pub(crate) mod state;
 
 use crate::command::Reply;
-use crate::core::Core;
+use crate::core::{Core, Flow, Place};
 use crate::platform::{self, now_ms};
 use hw_plan::ObjectKind;
 use hw_repr::{Datum, GlobalId, SqlError, Timestamp};
@@ -27,6 +27,10 @@ use std::time::{Duration, Instant};
 const REMEMBERED: usize = 100;
 /// How often the thread looks whether its tick is durable.
 const DURABLE_POLL: Duration = Duration::from_millis(1);
+/// Ticks wait for a checkpoint that has been due for so long.
+const LATE: Duration = Duration::from_secs(5);
+/// One that has been due for so long does without what is behind.
+const VERY_LATE: Duration = Duration::from_secs(20);
 /// How long a shutdown waits for dataflows to pass the last tick.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 
@@ -224,19 +228,33 @@ impl Core {
             let e = e.clone();
             return self.checkpoints.asked.drain(..).for_each(|reply| drop(reply.send(Err(e.clone()))));
         }
-        let c = &self.checkpoints;
-        let due = c.begun.elapsed() >= c.interval && self.last_tick > c.tick;
-        let possible = c.writing.is_none() && self.undurable.is_empty();
-        if possible && (due || !c.asked.is_empty()) && self.all_passed() {
+        if self.checkpoint_is_due(Duration::ZERO) && self.all_passed() {
             self.begin_checkpoint();
         }
     }
 
-    /// True where every table and every live dataflow has published what the last tick made of it.
+    /// True where one has been due for so long, or was asked for, and could begin.
+    fn checkpoint_is_due(&self, since: Duration) -> bool {
+        let c = &self.checkpoints;
+        let due = c.begun.elapsed() >= c.interval + since && self.last_tick > c.tick;
+        c.writing.is_none() && self.undurable.is_empty() && (due || !c.asked.is_empty())
+    }
+
+    /// True where ticks had better wait until every dataflow has passed, so that a checkpoint can begin.
+    pub(crate) fn checkpoint_is_late(&self) -> bool {
+        self.read_only.is_none() && self.checkpoint_is_due(LATE)
+    }
+
+    /// True where every table and every dataflow that can be read has published what the last tick made of it. One that has
+    /// been behind for very long is left out.
     fn all_passed(&self) -> bool {
-        let mut tables = self.flows.iter().filter(|(_, f)| matches!(f.object.kind, ObjectKind::Table(_)));
+        let patient = self.checkpoints.begun.elapsed() < self.checkpoints.interval + VERY_LATE;
+        let counts = |f: &Flow| {
+            matches!(f.object.kind, ObjectKind::Table(_)) || (patient && f.place == Place::Apart && f.failed.is_none())
+        };
+        let mut counted = self.flows.iter().filter(|(_, f)| counts(f));
         self.passed() >= self.last_tick
-            && tables.all(|(id, f)| f.failed.is_none() && self.engine.frontier(*id) > self.last_tick)
+            && counted.all(|(id, f)| f.failed.is_none() && self.engine.frontier(*id) > self.last_tick)
     }
 
     fn begin_checkpoint(&mut self) {

@@ -21,8 +21,16 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// After this long without passing, a dataflow no longer holds up ticks.
-pub(crate) const LAG_LIMIT: Duration = Duration::from_secs(1);
+/// How a dataflow takes part in ticks and reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Not yet: it is being filled.
+    Filling,
+    /// Ticks wait for it.
+    Live,
+    /// It was live and is behind; ticks wait for it no longer until it has caught up.
+    Apart,
+}
 
 /// One dataflow that the engine runs for us.
 pub(crate) struct Flow {
@@ -32,8 +40,9 @@ pub(crate) struct Flow {
     pub inputs: Vec<GlobalId>,
     /// Named relations it imports.
     pub imports: Vec<GlobalId>,
-    /// True once it takes part in ticks and reads.
-    pub live: bool,
+    pub place: Place,
+    /// While it has not passed the last tick: how far it is, and since when.
+    pub behind: Option<(Timestamp, Instant)>,
     /// Filling from sources: `None` once its inputs follow the shared stream.
     pub hydration: Option<Hydration>,
     /// Set where hydration cannot go on.
@@ -47,6 +56,18 @@ pub(crate) struct Flow {
     pub known: Known,
     /// It, or something that it reads, corrects what was shown.
     pub corrected: bool,
+}
+
+impl Flow {
+    /// True where ticks wait for it.
+    pub fn is_live(&self) -> bool {
+        self.place == Place::Live
+    }
+
+    /// True once it can be read, though it may be behind.
+    pub fn is_filled(&self) -> bool {
+        self.place != Place::Filling
+    }
 }
 
 /// What a flow has begun with.
@@ -162,6 +183,7 @@ pub(crate) struct Core {
     pub resume_ms: u64,
     /// The last tick before this start, and when it started.
     pub began: (Timestamp, Instant),
+    pub in_flight: crate::lag::InFlight,
     /// Last tick that was closed.
     pub last_tick: Timestamp,
     /// Last tick whose record is on disk.
@@ -344,42 +366,28 @@ impl Core {
         for id in ids {
             let ready = {
                 let flow = &self.flows[&id];
-                !flow.live
+                !flow.is_live()
                     && flow.hydration.is_none()
                     && flow.failed.is_none()
-                    && flow.imports.iter().all(|i| self.flows.get(i).is_some_and(|f| f.live))
+                    && flow.imports.iter().all(|i| self.flows.get(i).is_some_and(Flow::is_live))
                     && self.engine.frontier(id) > self.last_tick
             };
             if ready && let Some(flow) = self.flows.get_mut(&id) {
-                flow.live = true;
+                flow.place = Place::Live;
             }
         }
+        self.observe_flight();
         let passed = self.passed();
         let shown = self.replacing_at().map_or(Timestamp::MAX, |at| at.saturating_sub(1));
         let readable = passed.min(self.durable).min(shown);
         self.read_ts = self.read_ts.max(readable);
         let read_ts = self.read_ts;
-        let (done, rest) = std::mem::take(&mut self.flushes).into_iter().partition(|(t, _)| *t <= read_ts);
+        let all = self.passed_by_all();
+        let (done, rest) = std::mem::take(&mut self.flushes).into_iter().partition(|(t, _)| *t <= read_ts.min(all));
         self.flushes = rest;
         let done: Vec<(Timestamp, oneshot::Sender<Result<(), SqlError>>)> = done;
         done.into_iter().for_each(|(_, reply)| drop(reply.send(Ok(()))));
         self.release_subscriptions();
-    }
-
-    /// Newest tick passed by every live dataflow.
-    pub fn passed(&self) -> Timestamp {
-        let least = self.flows.iter().filter(|(_, f)| f.live).map(|(id, _)| self.engine.frontier(*id)).min();
-        least.map_or(self.last_tick, |f| f.saturating_sub(1).min(self.last_tick))
-    }
-
-    /// Live dataflows that are behind for too long are set apart.
-    pub fn set_laggards_apart(&mut self) {
-        for (id, flow) in &mut self.flows {
-            if flow.live && self.engine.frontier(*id) <= self.last_tick {
-                tracing::warn!(relation = %flow.object.name, "dataflow is lagging");
-                flow.live = false;
-            }
-        }
     }
 
     /// Histories compact to the read time, except where someone may come back for them.
@@ -388,13 +396,15 @@ impl Core {
         let read = self.read_ts.min(waiting);
         self.sources.values_mut().for_each(|source| source.forget_before(read));
         for (id, flow) in &self.flows {
-            if !flow.live {
+            if !flow.is_filled() {
                 continue;
             }
+            // What is behind keeps what it has not passed.
+            let own = if flow.is_live() { Timestamp::MAX } else { self.engine.frontier(*id) };
             let held = self.subscriptions.hold(*id).unwrap_or(Timestamp::MAX);
             let keep = self.history_from(self.read_ts, self.keeps(*id));
             let hydrating = self.hydration_hold(*id);
-            self.engine.allow_compaction(*id, keep.min(waiting).min(held).min(hydrating));
+            self.engine.allow_compaction(*id, keep.min(waiting).min(held).min(hydrating).min(own));
         }
     }
 
@@ -414,7 +424,7 @@ impl Core {
 
     /// The least time at which a dataflow that is still filling reads `id`.
     fn hydration_hold(&self, id: GlobalId) -> Timestamp {
-        let filling = self.flows.iter().filter(|(_, f)| !f.live && f.imports.contains(&id));
+        let filling = self.flows.iter().filter(|(_, f)| !f.is_live() && f.imports.contains(&id));
         filling.map(|(f, _)| self.engine.frontier(*f)).min().unwrap_or(Timestamp::MAX)
     }
 

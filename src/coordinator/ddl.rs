@@ -5,7 +5,7 @@
 
 use crate::checkpoint::state;
 use crate::command::{Ddl, DdlDone, Reply};
-use crate::core::{Core, Flow, Origin};
+use crate::core::{Core, Flow, Origin, Place};
 use crate::hydrate::Begin;
 use crate::known::Known;
 use crate::replace::Replaced;
@@ -527,7 +527,8 @@ impl Core {
             object: object.clone(),
             inputs: inputs.into_keys().collect(),
             imports,
-            live: false,
+            place: Place::Filling,
+            behind: None,
             hydration,
             failed: None,
             fingerprint,

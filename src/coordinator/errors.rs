@@ -170,7 +170,7 @@ impl Core {
             return;
         }
         // Errors of a view may be published after its rows.
-        let live = self.flows.iter().filter(|(_, f)| f.live && f.failed.is_none());
+        let live = self.flows.iter().filter(|(_, f)| f.is_filled() && f.failed.is_none());
         let uppers = live.filter_map(|(id, _)| self.engine.published_errors(*id)?.shards.iter().map(|s| s.upper).min());
         let upper = uppers.min().unwrap_or(Timestamp::MAX);
         let asked = std::mem::take(&mut self.errors_asked).into_iter();

@@ -266,7 +266,7 @@ impl Core {
     pub(crate) fn step_hydration(&mut self) {
         // Ticks that are closed meanwhile would be one step each, and the way to the newest would only become longer.
         let soon = |f: &&Flow| f.origin == Origin::Restored && !f.corrected;
-        let behind = self.flows.values().filter(|f| !f.live && f.failed.is_none()).filter(soon);
+        let behind = self.flows.values().filter(|f| !f.is_filled() && f.failed.is_none()).filter(soon);
         let held: BTreeSet<GlobalId> = behind.flat_map(|f| f.inputs.iter().copied()).collect();
         for source in self.sources.values_mut() {
             source.held = source.relations.iter().any(|r| held.contains(r));
@@ -343,7 +343,7 @@ impl Core {
     fn is_paced(&self, id: GlobalId, h: &Hydration) -> bool {
         self.last_close.elapsed() < BUSY_FOR
             && !h.of_start
-            && self.flows.iter().any(|(other, f)| *other != id && f.live)
+            && self.flows.iter().any(|(other, f)| *other != id && f.is_filled())
     }
 
     /// What waits enters the dataflow; false where nothing does.

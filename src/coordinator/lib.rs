@@ -23,6 +23,7 @@ mod handle;
 mod hydrate;
 mod identity;
 mod known;
+mod lag;
 mod plans;
 pub mod platform;
 mod ranges;

@@ -247,6 +247,7 @@ pub(crate) fn recover(
         durable: last,
         read_ts: last,
         acked: last,
+        in_flight: Default::default(),
         last_close: Instant::now(),
         read_only: None,
         stats: Stats::default(),
@@ -460,7 +461,8 @@ impl Core {
     pub(crate) fn recovered(&self) -> bool {
         let from = self.flows.values().map(|f| f.known.from).max().unwrap_or(0);
         let shown = (self.undurable.is_empty() && from <= self.read_ts) || self.read_only.is_some();
-        shown && self.flows.values().all(|f| f.live || f.failed.is_some() || self.waits_for_upstream(f.object.id))
+        shown
+            && self.flows.values().all(|f| f.is_filled() || f.failed.is_some() || self.waits_for_upstream(f.object.id))
     }
 
     fn waits_for_upstream(&self, id: GlobalId) -> bool {

@@ -383,7 +383,7 @@ impl Core {
                 if let Some(e) = flows.clone().flatten().find_map(|f| f.failed.clone()).or(self.read_only.clone()) {
                     return self.abandon(replacement, Err(e));
                 }
-                if flows.flatten().all(|f| f.live) {
+                if flows.flatten().all(Flow::is_live) {
                     return self.close_replacement(replacement);
                 }
             }
@@ -419,7 +419,7 @@ impl Core {
     /// True where the tick is durable and everything has passed it: what was shown before, too, to be compared.
     fn can_take_over(&self, replacement: &Replacement, at: Timestamp) -> bool {
         let passed = |id: &GlobalId| self.engine.frontier(*id) > at;
-        let old = |id: &GlobalId| self.flows.get(id).is_none_or(|f| !f.live || f.failed.is_some() || passed(id));
+        let old = |id: &GlobalId| self.flows.get(id).is_none_or(|f| !f.is_filled() || f.failed.is_some() || passed(id));
         self.durable >= at && replacement.flows.iter().all(|(object, id)| passed(id) && old(&object.id))
     }
 
@@ -467,7 +467,7 @@ impl Core {
 
     /// Subscribers of what was there go on with what takes its place.
     fn hand_over(&mut self, old: &Flow, new: &Object, temporary: GlobalId, at: Timestamp) {
-        let comparable = old.live && old.failed.is_none() && same_columns(relation_of(old), new.desc());
+        let comparable = old.is_filled() && old.failed.is_none() && same_columns(relation_of(old), new.desc());
         if comparable {
             self.continue_subscriptions(old.object.id, temporary, at);
         } else {

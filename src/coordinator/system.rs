@@ -1,6 +1,6 @@
 //! Rows of the system relations that only the coordinator knows. Their columns are data in `catalog/builtin`.
 
-use crate::core::Core;
+use crate::core::{Core, Place};
 use crate::replace::TEMPORARY;
 use hw_plan::{ObjectKind, SourceConnector};
 use hw_repr::datum::Float;
@@ -83,10 +83,10 @@ impl Core {
             if !matches!(flow.object.kind, ObjectKind::MaterializedView { .. }) || id.0 >= TEMPORARY {
                 continue;
             }
-            let state = match (&flow.failed, &flow.hydration, flow.live) {
+            let state = match (&flow.failed, &flow.hydration, flow.place) {
                 (Some(_), _, _) => "failed",
                 (_, Some(_), _) => "hydrating",
-                (_, _, true) => "running",
+                (_, _, Place::Live) => "running",
                 _ if self.engine.frontier(*id) == 0 => "hydrating",
                 _ => "lagging",
             };

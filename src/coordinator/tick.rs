@@ -1,15 +1,14 @@
 //! Closing ticks.
 //!
 //! A tick closes when there is work, its time is at most a millisecond ahead of the clock, the previous tick is durable
-//! (or takes longer than [`LOG_WAIT`]) and has passed every live dataflow; after [`LAG_LIMIT`] it closes anyway for
-//! commits, and what lags is set apart. It enters the workers at once while its record is being written; nothing of it
+//! (or takes longer than [`LOG_WAIT`]) and has passed every live dataflow, or has not for long ([`crate::lag`]). It enters the workers at once while its record is being written; nothing of it
 //! is shown before the record is durable.
 //!
 //! A record that is handed over while the log syncs waits for the next sync. So a tick that closes only then loses no
 //! time, and takes with it all that came meanwhile: fewer, larger ticks where the disk is slower than the clock.
 
 use crate::command::{Reply, TableWrite, Written};
-use crate::core::{Ack, Core, LAG_LIMIT, PendingWrite};
+use crate::core::{Ack, Core, PendingWrite};
 use crate::tables::{Overlay, updates};
 use arrow::array::Array;
 use hw_repr::{GlobalId, SqlError, SqlState, Timestamp, UpdateBatch};
@@ -24,9 +23,6 @@ pub(crate) const TICK_SOURCE_BYTES_MAX: usize = 16 << 20;
 const TICK_WRITE_BYTES: usize = 64 << 20;
 /// Bytes of one write: its record has to fit into the log.
 pub(crate) const WRITE_BYTES_MAX: usize = 900 << 20;
-
-/// While the previous tick has not passed, its passing wakes the coordinator; beside that it looks this often.
-const BLOCKED_POLL: Duration = Duration::from_millis(20);
 
 /// For so long a tick waits for the record before it: a large one is still being written while the next is made.
 const LOG_WAIT: Duration = Duration::from_millis(5);
@@ -65,8 +61,8 @@ impl Core {
 
     /// How long the next tick may take to become possible where nobody wakes the coordinator.
     pub(crate) fn tick_wait(&self) -> Duration {
-        if self.read_only.is_some() || self.passed() < self.last_tick {
-            return LAG_LIMIT.saturating_sub(self.last_close.elapsed()).max(BLOCKED_POLL);
+        if self.read_only.is_some() || self.is_behind() {
+            return self.lag_wait();
         }
         self.log_wait().unwrap_or(Duration::from_millis(1))
     }
@@ -76,9 +72,8 @@ impl Core {
         if self.read_only.is_some() || !self.has_work() || !self.tick_due() || self.log_wait().is_some() {
             return;
         }
-        if self.passed() < self.last_tick {
-            let commits = !self.writes.is_empty() || !self.changes.is_empty();
-            if !commits || self.last_close.elapsed() < LAG_LIMIT {
+        if self.is_behind() {
+            if !self.may_close_behind(!self.writes.is_empty() || !self.changes.is_empty()) {
                 return;
             }
             self.set_laggards_apart();
@@ -107,6 +102,8 @@ impl Core {
                 record.tables.push(LoggedWrite { table: *table, batch: w.rows.clone(), diffs });
             }
         }
+        let flying = record.tables.iter().map(|w| &w.batch).chain(intake.batches.values().flatten().map(|b| &b.rows));
+        self.in_flight.add(time, flying.map(logged_bytes).sum());
         self.stats.ticks += 1;
         self.stats.dead_letters += record.dead_letters.len() as u64;
         self.submit(record, time, acks);

@@ -1,24 +1,25 @@
 //! The one constructor of arrangements, and the import of an arrangement into another dataflow.
 
-use crate::chunk::{PassChunks, RowChunk, sort_chunks};
+use crate::batcher::Batcher;
+use crate::chunk::{RowChunk, sort_chunks};
 use crate::exchange::exchange;
 use crate::layout::Layout;
 use crate::restore::Restored;
 use crate::types::{Chunks, RowArranged, RowBatch, RowSpine, RowStream, RowTrace, Rows};
-use differential_dataflow::operators::arrange::TraceReplayInstruction;
-use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use differential_dataflow::trace::chunk::{ChunkBatcher, ChunkBuilder};
-use differential_dataflow::trace::{BatchReader, TraceReader};
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent, TraceReplayInstruction};
+use differential_dataflow::trace::chunk::ChunkBatch;
+use differential_dataflow::trace::{BatchReader, Description, Trace, TraceReader};
 use hw_repr::{ChunkBody, SqlError, Timestamp, UpdateBatch};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use timely::container::NoopBuilder;
+use timely::container::{CapacityContainerBuilder, NoopBuilder};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, operator::source};
 use timely::dataflow::{Scope, Stream};
+use timely::progress::Antichain;
 use timely::scheduling::Activator;
 
 /// Room for encoding that an arrangement keeps from tick to tick.
@@ -69,7 +70,68 @@ pub fn arrange_placed<'s>(
         }
     });
     crate::restore::preload(begin);
-    arrange_core::<_, _, PassChunks, ChunkBatcher<RowChunk>, ChunkBuilder<RowChunk>, RowSpine>(chunks, Pipeline, name)
+    arrange_chunks(chunks, name)
+}
+
+/// Puts sorted chunks into a trace, a batch for each step of their frontier. As differential's `arrange_core`, but what
+/// takes long is done in turns: other operators wait for none of it (see [`Batcher`] and [`RowSpine`]).
+fn arrange_chunks<'s>(chunks: Stream<'s, u64, Chunks>, name: &str) -> RowArranged<'s> {
+    let scope = chunks.scope();
+    let mut trace = None;
+    let trace_ref = &mut trace;
+    type Batches = CapacityContainerBuilder<Vec<RowBatch>>;
+    let stream = chunks.unary_frontier::<Batches, _, _, _>(Pipeline, name, move |_, info| {
+        let activator = scope.activator_for(Rc::clone(&info.address));
+        let spine = RowSpine::new(info.clone(), None, Some(scope.activator_for(Rc::clone(&info.address))));
+        let (reader, mut writer) = TraceAgent::new(spine, info, None);
+        *trace_ref = Some(reader);
+        let mut batcher = Batcher::default();
+        // Of the least time of what waits, and of what is being sealed.
+        let mut capability: Option<Capability<Timestamp>> = None;
+        let mut lower = Antichain::from_elem(0);
+        // The bound of the batch that is being made.
+        let mut sealing: Option<Antichain<Timestamp>> = None;
+        move |(input, frontier), output| {
+            input.for_each(|cap, chunks| {
+                if capability.as_ref().is_none_or(|held| cap.time() < held.time()) {
+                    capability = Some(cap.retain(0));
+                }
+                batcher.push(std::mem::take(&mut chunks.0));
+            });
+            loop {
+                let upper = sealing.get_or_insert_with(|| frontier.frontier().to_owned());
+                if *upper == lower {
+                    sealing = None;
+                    if batcher.go_on() {
+                        activator.activate();
+                    }
+                    break;
+                }
+                match capability.as_mut().filter(|held| !upper.less_equal(held.time())) {
+                    None => writer.seal(upper.clone()),
+                    Some(held) => {
+                        let Some(chunks) = batcher.seal(upper) else {
+                            activator.activate();
+                            break;
+                        };
+                        let since = Antichain::from_elem(0);
+                        let description = Description::new(lower.clone(), upper.clone(), since);
+                        let batch: RowBatch = Rc::new(ChunkBatch::new(chunks, description));
+                        writer.insert(batch.clone(), Some(*held.time()));
+                        output.session(&*held).give(batch);
+                        match batcher.least_time() {
+                            Some(time) => held.downgrade(&time),
+                            None => capability = None,
+                        }
+                    }
+                }
+                lower.clone_from(upper);
+                sealing = None;
+            }
+            writer.exert();
+        }
+    });
+    Arranged { stream, trace: trace.expect("invariant: the operator is built before it is returned") }
 }
 
 /// The batches of an arrangement that follow what was restored below `upper`, with bounds as in its trace: on its stream

@@ -10,14 +10,13 @@ use hw_repr::{ChunkBody, Diff, Timestamp};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use timely::container::{ContainerBuilder, PushInto};
 use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 
-use crate::types::Chunks;
-
+mod merging;
 mod runs;
 
+pub use merging::Merging;
 pub use runs::{merge_runs, sort_chunks};
 
 /// Rows a chunk is meant to have.
@@ -425,30 +424,6 @@ fn sum(changes: &mut [(Timestamp, Diff)], mut emit: impl FnMut(Timestamp, Diff))
         if diff != 0 {
             emit(time, diff);
         }
-    }
-}
-
-/// Hands sorted chunks to the batcher.
-#[derive(Default)]
-pub struct PassChunks {
-    ready: VecDeque<RowChunk>,
-    current: RowChunk,
-}
-
-impl PushInto<&mut Chunks> for PassChunks {
-    fn push_into(&mut self, chunks: &mut Chunks) {
-        self.ready.extend(chunks.0.drain(..));
-    }
-}
-
-impl ContainerBuilder for PassChunks {
-    type Container = RowChunk;
-    fn extract(&mut self) -> Option<&mut RowChunk> {
-        self.current = self.ready.pop_front()?;
-        Some(&mut self.current)
-    }
-    fn finish(&mut self) -> Option<&mut RowChunk> {
-        self.extract()
     }
 }
 

@@ -8,6 +8,7 @@
 //! process.
 
 pub mod arrange;
+mod batcher;
 pub mod chunk;
 mod closed;
 mod correct;

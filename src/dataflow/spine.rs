@@ -1,9 +1,12 @@
-//! The trace of every arrangement: differential's spine behind the newest batches, which can also be told to become
-//! one batch.
+//! The trace of every arrangement: batches in layers that are merged in the background, behind the newest ones; it can also
+//! be told to become one batch.
 //!
 //! By itself a spine merges what arrives, with the logical frontier of the moment at which a merge begins: what is
 //! retracted later may lie beside what it retracts until enough else has arrived. After [`want_compaction`] every
 //! spine of this worker, when it is scheduled next, rewrites what it holds with the frontiers of now, at once.
+//!
+//! It stands in for differential's own spine, which merges up to eight rows for each that arrives within the call that
+//! brings them: a batch of a million rows would hold up everything on its worker (ADR 18).
 //!
 //! Invariants: a reader sees the same contents before and after, at every time at or after the logical frontier, and
 //! batches that end beyond the physical frontier are never joined. A trace that nothing will read again (its logical
@@ -12,8 +15,9 @@
 use crate::chunk::RowChunk;
 use crate::types::RowBatch;
 use differential_dataflow::logging::Logger;
-use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
+use differential_dataflow::trace::chunk::ChunkBatch;
 use differential_dataflow::trace::{Batch, BatchReader, Description, ExertionLogic, Merger, Trace, TraceReader};
+use layers::Layers;
 use recent::Recent;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -23,6 +27,7 @@ use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 use timely::scheduling::activate::Activator;
 
+mod layers;
 mod recent;
 
 thread_local! {
@@ -37,14 +42,18 @@ pub fn want_compaction() {
 
 /// A spine of row chunks.
 pub struct RowSpine {
-    inner: ChunkSpine<RowChunk>,
-    /// What came after it.
+    layers: Layers,
+    /// What came after them.
     recent: Recent,
-    /// What another inner spine is made from.
-    info: OperatorInfo,
-    logger: Option<Logger>,
+    /// Of the operator that gives merges their turns.
     activator: Option<Activator>,
+    /// Times before it may be joined.
+    logical: Antichain<u64>,
+    /// Readers need no bound between batches before it.
+    physical: Antichain<u64>,
     upper: Antichain<u64>,
+    /// Rows that came since merges had their last turn.
+    arrived: usize,
     /// The last request that was heard of.
     heard: u64,
     /// How often compaction is still tried for it.
@@ -56,6 +65,11 @@ pub struct RowSpine {
 /// Readers let go of earlier times only after the tick in which an arrangement compacts: then it does so again.
 const TRIES: u8 = 4;
 
+/// Rows merged in a turn: a millisecond or two, which everything else on the worker waits for.
+const TURN_ROWS: usize = 16 << 10;
+/// Where more arrives than turns come, a turn merges this often what has arrived: each row is merged a few times.
+const TURN_SHARE: usize = 8;
+
 impl RowSpine {
     /// Serves a request, as far as the frontiers of now allow.
     fn serve_request(&mut self) {
@@ -63,72 +77,52 @@ impl RowSpine {
             (self.heard, self.tries) = (WANTED.get(), TRIES);
         }
         if self.tries > 0 && self.compact() {
-            let since = self.inner.get_logical_compaction().to_owned();
-            let mut settled = true;
-            self.inner.map_batches(|b| {
-                let joined = |c: &RowChunk| c.range().all(|i| !since.less_than(&c.body.times.get(i)));
-                settled &= b.chunks.iter().all(joined);
-            });
+            let joined = |c: &RowChunk| c.range().all(|i| !self.logical.less_than(&c.body.times.get(i)));
+            let settled = self.layers.iter().all(|b| b.chunks.iter().all(joined));
             self.tries = if settled { 0 } else { self.tries - 1 };
         }
     }
 
-    /// Gives the spine what may be joined; all of it, joined or not, where `all`.
+    /// Gives the layers what may be joined; all of it, joined or not, where `all`.
     fn flush(&mut self, all: bool) {
-        let since = self.inner.get_logical_compaction().to_owned();
-        let joined = self.recent.join(&since, self.inner.get_physical_compaction());
+        let joined = self.recent.join(&self.logical, self.physical.borrow());
         if let Some(batch) = joined {
-            self.inner.insert(batch);
+            self.layers.push(batch, self.physical.borrow());
         }
         if all || self.recent.is_stuck() {
-            self.recent.take().into_iter().for_each(|b| self.inner.insert(b));
+            self.recent.take().into_iter().for_each(|b| self.layers.push(b, self.physical.borrow()));
         }
     }
 
     /// Lets go of everything: no reader is left, and none can come.
     fn forget(&mut self) {
         self.recent = Recent::default();
-        self.inner = ChunkSpine::new(self.info.clone(), self.logger.clone(), self.activator.clone());
         let begin = Antichain::from_elem(0);
-        if self.upper != begin {
-            self.inner.insert(RowBatch::empty(begin, self.upper.clone()));
-        }
-        self.inner.set_logical_compaction(AntichainRef::new(&[]));
-        self.inner.set_physical_compaction(AntichainRef::new(&[]));
+        let nothing = (self.upper != begin).then(|| RowBatch::empty(begin, self.upper.clone()));
+        self.layers = Layers::of(nothing.into_iter().collect());
+        self.physical = Antichain::new();
     }
 
     /// One batch of all that may be joined. False where a reader still needs a bound between batches.
     fn compact(&mut self) -> bool {
         self.flush(true);
-        let since = self.inner.get_logical_compaction().to_owned();
-        let physical = self.inner.get_physical_compaction().to_owned();
-        let mut batches: Vec<RowBatch> = vec![];
-        self.inner.map_batches(|b| {
-            if !b.is_empty() {
-                batches.push(b.clone());
-            }
-        });
-        if batches.is_empty() || since.is_empty() {
+        let batches: Vec<RowBatch> = self.layers.iter().filter(|b| !b.is_empty()).cloned().collect();
+        if batches.is_empty() || self.logical.is_empty() {
             return true;
         }
-        if batches.iter().any(|b| !PartialOrder::less_equal(b.upper(), &physical)) {
+        if batches.iter().any(|b| !PartialOrder::less_equal(b.upper(), &self.physical)) {
             return false;
         }
-        let all_joined = PartialOrder::less_equal(&self.upper, &physical);
-        let split = if all_joined { self.upper.clone() } else { physical.clone() };
+        let all_joined = PartialOrder::less_equal(&self.upper, &self.physical);
+        let split = if all_joined { self.upper.clone() } else { self.physical.clone() };
         let mut joined = RowBatch::empty(Antichain::from_elem(0), batches[0].lower().clone());
         for batch in &batches {
-            joined = merge(&joined, batch, since.borrow());
+            joined = merge(&joined, batch, self.logical.borrow());
         }
-        let description = Description::new(Antichain::from_elem(0), split.clone(), since.clone());
-        let mut inner = ChunkSpine::new(self.info.clone(), self.logger.clone(), self.activator.clone());
-        inner.insert(Rc::new(ChunkBatch::new(joined.chunks.clone(), description)));
-        if split != self.upper {
-            inner.insert(RowBatch::empty(split, self.upper.clone()));
-        }
-        inner.set_logical_compaction(since.borrow());
-        inner.set_physical_compaction(physical.borrow());
-        self.inner = inner;
+        let description = Description::new(Antichain::from_elem(0), split.clone(), self.logical.clone());
+        let one: RowBatch = Rc::new(ChunkBatch::new(joined.chunks.clone(), description));
+        let rest = (split != self.upper).then(|| RowBatch::empty(split, self.upper.clone()));
+        self.layers = Layers::of([one].into_iter().chain(rest).collect());
         true
     }
 }
@@ -146,8 +140,8 @@ impl TraceReader for RowSpine {
     type Batch = RowBatch;
 
     fn batches_through(&mut self, upper: AntichainRef<'_, u64>) -> Option<Vec<RowBatch>> {
-        let mut batches = self.inner.batches_through(upper)?;
-        for batch in self.recent.iter().filter(|b| !b.is_empty()) {
+        let mut batches = vec![];
+        for batch in self.layers.iter().chain(self.recent.iter()).filter(|b| !b.is_empty()) {
             if PartialOrder::less_equal(&batch.upper().borrow(), &upper) {
                 batches.push(batch.clone());
             } else if !PartialOrder::less_equal(&upper, &batch.lower().borrow()) {
@@ -157,59 +151,68 @@ impl TraceReader for RowSpine {
         Some(batches)
     }
     fn set_logical_compaction(&mut self, frontier: AntichainRef<'_, u64>) {
-        let last = frontier.is_empty() && !self.inner.get_logical_compaction().is_empty();
-        self.inner.set_logical_compaction(frontier);
+        let last = frontier.is_empty() && !self.logical.is_empty();
+        self.logical = frontier.to_owned();
         if last {
             self.forget();
         }
     }
     fn get_logical_compaction(&mut self) -> AntichainRef<'_, u64> {
-        self.inner.get_logical_compaction()
+        self.logical.borrow()
     }
     fn set_physical_compaction(&mut self, frontier: AntichainRef<'_, u64>) {
-        self.inner.set_physical_compaction(frontier);
+        self.physical = frontier.to_owned();
     }
     fn get_physical_compaction(&mut self) -> AntichainRef<'_, u64> {
-        self.inner.get_physical_compaction()
+        self.physical.borrow()
     }
-    fn map_batches<F: FnMut(&RowBatch)>(&self, mut f: F) {
-        self.inner.map_batches(&mut f);
-        self.recent.iter().for_each(f);
+    fn map_batches<F: FnMut(&RowBatch)>(&self, f: F) {
+        self.layers.iter().chain(self.recent.iter()).for_each(f);
     }
 }
 
 impl Trace for RowSpine {
-    fn new(info: OperatorInfo, logger: Option<Logger>, activator: Option<Activator>) -> Self {
-        let inner = ChunkSpine::new(info.clone(), logger.clone(), activator.clone());
-        let (upper, recent) = (Antichain::from_elem(0), Recent::default());
-        let heard = WANTED.get();
-        let mut spine = RowSpine { inner, recent, info, logger, activator, upper, heard, tries: 0, restored: None };
-        for batch in crate::restore::take().into_iter().flatten() {
-            spine.upper.clone_from(batch.upper());
-            spine.restored = batch.upper().first().copied();
-            spine.inner.insert(batch);
+    fn new(_: OperatorInfo, _: Option<Logger>, activator: Option<Activator>) -> Self {
+        let restored = crate::restore::take().unwrap_or_default();
+        let upper = restored.last().map_or_else(|| Antichain::from_elem(0), |b| b.upper().clone());
+        RowSpine {
+            restored: restored.last().and_then(|b| b.upper().first().copied()),
+            layers: Layers::of(restored),
+            recent: Recent::default(),
+            activator,
+            logical: Antichain::from_elem(0),
+            physical: Antichain::from_elem(0),
+            upper,
+            arrived: 0,
+            heard: WANTED.get(),
+            tries: 0,
         }
-        spine
     }
     fn exert(&mut self) {
-        self.inner.exert();
         self.serve_request();
+        self.layers.begin(self.logical.borrow(), self.physical.borrow());
+        let rows = std::mem::take(&mut self.arrived).saturating_mul(TURN_SHARE).clamp(TURN_ROWS, 4 * TURN_ROWS);
+        self.layers.work(rows as isize, self.logical.borrow(), self.physical.borrow());
+        if self.layers.is_merging_any()
+            && let Some(activator) = &self.activator
+        {
+            activator.activate();
+        }
     }
-    fn set_exert_logic(&mut self, logic: ExertionLogic) {
-        self.inner.set_exert_logic(logic);
-    }
+    fn set_exert_logic(&mut self, _: ExertionLogic) {}
     fn insert(&mut self, batch: RowBatch) {
         let Some(batch) = crate::restore::follow(&mut self.restored, batch) else { return };
         self.upper.clone_from(batch.upper());
-        if self.inner.get_logical_compaction().is_empty() {
+        if self.logical.is_empty() {
             return self.forget();
         }
         let alone = self.recent.is_empty() && batch.is_empty();
+        self.arrived = self.arrived.saturating_add(batch.len());
         if alone || Recent::is_large(&batch) {
             self.flush(true);
-            return self.inner.insert(batch);
+            return self.layers.push(batch, self.physical.borrow());
         }
-        self.recent.push(batch, self.inner.get_physical_compaction());
+        self.recent.push(batch, self.physical.borrow());
         if self.recent.is_full() {
             self.flush(false);
         }
@@ -217,6 +220,5 @@ impl Trace for RowSpine {
     fn close(&mut self) {
         self.flush(true);
         self.upper = Antichain::new();
-        self.inner.close();
     }
 }

@@ -20,7 +20,7 @@ pub struct Rows(pub Vec<UpdateBatch>);
 
 /// What a row counts for where work is measured in records: differential's join goes on for a million of them before it lets
 /// other operators run, which would be a hundred milliseconds. (Timely only compares counts of what was sent and received.)
-const RECORDS: i64 = 64;
+const RECORDS: i64 = 128;
 
 impl Accountable for Rows {
     fn record_count(&self) -> i64 {

@@ -44,6 +44,13 @@ impl<T: Copy + PartialEq> Col<T> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// The value of all rows, where it is stored once.
+    pub fn constant(&self) -> Option<T> {
+        match self {
+            Col::Const(v, _) => Some(*v),
+            Col::Each(_) => None,
+        }
+    }
     /// Appends a value.
     #[inline]
     pub fn push(&mut self, v: T) {

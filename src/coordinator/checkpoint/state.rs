@@ -157,7 +157,7 @@ impl Core {
     /// Takes the state of every flow that has passed the last tick, which all have that are live.
     pub(super) fn take_state(&self) -> TakenState {
         let catalog = self.snapshot.load();
-        let live = |f: &Flow| f.live && f.failed.is_none();
+        let live = |f: &Flow| f.is_live() && f.failed.is_none();
         let is_table = |f: &Flow| matches!(f.object.kind, ObjectKind::Table(_));
         let flows: Fingerprints = self
             .flows

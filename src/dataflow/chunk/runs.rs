@@ -52,7 +52,7 @@ pub fn sort_chunks(source: &ChunkBody) -> Vec<RowChunk> {
 
 /// Sixteen bytes that order rows as far as they go: most comparisons never look at the rows.
 #[inline]
-fn first_bytes(body: &ChunkBody, row: usize) -> u128 {
+pub(super) fn first_bytes(body: &ChunkBody, row: usize) -> u128 {
     (u128::from(body.prefixes[row]) << 64) | u128::from(second(body.row(row)))
 }
 

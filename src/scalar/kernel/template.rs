@@ -5,6 +5,7 @@
 pub(super) mod read;
 pub(super) mod write;
 
+use crate::civil::{DAY, HOUR, MINUTE, SECOND};
 use hw_repr::{SqlError, SqlState};
 
 /// What a pattern stands for.
@@ -243,6 +244,10 @@ fn literal<'a>(text: &'a str, items: &mut Template) -> &'a str {
 pub(super) struct Compiled {
     source: String,
     template: Template,
+    /// Its [`resolution`].
+    unit: i64,
+    /// How often it was compiled.
+    count: usize,
 }
 
 impl Compiled {
@@ -250,9 +255,31 @@ impl Compiled {
         if self.source != format {
             self.source = format.to_string();
             self.template = compile(format);
+            self.unit = resolution(&self.template);
+            self.count += 1;
         }
         &self.template
     }
+
+    /// Equal for two moments, in microseconds, that the template shows alike.
+    pub fn shown_alike(&self, micros: i64) -> (usize, i64) {
+        (self.count, micros.div_euclid(self.unit.max(1)))
+    }
+}
+
+/// The longest time, of a day and its parts, within which a template shows every moment alike, in microseconds.
+fn resolution(template: &Template) -> i64 {
+    let of = |item: &Item| match item {
+        Item::Pattern(p) => match p.key {
+            Key::Fraction(_) | Key::Millisecond | Key::Microsecond => 1,
+            Key::Second | Key::SecondOfDay => SECOND,
+            Key::Minute => MINUTE,
+            Key::Hour24 | Key::Hour12 | Key::Half => HOUR,
+            _ => DAY,
+        },
+        _ => DAY,
+    };
+    template.iter().map(of).min().unwrap_or(DAY)
 }
 
 /// `22007`

@@ -19,33 +19,45 @@ pub(in crate::kernel) fn kernel(types: &[SqlType]) -> Result<Kernel, SqlError> {
             let zoned = types[0] == SqlType::TimestampTz;
             Ok(Box::new(move |args, rows| {
                 let a = Prim::<TimestampMicrosecondType>::of(&args[0])?;
-                build(args, rows, |i| Moment::of_timestamp(a.get(i), zoned))
+                build(args, rows, |i| Some(a.get(i)), |i| Moment::of_timestamp(a.get(i), zoned))
             }))
         }
         [SqlType::Interval, _] => Ok(Box::new(|args, rows| {
             let a = Prim::<IntervalMonthDayNanoType>::of(&args[0])?;
-            build(args, rows, |i| Some(Moment::of_interval(IntervalValue::from_arrow(a.get(i)))))
+            build(args, rows, |_| None, |i| Some(Moment::of_interval(IntervalValue::from_arrow(a.get(i)))))
         })),
         _ => Err(unsupported(Func::ToChar, types)),
     }
 }
 
-/// Infinite moments and empty templates give NULL.
-fn build(args: &[Val], rows: usize, moment: impl Fn(usize) -> Option<Moment>) -> Result<ArrayRef, SqlError> {
+/// Infinite moments and empty templates give NULL. Moments near each other, by their microseconds in `at`, are often shown
+/// alike: a column of times in order, as days.
+fn build(
+    args: &[Val],
+    rows: usize,
+    at: impl Fn(usize) -> Option<i64>,
+    moment: impl Fn(usize) -> Option<Moment>,
+) -> Result<ArrayRef, SqlError> {
     let (nulls, format) = (strict_nulls(args), Str::of(&args[1])?);
     let mut out = StringBuilder::with_capacity(rows, rows * 16);
     let (mut buffer, mut compiled) = (String::new(), Compiled::default());
+    let mut shown = None;
     for row in 0..rows {
         if nulls.as_ref().is_some_and(|n| n.is_null(row)) || format.get(row).is_empty() {
             out.append_null();
             continue;
         }
-        let Some(moment) = moment(row) else {
-            out.append_null();
-            continue;
-        };
-        buffer.clear();
-        moment.write(compiled.get(format.get(row)), &mut buffer)?;
+        compiled.get(format.get(row));
+        let alike = at(row).map(|micros| compiled.shown_alike(micros));
+        if alike.is_none() || alike != shown {
+            let Some(moment) = moment(row) else {
+                out.append_null();
+                continue;
+            };
+            buffer.clear();
+            moment.write(compiled.get(format.get(row)), &mut buffer)?;
+            shown = alike;
+        }
         out.append_value(&buffer);
     }
     Ok(Arc::new(out.finish()))
