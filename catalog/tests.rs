@@ -47,6 +47,7 @@ fn materialized(id: u32, name: &str, reads: u32) -> CatalogChange {
         desc: desc(),
         plan,
         on_error: hw_plan::OnError::Fail,
+        read_by: vec![1],
     };
     create(object(id, name, &[reads], kind))
 }
@@ -343,8 +344,8 @@ fn changes_travel_as_bytes_and_what_cannot_is_refused() {
     let constant = |value: f64| {
         let literal = Datum::Float8(hw_repr::datum::Float(value));
         let plan = FlowPlan::Constant { rows: vec![(vec![literal], 1)], desc: RelationDesc::default() };
-        let kind =
-            ObjectKind::MaterializedView { query: String::new(), desc: desc(), plan, on_error: hw_plan::OnError::Fail };
+        let (query, on_error) = (String::new(), hw_plan::OnError::Fail);
+        let kind = ObjectKind::MaterializedView { query, desc: desc(), plan, on_error, read_by: vec![] };
         create(object(16384, "m", &[], kind))
     };
     for value in [0.1, -0.0, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY] {

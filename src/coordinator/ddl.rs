@@ -190,7 +190,8 @@ impl Core {
             } => {
                 // What cannot be maintained must not reach the catalog: a start would meet it again.
                 hw_dataflow::validate(&plan)?;
-                let kind = ObjectKind::MaterializedView { query, desc, plan, on_error };
+                let read_by = hw_plan::transform::read_by(&plan);
+                let kind = ObjectKind::MaterializedView { query, desc, plan, on_error, read_by };
                 let effect = self.create(owner, name, if_not_exists, create_sql, depends_on, kind)?;
                 Ok(effect.retaining(retain_ms))
             }
@@ -425,14 +426,13 @@ impl Core {
         match &object.kind {
             ObjectKind::Source(_) => self.add_source(object),
             ObjectKind::Table(desc) => {
-                let key = desc.keys.first().cloned().unwrap_or_default();
-                self.install_flow(object, FlowKind::Table { desc: desc.clone(), key }, BTreeMap::new(), vec![], time)?;
+                let kind = FlowKind::Table { desc: desc.clone(), key: object.kept_by() };
+                self.install_flow(object, kind, BTreeMap::new(), vec![], time)?;
                 self.engine.advance(object.id, time + 1);
                 Ok(())
             }
             ObjectKind::MaterializedView { desc, plan, .. } => {
-                let key = desc.keys.first().cloned().unwrap_or_default();
-                self.install_view(object, plan.clone(), desc.clone(), key, time)
+                self.install_view(object, plan.clone(), desc.clone(), object.kept_by(), time)
             }
             ObjectKind::Index { on, columns } => self.install_index(object, *on, columns.clone(), time),
             _ => Ok(()),

@@ -117,10 +117,13 @@ fn same_columns(a: Option<&RelationDesc>, b: Option<&RelationDesc>) -> bool {
     a.map(columns) == b.map(columns)
 }
 
+/// What a relation is computed by, how it is described, what becomes of its failing rows and by what it is kept.
+type Computed<'a> = (&'a FlowPlan, &'a RelationDesc, hw_plan::OnError, &'a [usize]);
+
 /// What computes a relation; `None` where nothing maintains it.
-fn computed_by(object: &Object) -> Option<(&FlowPlan, &RelationDesc, hw_plan::OnError)> {
+fn computed_by(object: &Object) -> Option<Computed<'_>> {
     match &object.kind {
-        ObjectKind::MaterializedView { plan, desc, on_error, .. } => Some((plan, desc, *on_error)),
+        ObjectKind::MaterializedView { plan, desc, on_error, read_by, .. } => Some((plan, desc, *on_error, read_by)),
         _ => None,
     }
 }
@@ -248,7 +251,8 @@ fn with_definition(old: &Object, statement: Statement, new_text: bool) -> Object
         }
         Statement::CreateMaterializedView { query, desc, plan, on_error, create_sql, depends_on, .. } => {
             text(create_sql, depends_on);
-            object.kind = ObjectKind::MaterializedView { query: kept.unwrap_or(query), desc, plan, on_error };
+            let (query, read_by) = (kept.unwrap_or(query), hw_plan::transform::read_by(&plan));
+            object.kind = ObjectKind::MaterializedView { query, desc, plan, on_error, read_by };
         }
         _ => {}
     }
@@ -337,9 +341,7 @@ impl Core {
         time: Timestamp,
     ) -> Result<(), SqlError> {
         let (mut plan, desc, key) = match &object.kind {
-            ObjectKind::MaterializedView { plan, desc, .. } => {
-                (plan.clone(), desc.clone(), desc.keys.first().cloned().unwrap_or_default())
-            }
+            ObjectKind::MaterializedView { plan, desc, .. } => (plan.clone(), desc.clone(), object.kept_by()),
             ObjectKind::Index { on, columns } => {
                 let new = replacement.flows.iter().map(|(o, _)| o).find(|o| o.id == *on).cloned();
                 let base = new.or_else(|| self.snapshot.load().get(*on).map(|o| (*o).clone()));

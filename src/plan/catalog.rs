@@ -84,6 +84,10 @@ pub enum ObjectKind {
         /// What becomes of rows that fail; catalogs of earlier versions do not say.
         #[serde(default, skip_serializing_if = "OnError::is_default")]
         on_error: OnError,
+        /// Columns by which its rows are kept, see [`crate::transform::read_by`]; empty, and so in catalogs of earlier
+        /// versions: those of the first unique key.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        read_by: Vec<usize>,
     },
     /// `CREATE TYPE`: an enum or a composite type, whose OID is the object's id.
     Type(SqlType),
@@ -104,6 +108,18 @@ impl Object {
         match self.kind {
             ObjectKind::MaterializedView { on_error, .. } => on_error,
             _ => OnError::Fail,
+        }
+    }
+
+    /// Columns by which what is shown of it is kept; empty: all of them, or nothing is shown of it.
+    pub fn kept_by(&self) -> Vec<usize> {
+        match &self.kind {
+            ObjectKind::MaterializedView { read_by, .. } if !read_by.is_empty() => read_by.clone(),
+            ObjectKind::Table(desc) | ObjectKind::MaterializedView { desc, .. } => {
+                desc.keys.first().cloned().unwrap_or_default()
+            }
+            ObjectKind::Index { columns, .. } => columns.clone(),
+            _ => vec![],
         }
     }
 

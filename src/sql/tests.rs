@@ -366,6 +366,30 @@ fn materialized_view_text_is_qualified_and_described() {
 }
 
 #[test]
+fn views_of_the_first_rows_of_groups_are_read_by_group() {
+    let read_by = |query: &str| hw_plan::transform::read_by(&flow(query));
+    for number in ["row_number()", "rank()", "dense_rank()"] {
+        let of = |rest: &str| {
+            let numbered = format!("(SELECT *, {number} OVER (PARTITION BY b ORDER BY ts) AS n FROM t) q");
+            read_by(&rest.replace("numbered", &numbered))
+        };
+        assert_eq!(of("SELECT * FROM numbered WHERE n <= 3"), [1], "{number}");
+        assert_eq!(of("SELECT c, b FROM numbered WHERE 4 > n AND d > 0"), [1], "{number}");
+        assert_eq!(of("WITH w AS (SELECT * FROM numbered WHERE n <= 3) SELECT x, b FROM w JOIN u ON u.a = w.a"), [1]);
+        assert!(of("SELECT a, c FROM numbered WHERE n <= 3").is_empty(), "{number}: the group is not shown");
+        assert!(of("SELECT * FROM numbered").is_empty(), "{number}: all rows are shown");
+    }
+    assert_eq!(read_by("SELECT DISTINCT ON (c) a, c FROM t ORDER BY c, ts"), [1]);
+    assert_eq!(
+        read_by("SELECT u.x, u.a, l.c FROM u, LATERAL (SELECT c FROM t WHERE b = u.a ORDER BY ts LIMIT 3) l"),
+        [1]
+    );
+    for all in ["SELECT a, b FROM t", "SELECT b, count(*) FROM t GROUP BY b", "SELECT * FROM t ORDER BY ts LIMIT 3"] {
+        assert!(read_by(all).is_empty(), "{all}");
+    }
+}
+
+#[test]
 fn errors_say_where_they_stand() {
     for (sql, code, message, position) in [
         ("SELECT nosuch FROM t", "42703", "column \"nosuch\" does not exist", 8),
