@@ -508,7 +508,11 @@ impl Core {
         self.engine.install(FlowSpec {
             id: object.id,
             name: object.name.clone(),
-            kind,
+            // Joins of other flows may read an index.
+            kind: match &object.kind {
+                ObjectKind::Index { on, columns } => FlowKind::Index { on: *on, columns: columns.clone() },
+                _ => kind,
+            },
             as_of: if stepped { 0 } else { time },
             fingerprint,
             inputs: relations,

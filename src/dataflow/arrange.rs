@@ -245,6 +245,33 @@ where
     token.expect("invariant: the source is built before it is returned")
 }
 
+/// How far a trace has come, as the frontier of a stream on which nothing comes.
+pub fn progress<'s>(
+    scope: Scope<'s, u64>,
+    trace: &mut RowTrace,
+    name: &str,
+) -> (Stream<'s, u64, Vec<RowBatch>>, ImportToken) {
+    let mut token = None;
+    let token_ref = &mut token;
+    let stream = source::<_, NoopBuilder<Vec<RowBatch>>, _, _>(scope, name, move |capability, info| {
+        let held = Rc::new(RefCell::new(Some(capability)));
+        let queue = trace.new_listener(scope.activator_for(Rc::clone(&info.address)));
+        *token_ref = Some(ImportToken { capability: Rc::clone(&held), activator: scope.activator_for(info.address) });
+        move |_| {
+            let mut held = held.borrow_mut();
+            for instruction in queue.1.borrow_mut().drain(..) {
+                let TraceReplayInstruction::Frontier(frontier) = instruction else { continue };
+                match (frontier.elements().first(), held.as_mut()) {
+                    (Some(upper), Some(capability)) if upper > capability.time() => capability.downgrade(upper),
+                    (Some(_), _) => {}
+                    (None, _) => *held = None,
+                }
+            }
+        }
+    });
+    (stream, token.expect("invariant: the source is built before it is returned"))
+}
+
 /// What [`follow`] sees.
 pub enum Followed<'a> {
     /// A batch of changes.

@@ -2,7 +2,7 @@
 //!
 //! Sixteen runs of a level become one of the next as they come, so that what is merged in the end are few. Neither that nor the
 //! end is done at once where it is much: [`Batcher::go_on`] and [`Batcher::seal`] merge a bounded number of rows, and are called
-//! again. A tick that brings a million rows costs its worker some milliseconds at a time (ADR 18).
+//! again. A tick that brings a million rows costs its worker some milliseconds at a time (ADR 19).
 //!
 //! Invariants: a run is sorted and consolidated; times stay as they came; what was taken for a seal is never beyond its bound.
 

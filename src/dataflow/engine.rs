@@ -1,5 +1,6 @@
 //! The engine as its owner sees it: commands in, atomics out.
 
+mod lend;
 mod takeover;
 
 use crate::closed::slice;
@@ -46,8 +47,13 @@ struct Entry {
     layout: Layout,
     desc: RelationDesc,
     inputs: HashMap<GlobalId, Vec<SqlType>>,
+    /// What it reads, and whose arrangements its joins read.
     reads: BTreeSet<GlobalId>,
     users: usize,
+    /// The relation that it is an index on.
+    index_on: Option<GlobalId>,
+    /// From then on it holds what its relation does: what is computed anew shows something else before.
+    exact_from: Timestamp,
     /// DROP came, users are left.
     dropped: bool,
     since: Timestamp,
@@ -224,7 +230,9 @@ impl Engine {
             return Err(SqlError::internal("a key column that the relation does not have"));
         }
         let layout = Layout::served(&desc.types(), &key);
-        let shared = Arc::new(FlowShared::new(&spec, key, layout.order(), self.workers()));
+        let lenders = self.lenders(&flows, &spec, &reads);
+        reads.extend(lenders.values().copied());
+        let shared = Arc::new(FlowShared::new(&spec, key, layout.order(), lenders, self.workers()));
         for id in &reads {
             if let Some(entry) = flows.entries.get_mut(id) {
                 entry.users += 1;
@@ -239,6 +247,11 @@ impl Engine {
             inputs,
             reads,
             users: 0,
+            index_on: match spec.kind {
+                FlowKind::Index { on, .. } => Some(on),
+                _ => None,
+            },
+            exact_from: spec.corrects.as_ref().map_or(0, |c| c.at),
             dropped: false,
             since,
             upper,
@@ -332,8 +345,14 @@ impl Engine {
         }
         let mut todo = vec![flow];
         while let Some(id) = todo.pop() {
-            if !flows.entries.get(&id).is_some_and(|e| e.dropped && e.users == 0) {
-                continue;
+            match flows.entries.get(&id) {
+                Some(entry) if entry.dropped && entry.users == 0 => {}
+                Some(entry) if entry.dropped => {
+                    // Its users say from now on what it keeps.
+                    self.broadcast(&flows, Command::Retire(id));
+                    continue;
+                }
+                _ => continue,
             }
             if let Some(entry) = flows.entries.remove(&id) {
                 self.broadcast(&flows, Command::Drop(id));
@@ -366,14 +385,14 @@ impl Engine {
         self.shared(flow).map_or(0, |s| s.frontier())
     }
 
-    /// The newest contents of a flow.
+    /// The newest contents of a flow; none where it is dropped.
     pub fn published(&self, flow: GlobalId) -> Option<Arc<PublishedRelation>> {
-        self.shared(flow).map(|s| Arc::new(s.published()))
+        self.shared(flow).filter(|_| self.is_installed(flow)).map(|s| Arc::new(s.published()))
     }
 
     /// The newest errors of a flow: see [`crate::ViewError::decode`].
     pub fn published_errors(&self, flow: GlobalId) -> Option<Arc<PublishedRelation>> {
-        self.shared(flow).map(|s| Arc::new(s.published_errors()))
+        self.shared(flow).filter(|_| self.is_installed(flow)).map(|s| Arc::new(s.published_errors()))
     }
 
     /// Reads of a flow below `since` are over. Does not wake workers that sleep.

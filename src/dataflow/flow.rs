@@ -5,8 +5,10 @@ use crate::correct::Correction;
 use crate::state::RestoredFlow;
 use arc_swap::ArcSwap;
 use hw_plan::FlowPlan;
+use hw_plan::arranged::ArrangedBy;
 use hw_repr::chunk::PublishedShard;
 use hw_repr::{GlobalId, PublishedRelation, RelationDesc, Timestamp};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -116,6 +118,9 @@ pub struct WorkerShown {
     errs: ArcSwap<PublishedShard>,
 }
 
+/// By what joins look up: the flow that serves it.
+pub type Lenders = HashMap<ArrangedBy, GlobalId>;
+
 /// A flow as every thread sees it.
 pub struct FlowShared {
     /// Its id.
@@ -128,6 +133,8 @@ pub struct FlowShared {
     pub order: Vec<usize>,
     /// See [`FlowSpec::dead_letter`].
     pub dead_letter: bool,
+    /// Flows whose served arrangements its joins read, by the ids that they have when it is installed.
+    pub lenders: Lenders,
     shown: Vec<WorkerShown>,
     /// Figures of its operators.
     pub operators: Mutex<Vec<OperatorCounters>>,
@@ -135,7 +142,7 @@ pub struct FlowShared {
 
 impl FlowShared {
     /// A flow that has shown nothing yet.
-    pub fn new(spec: &FlowSpec, key: Vec<usize>, order: Vec<usize>, workers: usize) -> FlowShared {
+    pub fn new(spec: &FlowSpec, key: Vec<usize>, order: Vec<usize>, lenders: Lenders, workers: usize) -> FlowShared {
         let shown = || WorkerShown {
             frontier: AtomicU64::new(0),
             oks: ArcSwap::from_pointee(PublishedShard::default()),
@@ -147,6 +154,7 @@ impl FlowShared {
             key,
             order,
             dead_letter: spec.dead_letter,
+            lenders,
             shown: (0..workers).map(|_| shown()).collect(),
             operators: Mutex::default(),
         }

@@ -42,6 +42,26 @@ pub struct Arrangement<'s> {
     pub counters: Arc<Counters>,
     /// It begins with what was restored below this time.
     pub after: Option<Timestamp>,
+    /// Whose it is.
+    pub held: HeldBy,
+}
+
+/// Whose an arrangement is, and so what its readers see of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// The flow's, which makes it of changes that its joins see too.
+    Flow,
+    /// The flow's, made of what a named relation holds: what was there in the beginning has not come to joins as changes.
+    FlowAnew,
+    /// Another flow's that serves the relation.
+    Relation,
+}
+
+impl Arrangement<'_> {
+    /// True where joins must look it up: what it held in the beginning is there without having come.
+    pub fn is_resident(&self) -> bool {
+        self.held != HeldBy::Flow
+    }
 }
 
 /// The columns that must be equal.

@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use hw_repr::encoding::{RowCodec, RowEncoder};
 use hw_repr::{ChunkBody, SqlError, SqlType, UpdateBatch};
+use std::sync::Arc;
 
 /// A layout of rows with some columns as the key.
 #[derive(Clone)]
@@ -49,6 +50,14 @@ impl Layout {
             rest,
             schema: schema_of(types),
         }
+    }
+
+    /// The same bytes, of which only some columns are read, none twice: [`Layout::decode`] and its like give these. Not for
+    /// writing.
+    pub fn reading(&self, columns: &[usize]) -> Layout {
+        let schema = self.schema.project(columns).expect("invariant: columns of the relation");
+        let wanted = columns.iter().map(|c| self.wanted[*c]).collect();
+        Layout { wanted, schema: Arc::new(schema), ..self.clone() }
     }
 
     /// The columns in the order of their bytes.

@@ -102,6 +102,9 @@ pub struct Held {
     pub arrangements: Vec<HeldTrace>,
     /// Operators with state of their own, with their parts.
     pub operators: Vec<(u32, Holder)>,
+    /// Arrangements that other flows hold for this one. They have numbers too: a part has the same one whoever holds the
+    /// others.
+    pub lent: u32,
 }
 
 /// An arrangement inside a flow.
@@ -119,7 +122,7 @@ pub struct HeldTrace {
 impl Held {
     /// The part that comes next: after the served rows and errors.
     fn next_part(&self) -> u32 {
-        SERVED_ERRORS + 1 + (self.arrangements.len() + self.operators.len()) as u32
+        SERVED_ERRORS + 1 + self.lent + (self.arrangements.len() + self.operators.len()) as u32
     }
 }
 
@@ -292,25 +295,39 @@ impl<'s> Render<'s> {
     }
 
     fn get(&mut self, id: GlobalId, name: &str, columns: &[usize]) -> Pair<'s> {
-        let (oks, errs) = match self.relations.get_mut(&id).expect("invariant: the engine checked that it is there") {
-            Relation::Input(stream) => (stream.clone(), None),
-            Relation::Served { oks, errs, layout } => {
-                let begin = match &self.restored {
-                    Some(restored) => Begin::Changes(restored.upper),
-                    None => Begin::AsOf(self.as_of),
-                };
+        let oks = self.rows_of(id, name, columns, self.begin());
+        Pair { oks, errs: self.errors_of(id, name) }
+    }
+
+    /// From where on the flow sees what it reads.
+    fn begin(&self) -> Begin {
+        self.restored.as_ref().map_or(Begin::AsOf(self.as_of), |restored| Begin::Changes(restored.upper))
+    }
+
+    /// Rows of a named relation.
+    fn rows_of(&mut self, id: GlobalId, name: &str, columns: &[usize], begin: Begin) -> RowStream<'s> {
+        let rows = match self.relations.get_mut(&id).expect("invariant: the engine checked that it is there") {
+            Relation::Input(stream) => stream.clone(),
+            Relation::Served { oks, layout, .. } => {
                 let (rows, token) = import(self.scope, oks, layout, begin, name);
                 self.tokens.push(token);
-                let errors = errs.as_mut().filter(|_| self.failing.insert(hash(id))).map(|errs| {
-                    let (errors, token) = import(self.scope, errs, &error_layout(), begin, name);
-                    self.tokens.push(token);
-                    errors
-                });
-                (rows, errors)
+                rows
             }
         };
-        let errs = errs.unwrap_or_else(|| self.no_errors());
-        Pair { oks: stateless::project(oks, columns), errs }
+        stateless::project(rows, columns)
+    }
+
+    /// Errors of a named relation, where they have not been read before.
+    fn errors_of(&mut self, id: GlobalId, name: &str) -> RowStream<'s> {
+        let begin = self.begin();
+        if let Some(Relation::Served { errs: Some(errs), .. }) = self.relations.get_mut(&id)
+            && self.failing.insert(hash(id))
+        {
+            let (errors, token) = import(self.scope, errs, &error_layout(), begin, name);
+            self.tokens.push(token);
+            return errors;
+        }
+        self.no_errors()
     }
 
     /// The errors that a node of the plan brings, where another one has not brought the same.

@@ -6,7 +6,7 @@
 //! spine of this worker, when it is scheduled next, rewrites what it holds with the frontiers of now, at once.
 //!
 //! It stands in for differential's own spine, which merges up to eight rows for each that arrives within the call that
-//! brings them: a batch of a million rows would hold up everything on its worker (ADR 18).
+//! brings them: a batch of a million rows would hold up everything on its worker (ADR 19).
 //!
 //! Invariants: a reader sees the same contents before and after, at every time at or after the logical frontier, and
 //! batches that end beyond the physical frontier are never joined. A trace that nothing will read again (its logical

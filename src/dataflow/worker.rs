@@ -39,6 +39,8 @@ pub enum Command {
     Advance(Arc<[GlobalId]>, Timestamp),
     /// Forget a flow.
     Drop(GlobalId),
+    /// A flow is dropped but has users: it keeps what they read.
+    Retire(GlobalId),
     /// Flows take other ids, all at once.
     Rename(Arc<[(GlobalId, GlobalId)]>),
     /// Times below may be joined.
@@ -77,6 +79,8 @@ struct Flow {
     shared: Arc<FlowShared>,
     since: Timestamp,
     shown: Option<Timestamp>,
+    /// It was dropped: only the flows that read it see what it holds.
+    retired: bool,
 }
 
 /// One worker.
@@ -149,6 +153,15 @@ impl State {
                 }
             }
             Command::Drop(flow) => drop(self.flows.remove(&flow)),
+            Command::Retire(flow) => {
+                if let Some(flow) = self.flows.get_mut(&flow) {
+                    flow.retired = true;
+                    flow.shown = None;
+                    for trace in [&mut flow.oks, &mut flow.errs] {
+                        trace.set_logical_compaction(Antichain::new().borrow());
+                    }
+                }
+            }
             Command::Rename(moves) => {
                 let moved: Vec<(GlobalId, Option<Flow>)> =
                     moves.iter().map(|(from, to)| (*to, self.flows.remove(from))).collect();
@@ -261,6 +274,7 @@ impl State {
                 shared: render.shared,
                 since,
                 shown: None,
+                retired: false,
             };
             for trace in [&mut flow.oks, &mut flow.errs] {
                 trace.set_logical_compaction(Antichain::from_elem(since).borrow());
@@ -304,12 +318,11 @@ impl State {
             let (rows, bytes) = trace_size(&flow.oks);
             flow.served.set(rows, bytes);
             account_traces(&flow.held.arrangements);
-            flow.shared.show(
-                worker,
-                shard(&flow.oks, flow.since, frontier),
-                shard(&flow.errs, flow.since, frontier),
-                frontier,
-            );
+            let [oks, errs] = match flow.retired {
+                true => Default::default(),
+                false => [&flow.oks, &flow.errs].map(|trace| shard(trace, flow.since, frontier)),
+            };
+            flow.shared.show(worker, oks, errs, frontier);
         }
         if moved {
             (self.link.wake)();

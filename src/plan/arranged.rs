@@ -1,10 +1,13 @@
-//! Which arrangements the joins of a plan keep, told apart by what they hold: one that several joins read is made once.
+//! Which arrangements the joins of a plan read, told apart by what they hold: one that several joins read is made once, and
+//! one that a named relation keeps anyway is not made at all.
 //!
-//! Nothing here is a choice: the renderer makes exactly these, and `EXPLAIN` names them.
+//! Nothing here is a choice: the renderer makes exactly these, but for those that it finds kept, and `EXPLAIN` names them.
 
 use crate::flow::LookUp;
 use crate::transform::describe;
-use crate::{FlowPlan, stack};
+use crate::{CatalogView, FlowPlan, ObjectKind, stack};
+use hw_repr::encoding::RowCodec;
+use hw_repr::{GlobalId, RelationDesc, SqlType};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -114,4 +117,80 @@ fn collect(plan: &FlowPlan, retractions: bool, all: &mut HashMap<ArrangedBy, usi
 /// a view is numbered otherwise.
 pub fn shares(plan: &FlowPlan, retractions: bool) -> bool {
     arrangements(plan, retractions).values().any(|readers| *readers > 1)
+}
+
+/// The arrangements that named relations keep whoever reads them, by relation: what each is called, and the columns of its
+/// key. Those of a table or a materialized view are its own and its indexes'; a source keeps none.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(pub HashMap<GlobalId, Vec<(String, Vec<usize>)>>);
+
+impl Kept {
+    /// What there is for the relations that a plan reads; of indexes those that are older than `than`, where that is given.
+    pub fn of(plan: &FlowPlan, catalog: &dyn CatalogView, than: Option<GlobalId>) -> Kept {
+        let mut kept = Kept::default();
+        plan.for_each_get(&mut |id, _| {
+            let Some(object) = catalog.get(id) else { return };
+            if let ObjectKind::Table(desc) | ObjectKind::MaterializedView { desc, .. } = &object.kind {
+                kept.0.entry(id).or_insert_with(|| vec![(object.name.clone(), own_key(desc))]);
+            }
+        });
+        if kept.0.is_empty() {
+            return kept;
+        }
+        for object in catalog.objects().into_iter().filter(|o| than.is_none_or(|than| o.id < than)) {
+            if let ObjectKind::Index { on, columns } = &object.kind
+                && let Some(all) = kept.0.get_mut(on)
+            {
+                all.push((object.name.clone(), columns.clone()));
+            }
+        }
+        kept
+    }
+
+    /// What keeps the rows that `plan` reads in the order of a key of a join.
+    pub fn keeper(&self, plan: &FlowPlan, key: &[usize]) -> Option<&str> {
+        let FlowPlan::Get { id, columns, desc, .. } = plan else { return None };
+        let serves = |kept: &&(String, Vec<usize>)| order_in(key, columns, &desc.types(), &kept.1).is_some();
+        self.0.get(id)?.iter().find(serves).map(|kept| kept.0.as_str())
+    }
+
+    /// Keys, as positions in what `plan` reads, by which it is kept.
+    pub(crate) fn keys(&self, plan: &FlowPlan) -> Vec<Vec<usize>> {
+        let FlowPlan::Get { id, columns, .. } = plan else { return vec![] };
+        let place = |c: &usize| columns.iter().position(|read| read == c);
+        let keys = self.0.get(id).into_iter().flatten();
+        let keys = keys.filter_map(|kept| kept.1.iter().map(place).collect::<Option<Vec<usize>>>());
+        keys.filter(|key| self.keeper(plan, key).is_some()).collect()
+    }
+}
+
+/// By which columns a relation is served.
+fn own_key(desc: &RelationDesc) -> Vec<usize> {
+    let key = desc.keys.first().cloned().unwrap_or_default();
+    if key.is_empty() { (0..desc.arity()).collect() } else { key }
+}
+
+/// The columns of a join's key in the order in which the key of a served arrangement has them. `None` where that has others,
+/// or where equal values may have other bytes there. `columns` of the relation are read, of these `types`.
+pub fn order_in(key: &[usize], columns: &[usize], types: &[SqlType], served: &[usize]) -> Option<Vec<usize>> {
+    let own: Vec<usize> = key.iter().map(|c| columns.get(*c).copied()).collect::<Option<_>>()?;
+    let of_key: Vec<SqlType> = key.iter().map(|c| types.get(*c).copied()).collect::<Option<_>>()?;
+    if own.len() != served.len() || RowCodec::has_print_tails(&of_key) {
+        return None;
+    }
+    let order: Vec<usize> = served.iter().map(|c| own.iter().position(|o| o == c)).collect::<Option<_>>()?;
+    // Each once.
+    (0..own.len()).all(|place| order.contains(&place)).then_some(order)
+}
+
+/// The named relations of a plan, as it reads them, by identity.
+pub fn named(plan: &FlowPlan) -> HashMap<u64, &FlowPlan> {
+    let (mut all, mut todo) = (HashMap::new(), vec![plan]);
+    while let Some(node) = todo.pop() {
+        if matches!(node, FlowPlan::Get { .. }) {
+            all.insert(identity(node), node);
+        }
+        todo.extend(node.inputs());
+    }
+    all
 }

@@ -11,6 +11,9 @@
 //!   it and the intermediate results that have a row for each of its rows are by binary joins, no input is filtered or
 //!   computed, and no equality is left to be compared behind a look-up: else intermediate results may be small.
 //!
+//! An arrangement that a named relation keeps anyway ([`Kept`]) costs nothing and is not counted: over tables that have an index
+//! for each key a star keeps nothing of its own.
+//!
 //! Never where two inputs from which nothing is retracted meet (their hash form is faster than either), nor where a path
 //! would pass through pairs of which there may be many times the rows of any input, and the binary joins do not. Where both need
 //! the same room, binary joins take less time: a change looks up fewer arrangements.
@@ -20,7 +23,7 @@
 
 mod paths;
 
-use crate::arranged::{ArrangedBy, identity, is_hashed, sides};
+use crate::arranged::{ArrangedBy, Kept, identity, is_hashed, sides};
 use crate::flow::{LookUp, Same};
 use crate::transform::describe;
 use crate::{FlowPlan, ScalarExpr, stack};
@@ -29,26 +32,26 @@ use std::collections::HashSet;
 /// Inputs of one delta join at most: it has a step for each two of them.
 const INPUTS_MAX: usize = 8;
 
-/// Replaces trees of joins where the rule says so, the largest first.
-pub fn choose(plan: &mut FlowPlan) {
-    replace(plan, false);
+/// Replaces trees of joins where the rule says so, the largest first; `kept` are arrangements that cost nothing.
+pub fn choose(plan: &mut FlowPlan, kept: &Kept) {
+    replace(plan, kept, false);
 }
 
 /// Replaces all trees of joins of which a delta join can be made, whatever it costs: for tests and measurements.
 pub fn choose_always(plan: &mut FlowPlan) {
-    replace(plan, true);
+    replace(plan, &Kept::default(), true);
 }
 
 /// Why a join of three inputs and more is a binary one; `None` for others.
-pub fn why_binary(plan: &FlowPlan) -> Option<&'static str> {
-    attempt(plan, false).err().flatten()
+pub fn why_binary(plan: &FlowPlan, kept: &Kept) -> Option<&'static str> {
+    attempt(plan, kept, false).err().flatten()
 }
 
-fn replace(plan: &mut FlowPlan, always: bool) {
-    if let Ok(new) = attempt(plan, always) {
+fn replace(plan: &mut FlowPlan, kept: &Kept, always: bool) {
+    if let Ok(new) = attempt(plan, kept, always) {
         *plan = new;
     }
-    plan.inputs_mut().into_iter().for_each(|input| stack::deep(|| replace(input, always)));
+    plan.inputs_mut().into_iter().for_each(|input| stack::deep(|| replace(input, kept, always)));
 }
 
 /// A column of an input.
@@ -73,7 +76,7 @@ struct Tree<'a> {
     /// Some join is between sides of which neither is unique by the key.
     many: bool,
     /// By arrangement of the binary joins: the leaf of which it has a row at most once for each; where there is one.
-    bases: Vec<Option<usize>>,
+    bases: Vec<(ArrangedBy, Option<usize>)>,
 }
 
 impl<'a> Tree<'a> {
@@ -86,14 +89,15 @@ impl<'a> Tree<'a> {
                 self.equal.push((columns[*l], others[*r], null_safe.get(i).copied().unwrap_or(false)));
             }
             self.hashed |= is_hashed(left, right);
-            self.arranged.extend(sides(left, right, on, null_safe));
+            let [by_left_key, by_right_key] = sides(left, right, on, null_safe);
+            self.arranged.extend([by_left_key.clone(), by_right_key.clone()]);
             let unique = |side: &FlowPlan, on: &dyn Fn(usize) -> bool| {
                 describe(side, &[]).keys.iter().any(|key| key.iter().all(|c| on(*c)))
             };
             let by_left = unique(left, &|c| on.iter().any(|k| k.0 == c));
             let by_right = unique(right, &|c| on.iter().any(|k| k.1 == c));
             self.many |= !by_left && !by_right;
-            self.bases.extend([left_base, right_base]);
+            self.bases.extend([(by_left_key, left_base), (by_right_key, right_base)]);
             columns.extend(others);
             let base = if by_right { left_base } else { right_base.filter(|_| by_left) };
             return (columns, base);
@@ -181,7 +185,7 @@ fn is_whole(plan: &FlowPlan) -> bool {
 }
 
 /// The delta join that a tree becomes; or why not, where it has three inputs.
-fn attempt(plan: &FlowPlan, always: bool) -> Result<FlowPlan, Option<&'static str>> {
+fn attempt(plan: &FlowPlan, kept: &Kept, always: bool) -> Result<FlowPlan, Option<&'static str>> {
     match leaves(plan) {
         3..=INPUTS_MAX if matches!(plan, FlowPlan::Join { .. }) => {}
         0..3 => return Err(None),
@@ -194,34 +198,55 @@ fn attempt(plan: &FlowPlan, always: bool) -> Result<FlowPlan, Option<&'static st
     }
     let classes = tree.classes().ok_or("its keys are compared otherwise")?;
     let of: Vec<u64> = tree.leaves.iter().map(|l| identity(l)).collect();
-    let found = paths::find(&tree.leaves, &of, &classes).ok_or("its keys do not lead from each input to all others")?;
+    let found =
+        paths::find(&tree.leaves, &of, &classes, kept).ok_or("its keys do not lead from each input to all others")?;
     if found.many && !tree.many && !always {
         return Err(Some("look-ups would find many rows for each of many"));
     }
-    if !always && !saves(&tree, &of, &found.paths) && !follows_references(&tree, &of, base, &found.paths) {
+    let costs = Costs::of(&tree, &of, &found.paths, kept);
+    if !always && !costs.saves(&of) && !costs.follows_references(&tree, &of, base, &found.paths) {
         return Err(Some("look-ups would need as much room"));
     }
-    let (instead_of, inputs) = (tree.arranged.len(), tree.leaves.into_iter().cloned().collect());
+    let (instead_of, inputs) = (costs.binary.len(), tree.leaves.into_iter().cloned().collect());
     Ok(FlowPlan::DeltaJoin { inputs, paths: found.paths, output, desc: describe(plan, &[]), instead_of })
 }
 
-/// True where there are fewer arrangements, and none of an input in place of one of a result.
-fn saves(tree: &Tree<'_>, of: &[u64], paths: &[Vec<LookUp>]) -> bool {
-    let arranged = paths::arranged(of, paths);
-    let count = |all: &HashSet<ArrangedBy>, leaf: &u64| all.iter().filter(|by| by.of == *leaf).count();
-    arranged.len() < tree.arranged.len() && of.iter().all(|leaf| count(&arranged, leaf) <= count(&tree.arranged, leaf))
+/// The arrangements that a view would have of its own.
+struct Costs {
+    /// By look-ups.
+    delta: HashSet<ArrangedBy>,
+    /// By binary joins.
+    binary: HashSet<ArrangedBy>,
 }
 
-/// True for relations as they are that refer to each other, where the one that refers to all is arranged seldom enough.
-fn follows_references(tree: &Tree<'_>, of: &[u64], base: Option<usize>, paths: &[Vec<LookUp>]) -> bool {
-    let Some(base) = base else { return false };
-    let arranged = paths::arranged(of, paths);
-    let times = arranged.iter().filter(|by| by.of == of[base]).count();
-    let instead_of = tree.bases.iter().filter(|b| **b == Some(base)).count();
-    arranged.len() <= tree.arranged.len()
-        && 2 * times <= instead_of
-        && tree.leaves.iter().all(|leaf| is_whole(leaf))
-        && paths.iter().flatten().all(|step| step.also.is_empty())
+impl Costs {
+    fn of(tree: &Tree<'_>, of: &[u64], paths: &[Vec<LookUp>], kept: &Kept) -> Costs {
+        let own = |by: &ArrangedBy| {
+            let leaf = of.iter().position(|leaf| *leaf == by.of);
+            leaf.is_none_or(|leaf| kept.keeper(tree.leaves[leaf], &by.key).is_none())
+        };
+        let delta = paths::arranged(of, paths).into_iter().filter(own).collect();
+        Costs { delta, binary: tree.arranged.iter().filter(|by| own(by)).cloned().collect() }
+    }
+
+    /// True where there are fewer arrangements, and none of an input in place of one of a result.
+    fn saves(&self, of: &[u64]) -> bool {
+        let count = |all: &HashSet<ArrangedBy>, leaf: &u64| all.iter().filter(|by| by.of == *leaf).count();
+        self.delta.len() < self.binary.len()
+            && of.iter().all(|leaf| count(&self.delta, leaf) <= count(&self.binary, leaf))
+    }
+
+    /// True for relations as they are that refer to each other, where the one that refers to all is arranged seldom enough.
+    fn follows_references(&self, tree: &Tree<'_>, of: &[u64], base: Option<usize>, paths: &[Vec<LookUp>]) -> bool {
+        let Some(base) = base else { return false };
+        let times = self.delta.iter().filter(|by| by.of == of[base]).count();
+        let of_base = |b: &&(ArrangedBy, Option<usize>)| b.1 == Some(base) && self.binary.contains(&b.0);
+        let instead_of = tree.bases.iter().filter(of_base).count();
+        self.delta.len() <= self.binary.len()
+            && 2 * times <= instead_of
+            && tree.leaves.iter().all(|leaf| is_whole(leaf))
+            && paths.iter().flatten().all(|step| step.also.is_empty())
+    }
 }
 
 /// Where a class has a member of one of these inputs.

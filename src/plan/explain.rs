@@ -2,20 +2,21 @@
 
 mod joined;
 
+use crate::arranged::Kept;
 use crate::flow::RowNumber;
 use crate::{Aggregate, FlowPlan, OrderKey, ScalarExpr};
 use hw_repr::{Datum, SqlType};
 
-/// The text of a plan, without a newline at its end.
+/// The text of a plan as it is by itself, without a newline at its end.
 pub fn explain(plan: &FlowPlan) -> String {
-    lines(plan).join("\n")
+    lines(plan, &Kept::default()).join("\n")
 }
 
 /// The text of each operator of a plan, an operator before its inputs: the order in which a dataflow numbers them. A literal
-/// in one may have more than one line.
-pub fn lines(plan: &FlowPlan) -> Vec<String> {
+/// in one may have more than one line. `kept` are the arrangements that joins find there.
+pub fn lines(plan: &FlowPlan, kept: &Kept) -> Vec<String> {
     let mut out = vec![];
-    walk(plan, 0, &joined::Readers::of(plan), &mut out);
+    walk(plan, 0, &joined::Readers::of(plan, kept), &mut out);
     out
 }
 
@@ -23,7 +24,7 @@ fn list<T>(items: impl IntoIterator<Item = T>, f: impl Fn(T) -> String) -> Strin
     items.into_iter().map(f).collect::<Vec<_>>().join(", ")
 }
 
-fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers, out: &mut Vec<String>) {
+fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers<'_>, out: &mut Vec<String>) {
     let line = match plan {
         FlowPlan::Get { id, name, desc, .. } => {
             format!("Get {name} ({id}) columns=[{}]", list(&desc.columns, |c| format!("{} {}", c.name, c.ty)))
@@ -140,7 +141,7 @@ fn literal(d: &Datum, ty: SqlType) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::lines;
+    use super::{Kept, lines};
     use crate::{FlowPlan, ScalarExpr};
     use hw_repr::{Datum, RelationDesc, SqlType};
 
@@ -150,6 +151,6 @@ mod tests {
         let row = Box::new(FlowPlan::Constant { rows: vec![(vec![], 1)], desc: RelationDesc::new(vec![]) });
         let text = ScalarExpr::Literal(Datum::Text("a\nb".into()), SqlType::Text);
         let plan = FlowPlan::Mfp { input: row, filter: vec![], project: vec![text], names: vec!["x".into()] };
-        assert_eq!(lines(&plan), ["Mfp project=[x text := 'a\nb']", "  Constant rows=1 columns=[]"]);
+        assert_eq!(lines(&plan, &Kept::default()), ["Mfp project=[x text := 'a\nb']", "  Constant rows=1 columns=[]"]);
     }
 }

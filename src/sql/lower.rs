@@ -14,6 +14,7 @@ use datafusion_expr::logical_plan::{
     Aggregate as DfAggregate, Distinct, Extension, Projection, Sort, TableScan, Values,
 };
 use datafusion_expr::{Expr, LogicalPlan};
+use hw_plan::arranged::Kept;
 use hw_plan::{Aggregate, AggregateFunc, CatalogView, FlowPlan, ScalarExpr};
 use hw_repr::{Column, Datum, RelationDesc, SqlError, SqlType};
 pub(crate) use scalar::lower_expr;
@@ -30,7 +31,8 @@ pub fn lower(plan: &LogicalPlan, catalog: &dyn CatalogView) -> Result<FlowPlan, 
         flow = FlowPlan::Let { id, value: Box::new(value), body: Box::new(flow) };
     }
     hw_plan::transform::simplify(&mut flow);
-    hw_plan::delta::choose(&mut flow);
+    let kept = Kept::of(&flow, catalog, None);
+    hw_plan::delta::choose(&mut flow, &kept);
     Ok(flow)
 }
 

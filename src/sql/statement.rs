@@ -19,6 +19,7 @@ use crate::prepare::shown_name;
 use crate::typing::field_type;
 use crate::{ParamTypes, Planned, Query, SessionContextInfo};
 use datafusion_expr::LogicalPlan;
+use hw_plan::arranged::Kept;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, Object, ObjectKind, ScalarExpr, Statement};
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlError, SqlState, SqlType};
@@ -210,7 +211,8 @@ impl<'a> Planning<'a> {
         let plan = plan_query(&env, query.clone())?;
         let text = if flow {
             let plan = crate::optimize::optimize_view(plan)?;
-            hw_plan::explain::explain(&crate::lower(&plan, self.catalog)?)
+            let flow = crate::lower(&plan, self.catalog)?;
+            hw_plan::explain::lines(&flow, &Kept::of(&flow, self.catalog, None)).join("\n")
         } else {
             crate::explain::explain(&finish_query(&env, plan)?.plan)
         };

@@ -27,6 +27,7 @@ impl Engine {
             .into_iter()
             .map(|(id, mut entry)| {
                 entry.reads = entry.reads.into_iter().map(now).collect();
+                entry.index_on = entry.index_on.map(now);
                 (now(id), entry)
             })
             .collect();

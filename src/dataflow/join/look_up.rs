@@ -4,6 +4,9 @@
 //! right depends on the inputs' order, see [`crate::render`]. So it waits until the arrangement is complete as far as it is to be
 //! seen, and lets go of earlier times only behind that: times are told apart one tick below the oldest change that
 //! waits or may come. It yields after [`YIELD_ROWS`] rows, inside a key too.
+//!
+//! Of a relation that is resident, all that it holds at the time at which the flow begins has been there before any change:
+//! also before those that fill the flow, whose times lie below.
 
 use super::Arrangement;
 use super::merge::{Position, ROW_BYTES, YIELD_ROWS};
@@ -41,6 +44,8 @@ pub struct Step {
     pub strict: Vec<usize>,
     /// Only what was there before the time of a change is seen.
     pub before: bool,
+    /// What the arrangement holds at this time is seen by every change.
+    pub resident: Option<Timestamp>,
     /// Columns that came in and are read later, or compared here.
     pub keep: Vec<usize>,
     /// The same of the arrangement's.
@@ -74,9 +79,15 @@ impl Shape {
         Shape { from, to, schema: schema_of(&types), also, also_strict, step }
     }
 
+    /// Changes at `time` see what the arrangement holds below this time.
+    fn bound(&self, time: Timestamp) -> Timestamp {
+        let bound = if self.step.before { time } else { time.saturating_add(1) };
+        self.step.resident.map_or(bound, |begin| bound.max(begin.saturating_add(1)))
+    }
+
     /// True for a time of the arrangement that changes at `time` see.
     fn sees(&self, of: Timestamp, time: Timestamp) -> bool {
-        if self.step.before { of < time } else { of <= time }
+        of < self.bound(time)
     }
 }
 
@@ -319,9 +330,7 @@ pub fn look_up<'s>(
                     ticks.entry(batch.time).or_insert_with(make).waiting.push_back(batch);
                 }
             });
-            let ready = |time: &Timestamp| {
-                if shape.step.before { !passed.less_than(time) } else { !passed.less_equal(time) }
-            };
+            let ready = |time: &Timestamp| !passed.less_than(&shape.bound(*time));
             let mut parts = 0;
             while let Some(mut entry) = ticks.first_entry().filter(|e| ready(e.key()))
                 && let Some(trace) = &trace

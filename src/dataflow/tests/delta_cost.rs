@@ -1,8 +1,10 @@
 //! What delta joins cost beside binary ones, in one run: CPU time of filling and of small changes, and bytes of state, of
-//! views like TPC-H's. `cargo test --release -p hw-dataflow --test delta_cost -- --ignored --nocapture`.
+//! views like TPC-H's; and what each of several views over the same tables costs, where these lend what joins look up.
+//! `cargo test --release -p hw-dataflow --test delta_cost -- --ignored --nocapture`.
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use hw_dataflow::{Engine, EngineConfig, FlowKind, FlowSpec};
+use hw_plan::arranged::Kept;
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan, Func, ScalarExpr, delta};
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlType, UpdateBatch};
 use std::sync::Arc;
@@ -210,25 +212,32 @@ fn changes(tick: i64, orders: i64) -> Vec<(usize, Vec<(Row, i64)>)> {
     out
 }
 
-fn measure(name: &str, form: &str, plan: &FlowPlan, orders: i64, workers: usize) {
-    let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
+/// Tables with rows, keyed by their keys or by all columns.
+fn filled(engine: &Engine, orders: i64, keyed: bool) -> Vec<GlobalId> {
     let ids: Vec<GlobalId> = (1..=TABLES.len() as u32).map(GlobalId).collect();
     for (table, id) in ids.iter().enumerate() {
-        engine
-            .install(spec(id.0, FlowKind::Table { desc: desc(table), key: (0..TABLES[table].2).collect() }, 0))
-            .expect("a table");
+        let key = (0..if keyed { TABLES[table].2 } else { TABLES[table].1 }).collect();
+        engine.install(spec(id.0, FlowKind::Table { desc: desc(table), key }, 0)).expect("a table");
         let all: Vec<(Row, i64)> = (0..rows(table, orders)).map(|i| (row(TABLES[table].0, i, orders), 1)).collect();
         let parts = all.chunks(8192).map(|part| batch(table, part, 1)).collect();
         engine.send(*id, *id, parts).expect("rows");
     }
     engine.tick(2, &ids);
-    ids.iter().for_each(|id| passed(&engine, id.0, 1));
+    ids.iter().for_each(|id| passed(engine, id.0, 1));
+    ids
+}
+
+fn view_of(plan: &FlowPlan) -> FlowKind {
+    let column = |(i, ty)| Column { name: format!("c{i}"), ty, nullable: true };
+    let desc = RelationDesc::new(plan.types().into_iter().enumerate().map(column).collect());
+    FlowKind::View { plan: plan.clone(), desc, key: vec![0] }
+}
+
+fn measure(name: &str, form: &str, plan: &FlowPlan, orders: i64, workers: usize) {
+    let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
+    let ids = filled(&engine, orders, true);
     let begun = cpu();
-    let arity = plan.types().len();
-    let types = RelationDesc::new(
-        (0..arity).map(|i| Column { name: format!("c{i}"), ty: plan.types()[i], nullable: true }).collect(),
-    );
-    engine.install(spec(VIEW, FlowKind::View { plan: plan.clone(), desc: types, key: vec![0] }, 1)).expect("a view");
+    engine.install(spec(VIEW, view_of(plan), 1)).expect("a view");
     passed(&engine, VIEW, 1);
     let filled = cpu() - begun;
     let ticks = 400;
@@ -273,10 +282,90 @@ fn delta_joins_beside_binary_joins() {
     for (name, binary) in views() {
         let (mut delta, mut ruled) = (binary.clone(), binary.clone());
         delta::choose_always(&mut delta);
-        delta::choose(&mut ruled);
+        delta::choose(&mut ruled, &Default::default());
         let by_rule = if ruled == delta { "delta" } else { "binary" };
         println!("-- {name}: by the rule {by_rule}");
         measure(name, "binary", &binary, orders, workers);
         measure(name, "delta", &delta, orders, workers);
     }
+}
+
+/// Views over the same tables: two stars and two parts of them, without columns that only others read.
+fn several() -> Vec<(&'static str, FlowPlan)> {
+    let star = |group| {
+        let lp = join(get("lineitem", &[0, 2, 3, 4, 5]), get("part", &[0, 2, 3, 4]), &[(1, 0)], &[0, 2, 3, 4, 6, 7, 8]);
+        let lps = join(lp, get("supplier", &[0, 1, 2]), &[(1, 0)], &[0, 2, 3, 4, 5, 6, 8, 9]);
+        sums(join(lps, get("orders", &[0, 1, 2, 3]), &[(0, 0)], &[1, 2, 3, 4, 5, 6, 7, 9, 10, 11]), group, 0)
+    };
+    let by_order = join(get("lineitem", &[0, 4, 5]), get("orders", &[0, 1, 2]), &[(0, 0)], &[1, 2, 4, 5]);
+    let by_part = join(get("lineitem", &[2, 4]), get("part", &[0, 1, 2]), &[(0, 0)], &[1, 3, 4]);
+    vec![
+        ("star", star(5)),
+        ("the same, otherwise", star(3)),
+        ("orders", sums(by_order, 2, 0)),
+        ("parts", sums(by_part, 1, 0)),
+    ]
+}
+
+/// Indexes on lines, by their columns.
+const INDEXES: [(u32, usize); 3] = [(50, 2), (51, 3), (52, 0)];
+
+fn megabytes(engine: &Engine, of: impl Fn(u32) -> bool) -> f64 {
+    engine.operators().iter().filter(|o| of(o.flow.0)).map(|o| o.bytes as f64).sum::<f64>() / 1e6
+}
+
+/// With `indexes`, tables are keyed and lines have an index for each reference.
+fn measure_several(form: &str, keyed: bool, indexes: bool, orders: i64, workers: usize) {
+    let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
+    let ids = filled(&engine, orders, keyed);
+    let mut kept = Kept::default();
+    for (table, id) in ids.iter().enumerate().filter(|_| keyed) {
+        kept.0.insert(*id, vec![(TABLES[table].0.into(), (0..TABLES[table].2).collect())]);
+    }
+    for (index, column) in INDEXES.into_iter().filter(|_| indexes) {
+        kept.0.entry(ids[0]).or_default().push((index.to_string(), vec![column]));
+        engine.install(spec(index, FlowKind::Index { on: ids[0], columns: vec![column] }, 1)).expect("an index");
+        passed(&engine, index, 1);
+    }
+    let base = megabytes(&engine, |_| true);
+    println!("-- {form}, {workers} workers: tables and indexes {base:.1} MB");
+    let (mut time, mut views) = (1, vec![]);
+    for (n, (name, mut plan)) in several().into_iter().enumerate() {
+        delta::choose(&mut plan, &kept);
+        let (id, begun) = (VIEW + n as u32, cpu());
+        engine.install(spec(id, view_of(&plan), time)).expect("a view");
+        passed(&engine, id, time);
+        let filled = cpu() - begun;
+        views.push(id);
+        let (ticks, begun) = (200, cpu());
+        for tick in 0..ticks {
+            time += 1;
+            for (table, rows) in changes(tick, orders) {
+                engine.send(ids[table], ids[table], vec![batch(table, &rows, time)]).expect("changes");
+            }
+            engine.tick(time + 1, &ids);
+            views.iter().for_each(|view| passed(&engine, *view, time));
+            if tick % 50 == 0 {
+                let all = ids.iter().map(|id| id.0).chain(views.iter().copied()).chain(INDEXES.map(|i| i.0));
+                all.for_each(|id| engine.allow_compaction(GlobalId(id), time - 1));
+            }
+        }
+        println!(
+            "{name:20} fill {filled:5.2} s  changes of all views so far {:5.2} s  holds {:6.1} MB  all {:6.1} MB",
+            cpu() - begun,
+            megabytes(&engine, |flow| flow == id),
+            megabytes(&engine, |_| true),
+        );
+    }
+    engine.shutdown();
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn several_views_over_the_same_tables() {
+    let number = |name: &str, other: i64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(other);
+    let (orders, workers) = (number("ORDERS", 50_000), number("WORKERS", 1) as usize);
+    measure_several("nothing is lent", false, false, orders, workers);
+    measure_several("tables lend", true, false, orders, workers);
+    measure_several("tables and indexes lend", true, true, orders, workers);
 }

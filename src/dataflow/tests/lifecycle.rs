@@ -80,7 +80,9 @@ fn a_dropped_flow_goes_with_its_last_user() {
     let subscription = engine.subscribe(GlobalId(2), 0, true, sink).expect("a subscription");
     engine.drop_flow(GlobalId(1));
     engine.drop_flow(GlobalId(2));
-    assert!(!engine.is_installed(GlobalId(2)) && engine.published(GlobalId(1)).is_some());
+    let is_there = |id| engine.operators().iter().any(|o| o.flow == GlobalId(id));
+    assert!(!engine.is_installed(GlobalId(2)) && is_there(1) && is_there(2));
+    assert!(engine.published(GlobalId(2)).is_none());
     engine.unsubscribe(subscription);
     assert!(engine.published(GlobalId(2)).is_none() && engine.published(GlobalId(1)).is_none());
     assert!(engine.operators().is_empty());

@@ -6,7 +6,7 @@
 
 use super::{At, Class, step};
 use crate::FlowPlan;
-use crate::arranged::ArrangedBy;
+use crate::arranged::{ArrangedBy, Kept};
 use crate::flow::LookUp;
 use crate::transform::describe;
 use std::collections::{BTreeSet, HashSet};
@@ -18,7 +18,7 @@ const ROUNDS: usize = 3;
 pub(super) struct Found {
     /// By input.
     pub(super) paths: Vec<Vec<LookUp>>,
-    /// How many arrangements they need.
+    /// How many arrangements they need that are not there anyway.
     pub(super) arrangements: usize,
     /// Some step may find many rows for each of many.
     pub(super) many: bool,
@@ -46,17 +46,19 @@ struct Inputs<'a> {
     /// By input: its unique keys as sets of classes; of columns without one by numbers that no class has.
     keys: Vec<Vec<Classes>>,
     of: &'a [u64],
+    leaves: &'a [&'a FlowPlan],
+    kept: &'a Kept,
 }
 
 /// The best paths that a few rounds find; `None` where an input cannot be reached by equal columns.
-pub(super) fn find(leaves: &[&FlowPlan], of: &[u64], classes: &[Class]) -> Option<Found> {
+pub(super) fn find(leaves: &[&FlowPlan], of: &[u64], classes: &[Class], kept: &Kept) -> Option<Found> {
     let class_of = |at: At| classes.iter().position(|c| c.members.contains(&at));
     let number = |at: At| class_of(at).unwrap_or(classes.len() + at.0 * COLUMNS_MAX + at.1);
     let keys = |(i, leaf): (usize, &&FlowPlan)| {
         let keys = describe(leaf, &[]).keys;
         keys.iter().map(|key| key.iter().map(|c| number((i, *c))).collect()).collect()
     };
-    let inputs = Inputs { classes, keys: leaves.iter().enumerate().map(keys).collect(), of };
+    let inputs = Inputs { classes, keys: leaves.iter().enumerate().map(keys).collect(), of, leaves, kept };
     let mut best: Option<Found> = None;
     let mut paths: Vec<Vec<LookUp>> = vec![vec![]; leaves.len()];
     for _ in 0..ROUNDS {
@@ -68,7 +70,9 @@ pub(super) fn find(leaves: &[&FlowPlan], of: &[u64], classes: &[Class]) -> Optio
             paths[start] = path;
             many |= worst == Fanout::Many;
         }
-        let arrangements = arranged(of, &paths).len();
+        let leaf = |by: &ArrangedBy| of.iter().position(|leaf| *leaf == by.of).map(|i| leaves[i]);
+        let own = |by: &&ArrangedBy| leaf(by).is_none_or(|leaf| kept.keeper(leaf, &by.key).is_none());
+        let arrangements = arranged(of, &paths).iter().filter(own).count();
         let better = |b: &Found| (many, arrangements) < (b.many, b.arrangements);
         if best.as_ref().is_none_or(better) {
             best = Some(Found { paths: paths.clone(), arrangements, many });
@@ -139,7 +143,8 @@ impl Inputs<'_> {
         let covers = |key: &[usize], all: &[Classes]| all.iter().any(|k| k.iter().all(|c| key.contains(c)));
         let ranked = |key: Vec<usize>| {
             let step = step(self.classes, bound, input, &key);
-            let made = !there.contains(&ArrangedBy::looked_up(self.of[input], &step));
+            let by = ArrangedBy::looked_up(self.of[input], &step);
+            let made = !there.contains(&by) && self.kept.keeper(self.leaves[input], &by.key).is_none();
             let (fanout, length) = if covers(&key, &self.keys[input]) {
                 (Fanout::One, key.len())
             } else if covers(&key, unique) {
@@ -157,7 +162,9 @@ impl Inputs<'_> {
     fn already(&self, input: usize, shared: &Classes, there: &HashSet<ArrangedBy>) -> Vec<Vec<usize>> {
         let class = |column: usize| self.classes.iter().position(|c| c.members.contains(&(input, column)));
         let of = there.iter().filter(|by| by.of == self.of[input]);
-        let keys = of.filter_map(|by| by.key.iter().map(|c| class(*c)).collect::<Option<Vec<usize>>>());
+        let kept = self.kept.keys(self.leaves[input]);
+        let keys = of.map(|by| by.key.clone()).chain(kept);
+        let keys = keys.filter_map(|key| key.iter().map(|c| class(*c)).collect::<Option<Vec<usize>>>());
         keys.filter(|key| key.iter().all(|c| shared.contains(c))).collect()
     }
 }

@@ -28,7 +28,7 @@ fn filtered(input: FlowPlan) -> FlowPlan {
 }
 
 fn chosen(mut plan: FlowPlan) -> String {
-    choose(&mut plan);
+    choose(&mut plan, &Kept::default());
     explain(&plan).lines().next().unwrap_or_default().to_string()
 }
 
@@ -100,8 +100,47 @@ fn what_is_never_retracted_is_hashed() {
 fn a_filter_between_joins_ends_the_tree() {
     let below = filtered(join(join(table(1, false), table(2, false), &[(0, 0)]), table(3, false), &[(3, 0)]));
     let mut plan = join(below, table(4, false), &[(0, 0)]);
-    choose(&mut plan);
+    choose(&mut plan, &Kept::default());
     let text = explain(&plan);
     assert!(text.starts_with("Join on=[#0 = #0]"), "{text}");
     assert!(text.contains("\n    DeltaJoin arrangements=3 "), "{text}");
+}
+
+/// As above, with indexes by columns.
+fn chosen_with(mut plan: FlowPlan, indexes: &[(u32, &[usize])]) -> Vec<String> {
+    let mut kept = Kept::default();
+    for (table, columns) in indexes {
+        let all = kept.0.entry(GlobalId(*table)).or_default();
+        all.push((format!("by_{}", columns.iter().map(usize::to_string).collect::<String>()), columns.to_vec()));
+    }
+    choose(&mut plan, &kept);
+    crate::explain::lines(&plan, &kept)
+}
+
+#[test]
+fn a_star_over_indexed_tables_keeps_nothing_of_its_own() {
+    let star = join(join(table(1, true), table(2, true), &[(1, 0)]), table(3, true), &[(2, 0)]);
+    let text = chosen_with(star.clone(), &[(1, &[0]), (1, &[1]), (1, &[2]), (2, &[0]), (3, &[0])]);
+    let expected = "DeltaJoin arrangements=0 why=[binary joins arrange 1 times] \
+                    arranged=[0 by (#1) shared with by_1, 0 by (#2) shared with by_2, 1 by (#0) shared with by_0, \
+                    2 by (#0) shared with by_0]";
+    assert!(text[0].starts_with(expected), "{text:?}");
+    // What refers to the others is arranged as often as intermediate results, where only these are indexed.
+    let text = chosen_with(star.clone(), &[(1, &[0]), (2, &[0]), (3, &[0])]);
+    assert_eq!(
+        text[0],
+        "Join on=[#2 = #0] arranged=[left by (#2), right by (#0) shared with by_0] binary: look-ups would need as much room"
+    );
+    // One of its keys is enough.
+    let text = chosen_with(star, &[(1, &[2]), (2, &[0]), (3, &[0])]);
+    assert!(text[0].starts_with("DeltaJoin arrangements=1 why=[binary joins arrange 2 times]"), "{text:?}");
+}
+
+#[test]
+fn a_key_is_kept_in_any_order_of_its_columns_and_by_no_others() {
+    let two = |on: &[(usize, usize)]| join(table(1, false), table(2, false), on);
+    let text = chosen_with(two(&[(0, 1), (1, 2)]), &[(2, &[2, 1]), (1, &[0])]);
+    assert_eq!(text[0], "Join on=[#0 = #1, #1 = #2] arranged=[left by (#0, #1), right by (#1, #2) shared with by_21]");
+    let text = chosen_with(two(&[(0, 1), (1, 1)]), &[(2, &[1])]);
+    assert_eq!(text[0], "Join on=[#0 = #1, #1 = #1] arranged=[left by (#0, #1), right by (#1, #1)]");
 }

@@ -2,35 +2,48 @@
 
 use super::list;
 use crate::FlowPlan;
-use crate::arranged::{ArrangedBy, arrangements, identity, is_hashed, sides};
+use crate::arranged::{ArrangedBy, Kept, arrangements, identity, is_hashed, named, sides};
 use crate::delta::why_binary;
 use crate::flow::{LookUp, Same};
 use std::collections::HashMap;
 
-/// How many joins read each arrangement of a plan.
-pub(super) struct Readers(HashMap<ArrangedBy, usize>);
+/// How many joins read each arrangement of a plan, and which named relations keep it anyway.
+pub(super) struct Readers<'a> {
+    readers: HashMap<ArrangedBy, usize>,
+    named: HashMap<u64, &'a FlowPlan>,
+    kept: &'a Kept,
+}
 
-impl Readers {
-    pub(super) fn of(plan: &FlowPlan) -> Readers {
-        Readers(arrangements(plan, false))
+impl<'a> Readers<'a> {
+    pub(super) fn of(plan: &'a FlowPlan, kept: &'a Kept) -> Readers<'a> {
+        Readers { readers: arrangements(plan, false), named: named(plan), kept }
+    }
+
+    /// What keeps it anyway.
+    fn keeper(&self, by: &ArrangedBy) -> Option<&str> {
+        self.kept.keeper(self.named.get(&by.of)?, &by.key)
     }
 
     /// An arrangement: of what, its key, whether others read it too.
     fn show(&self, of: &str, by: &ArrangedBy) -> String {
-        let shared = if self.0.get(by).is_some_and(|readers| *readers > 1) { " shared" } else { "" };
+        let shared = match self.keeper(by) {
+            Some(keeper) => format!(" shared with {keeper}"),
+            None if self.readers.get(by).is_some_and(|readers| *readers > 1) => " shared".to_string(),
+            None => String::new(),
+        };
         format!("{of} by ({}){shared}", list(&by.key, |c| format!("#{c}")))
     }
 }
 
 /// A binary join.
-pub(super) fn join(plan: &FlowPlan, readers: &Readers) -> String {
+pub(super) fn join(plan: &FlowPlan, readers: &Readers<'_>) -> String {
     let FlowPlan::Join { left, right, on, null_safe } = plan else { return String::new() };
     let keys = list(on.iter().zip(null_safe), |((l, r), s)| format!("#{l} {} #{r}", equals(*s)));
     if is_hashed(left, right) {
         return format!("Join on=[{keys}] hashed: nothing is retracted");
     }
     let [a, b] = sides(left, right, on, null_safe);
-    let why = why_binary(plan).map_or(String::new(), |why| format!(" binary: {why}"));
+    let why = why_binary(plan, readers.kept).map_or(String::new(), |why| format!(" binary: {why}"));
     format!("Join on=[{keys}] arranged=[{}, {}]{why}", readers.show("left", &a), readers.show("right", &b))
 }
 
@@ -39,7 +52,7 @@ fn equals(null_safe: bool) -> &'static str {
 }
 
 /// A delta join: inputs have numbers, and columns those of their input before their own.
-pub(super) fn delta_join(plan: &FlowPlan, readers: &Readers) -> String {
+pub(super) fn delta_join(plan: &FlowPlan, readers: &Readers<'_>) -> String {
     let FlowPlan::DeltaJoin { inputs, paths, output, instead_of, .. } = plan else { return String::new() };
     let of: Vec<u64> = inputs.iter().map(identity).collect();
     let mut arranged: Vec<(usize, ArrangedBy)> =
@@ -49,6 +62,7 @@ pub(super) fn delta_join(plan: &FlowPlan, readers: &Readers) -> String {
     let mut distinct: Vec<&ArrangedBy> = arranged.iter().map(|a| &a.1).collect();
     distinct.sort_by(|a, b| (a.of, &a.key).cmp(&(b.of, &b.key)));
     distinct.dedup();
+    distinct.retain(|by| readers.keeper(by).is_none());
     let why = match distinct.len() < *instead_of {
         true => format!("binary joins arrange {instead_of} times"),
         false => "of inputs alone, along references".to_string(),

@@ -4,6 +4,7 @@ use super::{Planning, wrong_kind};
 use crate::Planned;
 use crate::parse::ast::{DropKind, NameRef};
 use hw_plan::ObjectKind;
+use hw_plan::arranged::Kept;
 use hw_repr::SqlError;
 
 /// What an operator has taken and given since the server started, how long it worked, and what it holds; of all workers.
@@ -20,7 +21,9 @@ impl Planning<'_> {
             return Err(wrong_kind(&object.name, DropKind::MaterializedView).at(name.position));
         };
         let quoted = |line: &str| line.replace('\'', "''");
-        let lines: Vec<String> = hw_plan::explain::lines(plan)
+        // It has found those indexes that were there before it.
+        let kept = Kept::of(plan, self.catalog, Some(object.id));
+        let lines: Vec<String> = hw_plan::explain::lines(plan, &kept)
             .iter()
             .enumerate()
             .map(|(n, line)| format!("({n}, '  {}')", quoted(line)))

@@ -25,7 +25,7 @@ fn leaf(random: &mut Random) -> FlowPlan {
 }
 
 /// A tree of binary joins.
-fn tree(leaves: u64, random: &mut Random) -> FlowPlan {
+pub fn tree(leaves: u64, random: &mut Random) -> FlowPlan {
     if leaves == 1 {
         return leaf(random);
     }
@@ -51,10 +51,10 @@ fn is_delta(plan: &FlowPlan) -> bool {
 }
 
 /// Plans, each with a number.
-type Plans = Vec<(FlowPlan, usize)>;
+pub type Plans = Vec<(FlowPlan, usize)>;
 
 /// What is rendered, and what it means.
-fn draw(count: usize, random: &mut Random) -> (Plans, Plans) {
+pub fn draw(count: usize, random: &mut Random) -> (Plans, Plans) {
     let (mut rendered, mut meant) = (vec![], vec![]);
     while meant.len() < count {
         let leaves = if random.below(6) == 0 { 5 } else { 3 + random.below(2) };
@@ -62,7 +62,7 @@ fn draw(count: usize, random: &mut Random) -> (Plans, Plans) {
         let mut delta = plan.clone();
         // By the rule, some are mixed with binary joins, and share arrangements with them.
         match random.below(3) {
-            0 => hw_plan::delta::choose(&mut delta),
+            0 => hw_plan::delta::choose(&mut delta, &Default::default()),
             _ => hw_plan::delta::choose_always(&mut delta),
         }
         if !is_delta(&delta) && random.below(8) > 0 {

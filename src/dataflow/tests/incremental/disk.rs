@@ -74,6 +74,11 @@ impl Disk {
         Arc::new(flow)
     }
 
+    /// True for a flow that was taken.
+    pub fn has(&self, id: u32) -> bool {
+        self.arrangements.contains_key(&(GlobalId(id), SERVED))
+    }
+
     /// Entries kept of a flow.
     pub fn entries(&self, id: u32) -> usize {
         let id = GlobalId(id);

@@ -7,11 +7,14 @@
 mod delta;
 mod disk;
 mod errors;
+mod lent;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use disk::Disk;
-use hw_dataflow::{Correction, Engine, EngineConfig, FlowKind, FlowSpec, Layout, SubscribeMsg, SubscribeSink};
+use hw_dataflow::{
+    Correction, Engine, EngineConfig, FlowKind, FlowSpec, Layout, SubscribeMsg, SubscribeSink, SubscriptionId,
+};
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan, Func, ScalarExpr, SetCall};
 use hw_repr::{Column, Datum, GlobalId, PublishedRelation, RelationDesc, SqlType, UpdateBatch};
 use std::collections::BTreeMap;
@@ -269,6 +272,7 @@ type Ticks = Vec<[Changes; 2]>;
 struct Running {
     engine: Engine,
     followed: Vec<(crossbeam_channel::Receiver<SubscribeMsg>, Rows)>,
+    subscriptions: Vec<SubscriptionId>,
 }
 
 const FIRST_VIEW: u32 = 10;
@@ -277,13 +281,25 @@ impl Running {
     /// Begins with what is on disk, where something is; but the views of `anew`, bit by bit, are computed anew, and
     /// correct at a time what was shown.
     fn start(workers: usize, plans: &[(FlowPlan, usize)], disk: Option<&Disk>, anew: (u64, u64)) -> Running {
+        Running::start_with(workers, plans, disk, anew, |_| {})
+    }
+
+    /// The same; `before` is done when there are tables, and no views.
+    fn start_with(
+        workers: usize,
+        plans: &[(FlowPlan, usize)],
+        disk: Option<&Disk>,
+        anew: (u64, u64),
+        before: impl FnOnce(&Engine),
+    ) -> Running {
         let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).expect("workers start");
         let restored = |id| disk.map(|d| d.restored(id));
         for id in [1, 2] {
             let table = spec(id, FlowKind::Table { desc: desc(2), key: vec![1] }, 0);
             engine.install(FlowSpec { restored: restored(id), ..table }).expect("a table");
         }
-        let mut followed = vec![];
+        before(&engine);
+        let (mut followed, mut subscriptions) = (vec![], vec![]);
         for (i, (plan, arity)) in plans.iter().enumerate() {
             let id = FIRST_VIEW + i as u32;
             let view = spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] }, 0);
@@ -298,10 +314,11 @@ impl Running {
             };
             engine.install(spec).expect("a view");
             let (sink, from) = SubscribeSink::channel(10_000);
-            engine.subscribe(GlobalId(id), disk.map_or(0, |d| d.tick), true, sink).expect("a subscription");
+            let from_tick = disk.map_or(0, |d| d.tick);
+            subscriptions.push(engine.subscribe(GlobalId(id), from_tick, true, sink).expect("a subscription"));
             followed.push((from, Rows::new()));
         }
-        Running { engine, followed }
+        Running { engine, followed, subscriptions }
     }
 
     fn tick(&self, tick: u64, changes: &[Changes; 2]) {
