@@ -34,7 +34,10 @@ async fn change(client: &Client, round: i64) {
         format!("UPDATE fact SET b = NULL WHERE id % 11 = {}", round % 11),
         format!("UPDATE a SET name = 'a{round}' WHERE id % 5 = {}", round % 5),
         format!("DELETE FROM b WHERE id = {}", round + 3),
-        format!("INSERT INTO fact SELECT i, i % 50, i % 30, i % 100 FROM generate_series({0}, {0} + 99) i", 10_000 * round),
+        format!(
+            "INSERT INTO fact SELECT i, i % 50, i % 30, i % 100 FROM generate_series({0}, {0} + 99) i",
+            10_000 * round
+        ),
     ] {
         must(client, &sql).await;
     }
