@@ -345,10 +345,9 @@ fn measure_several(form: &str, keyed: bool, indexes: bool, orders: i64, workers:
             }
             engine.tick(time + 1, &ids);
             views.iter().for_each(|view| passed(&engine, *view, time));
-            if tick % 50 == 0 {
-                let all = ids.iter().map(|id| id.0).chain(views.iter().copied()).chain(INDEXES.map(|i| i.0));
-                all.for_each(|id| engine.allow_compaction(GlobalId(id), time - 1));
-            }
+            // As a server does it.
+            let all = ids.iter().map(|id| id.0).chain(views.iter().copied()).chain(INDEXES.map(|i| i.0));
+            all.for_each(|id| engine.allow_compaction(GlobalId(id), time - 1));
         }
         println!(
             "{name:20} fill {filled:5.2} s  changes of all views so far {:5.2} s  holds {:6.1} MB  all {:6.1} MB",

@@ -80,7 +80,8 @@ fn a_dropped_flow_goes_with_its_last_user() {
     let subscription = engine.subscribe(GlobalId(2), 0, true, sink).expect("a subscription");
     engine.drop_flow(GlobalId(1));
     engine.drop_flow(GlobalId(2));
-    let is_there = |id| engine.operators().iter().any(|o| o.flow == GlobalId(id));
+    // Its id is taken.
+    let is_there = |id| engine.install(spec(id, FlowKind::Table { desc: desc(), key: vec![] })).is_err();
     assert!(!engine.is_installed(GlobalId(2)) && is_there(1) && is_there(2));
     assert!(engine.published(GlobalId(2)).is_none());
     engine.unsubscribe(subscription);
