@@ -12,6 +12,7 @@ use crate::replace::Replaced;
 use crate::types::types_in;
 use hw_catalog::{CatalogChange, CatalogSnapshot};
 use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
+use hw_plan::arranged::served_key;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, OnError, SourceConnector, Statement, TableRules};
 use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
@@ -425,13 +426,13 @@ impl Core {
         match &object.kind {
             ObjectKind::Source(_) => self.add_source(object),
             ObjectKind::Table(desc) => {
-                let key = desc.keys.first().cloned().unwrap_or_default();
+                let key = served_key(desc).to_vec();
                 self.install_flow(object, FlowKind::Table { desc: desc.clone(), key }, BTreeMap::new(), vec![], time)?;
                 self.engine.advance(object.id, time + 1);
                 Ok(())
             }
             ObjectKind::MaterializedView { desc, plan, .. } => {
-                let key = desc.keys.first().cloned().unwrap_or_default();
+                let key = served_key(desc).to_vec();
                 self.install_view(object, plan.clone(), desc.clone(), key, time)
             }
             ObjectKind::Index { on, columns } => self.install_index(object, *on, columns.clone(), time),

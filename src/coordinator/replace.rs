@@ -17,6 +17,7 @@ use crate::known::Known;
 use crate::session::CommitPoint;
 use hw_catalog::{CatalogChange, CatalogSnapshot};
 use hw_dataflow::FlowKind;
+use hw_plan::arranged::served_key;
 use hw_plan::statement::QualifiedName;
 use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, Statement};
 use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
@@ -337,9 +338,7 @@ impl Core {
         time: Timestamp,
     ) -> Result<(), SqlError> {
         let (mut plan, desc, key) = match &object.kind {
-            ObjectKind::MaterializedView { plan, desc, .. } => {
-                (plan.clone(), desc.clone(), desc.keys.first().cloned().unwrap_or_default())
-            }
+            ObjectKind::MaterializedView { plan, desc, .. } => (plan.clone(), desc.clone(), served_key(desc).to_vec()),
             ObjectKind::Index { on, columns } => {
                 let new = replacement.flows.iter().map(|(o, _)| o).find(|o| o.id == *on).cloned();
                 let base = new.or_else(|| self.snapshot.load().get(*on).map(|o| (*o).clone()));

@@ -1,10 +1,12 @@
-//! Which arrangements the joins of a plan keep, told apart by what they hold: one that several joins read is made once.
+//! Which arrangements the joins of a plan keep, told apart by what they hold: one that several joins read is made once; and by
+//! what relations are arranged for their readers.
 //!
 //! Nothing here is a choice: the renderer makes exactly these, and `EXPLAIN` names them.
 
 use crate::flow::LookUp;
 use crate::transform::describe;
 use crate::{FlowPlan, stack};
+use hw_repr::RelationDesc;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -69,6 +71,11 @@ pub fn hash(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
+}
+
+/// The key by which a relation is arranged for its readers; empty: all columns.
+pub fn served_key(desc: &RelationDesc) -> &[usize] {
+    desc.keys.first().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// True where a join keeps its inputs in the hash form: nothing is ever retracted from either.

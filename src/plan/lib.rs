@@ -11,6 +11,7 @@ pub mod explain;
 pub mod fingerprint;
 pub mod flow;
 pub mod function;
+pub mod kept;
 pub mod rules;
 pub mod scalar;
 pub mod set;

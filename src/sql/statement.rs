@@ -208,12 +208,13 @@ impl<'a> Planning<'a> {
         let stored = flow || matches!(inner, Ast::CreateView { .. });
         let env = self.env(stored);
         let plan = plan_query(&env, query.clone())?;
-        let text = if flow {
-            let plan = crate::optimize::optimize_view(plan)?;
-            hw_plan::explain::explain(&crate::lower(&plan, self.catalog)?)
-        } else {
-            crate::explain::explain(&finish_query(&env, plan)?.plan)
-        };
+        if flow {
+            let plan = crate::lower(&crate::optimize::optimize_view(plan)?, self.catalog)?;
+            let served = hw_plan::explain::served(&hw_plan::transform::describe(&plan, &[]));
+            let lines = hw_plan::explain::lines(&plan).into_iter().map(|line| format!("  {line}"));
+            return show::text_rows("QUERY PLAN", std::iter::once(served).chain(lines), "EXPLAIN");
+        }
+        let text = crate::explain::explain(&finish_query(&env, plan)?.plan);
         show::text_rows("QUERY PLAN", text.lines().map(str::to_string), "EXPLAIN")
     }
 
