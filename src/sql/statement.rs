@@ -7,6 +7,7 @@ mod create;
 mod create_table;
 mod dml;
 mod function;
+pub(crate) mod index;
 mod modify;
 pub(crate) mod restate;
 mod show;
@@ -214,7 +215,7 @@ impl<'a> Planning<'a> {
             let lines = hw_plan::explain::lines(&plan).into_iter().map(|line| format!("  {line}"));
             return show::text_rows("QUERY PLAN", std::iter::once(served).chain(lines), "EXPLAIN");
         }
-        let text = crate::explain::explain(&finish_query(&env, plan)?.plan);
+        let text = crate::explain::explain(&finish_query(&env, plan)?.plan, self.catalog);
         show::text_rows("QUERY PLAN", text.lines().map(str::to_string), "EXPLAIN")
     }
 
