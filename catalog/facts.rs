@@ -3,7 +3,7 @@
 use crate::builtin;
 use crate::constraints;
 use crate::snapshot::CatalogSnapshot;
-use hw_plan::{CatalogView, IndexFacts, Object, ObjectFacts, ObjectKind};
+use hw_plan::{CatalogView, IndexExpr, IndexFacts, Object, ObjectFacts, ObjectKind};
 use hw_repr::RelationDesc;
 
 /// An identifier as it must be written in a statement.
@@ -17,11 +17,27 @@ pub(crate) fn columns(desc: &RelationDesc, positions: &[usize]) -> Vec<String> {
     positions.iter().filter_map(|c| desc.columns.get(*c)).map(|c| quote(&c.name)).collect()
 }
 
-fn index(oid: u32, unique: bool, name: &str, on: &Object, columns: Vec<String>) -> IndexFacts {
-    let kind = if unique { "UNIQUE INDEX" } else { "INDEX" };
-    let relation = format!("{}.{}", quote(&on.schema), quote(&on.name));
-    let definition = format!("CREATE {kind} {} ON {relation} USING btree ({})", quote(name), columns.join(", "));
-    IndexFacts { oid, schema: on.schema.clone(), name: name.into(), on: on.name.clone(), definition, columns }
+/// The parts of an index' key as they must be written, or spelt out.
+fn parts(desc: &RelationDesc, positions: &[usize], expressions: &[IndexExpr], spelt_out: bool) -> Vec<String> {
+    let part = |at: &usize| match desc.columns.get(*at) {
+        Some(column) => Some(quote(&column.name)),
+        None => expressions.get(at - desc.arity()).map(|e| if spelt_out { e.spelt_out() } else { e.written() }),
+    };
+    positions.iter().filter_map(part).collect()
+}
+
+fn index(oid: u32, unique: bool, name: &str, on: &Object, key: (&[usize], &[IndexExpr])) -> IndexFacts {
+    let desc = on.desc().cloned().unwrap_or_default();
+    IndexFacts {
+        oid,
+        schema: on.schema.clone(),
+        name: name.into(),
+        on: on.name.clone(),
+        head: format!("{} ON {}.{}", quote(name), quote(&on.schema), quote(&on.name)),
+        columns: parts(&desc, key.0, key.1, false),
+        spelt_out: parts(&desc, key.0, key.1, true),
+        unique,
+    }
 }
 
 /// See [`CatalogView::facts`].
@@ -56,14 +72,13 @@ fn add(snapshot: &CatalogSnapshot, object: &Object, facts: &mut ObjectFacts) {
         ObjectKind::Connection(_) => return,
         ObjectKind::Source(_) if object.desc().is_none() => return,
         ObjectKind::Source(_) | ObjectKind::SourceOutput { .. } => facts.publishable.push(id),
-        ObjectKind::Table(desc) => {
+        ObjectKind::Table(_) => {
             facts.publishable.push(id);
             for constraint in constraints::of(snapshot, object) {
                 let oid = constraint.oid;
                 if constraint.kind == "p" {
-                    let columns = columns(desc, &constraint.columns);
                     facts.relations.push((oid, object.schema.clone(), constraint.name.clone()));
-                    facts.indexes.push(index(oid, true, &constraint.name, object, columns));
+                    facts.indexes.push(index(oid, true, &constraint.name, object, (&constraint.columns, &[])));
                 }
                 facts.constraints.push((oid, constraint.definition));
             }
@@ -71,12 +86,10 @@ fn add(snapshot: &CatalogSnapshot, object: &Object, facts: &mut ObjectFacts) {
         ObjectKind::View { query, .. } | ObjectKind::MaterializedView { query, .. } => {
             facts.views.push((id, query.clone()));
         }
-        ObjectKind::Index { on, columns: positions } => {
+        ObjectKind::Index { on, columns, expressions } => {
             let Some(on) = snapshot.get(*on) else { return };
-            let Some(desc) = on.desc() else { return };
-            let columns = columns(desc, positions);
             let unique = constraints::is_unique_index(&on, &object.name);
-            facts.indexes.push(index(id, unique, &object.name, &on, columns));
+            facts.indexes.push(index(id, unique, &object.name, &on, (columns, expressions)));
         }
     }
     facts.relations.push(relation);

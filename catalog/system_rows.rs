@@ -12,7 +12,7 @@ use crate::DATABASE;
 use crate::builtin::{self, Builtin};
 use crate::constraints;
 use crate::snapshot::{CatalogSnapshot, PRIMARY_KEY_OIDS, SUPERUSER_OID};
-use hw_plan::{CatalogView, Object, ObjectKind};
+use hw_plan::{CatalogView, IndexExpr, Object, ObjectKind};
 use hw_repr::datum::Float;
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlType};
 use std::sync::Arc;
@@ -337,9 +337,11 @@ fn class_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
 fn attribute_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
     let mut rows = vec![];
     for (object, _) in relations(snapshot) {
-        if let ObjectKind::Index { on, columns } = &object.kind {
+        if let ObjectKind::Index { on, columns, expressions } = &object.kind {
             if let Some(desc) = snapshot.get(*on).as_ref().and_then(|o| o.desc()) {
-                index_attributes(table, &oid(object.id), desc, columns, &mut rows);
+                let mut desc = hw_plan::index::described(desc, expressions);
+                desc.columns.iter_mut().for_each(|c| c.nullable = true);
+                index_attributes(table, &oid(object.id), &desc, columns, &mut rows);
             }
         } else if let Some(desc) = object.desc() {
             let all: Vec<usize> = (0..desc.arity()).collect();
@@ -437,9 +439,13 @@ fn vector(items: impl Iterator<Item = usize>) -> Datum {
 }
 
 fn index_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
-    let row = |index: Datum, on: GlobalId, columns: &[usize], unique: bool, primary: bool| {
+    // `columns` are positions; those of expressions are shown as 0.
+    let row = |index: Datum, on: GlobalId, columns: &[usize], computed: &[IndexExpr], unique: bool, primary: bool| {
         let zeros = || vector(columns.iter().map(|_| 0));
+        let arity = snapshot.get(on).and_then(|o| o.desc().map(RelationDesc::arity)).unwrap_or(usize::MAX);
+        let texts: Vec<&str> = computed.iter().map(|e| e.sql.as_str()).collect();
         table.row(&[
+            ("indexprs", if texts.is_empty() { Datum::Null } else { text(texts.join(", ")) }),
             ("indexrelid", index),
             ("indrelid", oid(on)),
             ("indnatts", count16(columns.len())),
@@ -450,7 +456,7 @@ fn index_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
             ("indisvalid", Datum::Bool(true)),
             ("indisready", Datum::Bool(true)),
             ("indislive", Datum::Bool(true)),
-            ("indkey", vector(columns.iter().map(|c| c + 1))),
+            ("indkey", vector(columns.iter().map(|c| if *c < arity { c + 1 } else { 0 }))),
             ("indcollation", zeros()),
             ("indclass", zeros()),
             ("indoption", zeros()),
@@ -458,11 +464,11 @@ fn index_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
     };
     let mut rows = vec![];
     for object in snapshot.objects() {
-        if let ObjectKind::Index { on, columns } = &object.kind {
+        if let ObjectKind::Index { on, columns, expressions } = &object.kind {
             let unique = snapshot.get(*on).is_some_and(|on| constraints::is_unique_index(&on, &object.name));
-            rows.push(row(oid(object.id), *on, columns, unique, false));
+            rows.push(row(oid(object.id), *on, columns, expressions, unique, false));
         } else if let Some(key) = primary_key(&object) {
-            rows.push(row(int8(primary_key_oid(object.id)), object.id, key, true, true));
+            rows.push(row(int8(primary_key_oid(object.id)), object.id, key, &[], true, true));
         }
     }
     rows

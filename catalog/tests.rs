@@ -52,7 +52,7 @@ fn materialized(id: u32, name: &str, reads: u32) -> CatalogChange {
     create(object(id, name, &[reads], kind))
 }
 fn index(id: u32, name: &str, on: u32) -> CatalogChange {
-    create(object(id, name, &[], ObjectKind::Index { on: GlobalId(on), columns: vec![2, 0] }))
+    create(object(id, name, &[], ObjectKind::Index { on: GlobalId(on), columns: vec![2, 0], expressions: vec![] }))
 }
 fn kafka(id: u32, name: &str) -> [CatalogChange; 2] {
     let connection = ConnectionDesc::Kafka { brokers: "b:9092".into(), properties: BTreeMap::new() };

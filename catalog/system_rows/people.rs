@@ -12,10 +12,10 @@ use std::sync::Arc;
 pub(super) fn index_rows(snapshot: &CatalogSnapshot, table: &Filler) -> Rows {
     let row = |i: IndexFacts| {
         table.row(&[
+            ("indexdef", text(i.definition(false))),
             ("schemaname", text(i.schema)),
             ("tablename", text(i.on)),
             ("indexname", text(i.name)),
-            ("indexdef", text(i.definition)),
         ])
     };
     snapshot.facts().indexes.into_iter().map(row).collect()

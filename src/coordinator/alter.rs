@@ -284,8 +284,27 @@ pub(crate) fn replanned(object: &Object, catalog: &CatalogSnapshot) -> Result<(R
     planned_text(&object.create_sql, catalog)
 }
 
+/// An index with expressions, as the statement that made it makes it now.
+pub(crate) fn replanned_index(index: &Object, catalog: &CatalogSnapshot) -> Result<Object, SqlError> {
+    match planned_statement(&index.create_sql, catalog)? {
+        Statement::CreateIndex { on, columns, expressions, depends_on, .. } => {
+            Ok(Object { kind: ObjectKind::Index { on, columns, expressions }, depends_on, ..index.clone() })
+        }
+        _ => Err(SqlError::internal("an index' text makes no index")),
+    }
+}
+
 /// A statement that makes a view, planned, and the columns of the view.
 pub(crate) fn planned_text(text: &str, catalog: &CatalogSnapshot) -> Result<(RelationDesc, Statement), SqlError> {
+    let statement = planned_statement(text, catalog)?;
+    let desc = match &statement {
+        Statement::CreateView { desc, .. } | Statement::CreateMaterializedView { desc, .. } => desc.clone(),
+        _ => return Err(SqlError::internal("a view's text makes no view")),
+    };
+    Ok((desc, statement))
+}
+
+fn planned_statement(text: &str, catalog: &CatalogSnapshot) -> Result<Statement, SqlError> {
     let mut parsed = hw_sql::parse(text)?;
     let Some(parsed) = parsed.pop() else { return Err(SqlError::internal("a view without a text")) };
     let session = hw_sql::SessionContextInfo {
@@ -298,10 +317,5 @@ pub(crate) fn planned_text(text: &str, catalog: &CatalogSnapshot) -> Result<(Rel
         backend_pid: 0,
         inline: BTreeSet::new(),
     };
-    let planned = hw_sql::plan(&parsed, catalog, &session, &hw_sql::ParamTypes::default())?;
-    let desc = match &planned.statement {
-        Statement::CreateView { desc, .. } | Statement::CreateMaterializedView { desc, .. } => desc.clone(),
-        _ => return Err(SqlError::internal("a view's text makes no view")),
-    };
-    Ok((desc, planned.statement))
+    Ok(hw_sql::plan(&parsed, catalog, &session, &hw_sql::ParamTypes::default())?.statement)
 }

@@ -182,7 +182,13 @@ pub(crate) struct ReadSnapshot {
 /// One relation's contents.
 pub(crate) enum ReadTable {
     /// An arrangement, and others of the same relation by other keys (indexes).
-    Arranged { desc: RelationDesc, published: Arc<PublishedRelation>, indexes: Vec<Arc<PublishedRelation>> },
+    Arranged {
+        desc: RelationDesc,
+        published: Arc<PublishedRelation>,
+        indexes: Vec<Arc<PublishedRelation>>,
+        /// Those whose keys are computed.
+        computed: Vec<hw_query::ComputedIndex>,
+    },
     /// A source without an arrangement: positions to read, per partition; up to the upstream's end without `to`.
     Source {
         object: Arc<hw_plan::Object>,

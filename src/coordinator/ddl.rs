@@ -13,7 +13,7 @@ use crate::types::types_in;
 use hw_catalog::{CatalogChange, CatalogSnapshot};
 use hw_dataflow::{Correction, FlowKind, FlowSpec, RestoredFlow};
 use hw_plan::statement::QualifiedName;
-use hw_plan::{CatalogView, FlowPlan, Object, ObjectKind, OnError, SourceConnector, Statement, TableRules};
+use hw_plan::{CatalogView, FlowPlan, IndexExpr, Object, ObjectKind, OnError, SourceConnector, Statement, TableRules};
 use hw_repr::{GlobalId, RelationDesc, SqlError, SqlState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -195,8 +195,12 @@ impl Core {
                 let effect = self.create(owner, name, if_not_exists, create_sql, depends_on, kind)?;
                 Ok(effect.retaining(retain_ms))
             }
-            Statement::CreateIndex { name, on, columns, if_not_exists, create_sql } => {
-                self.create(owner, name, if_not_exists, create_sql, vec![on], ObjectKind::Index { on, columns })
+            Statement::CreateIndex { name, on, columns, expressions, depends_on, if_not_exists, create_sql } => {
+                if let Some(base) = self.snapshot.load().get(on) {
+                    hw_dataflow::validate(&hw_plan::index::plan(&base, &expressions).0)?;
+                }
+                let kind = ObjectKind::Index { on, columns, expressions };
+                self.create(owner, name, if_not_exists, create_sql, depends_on, kind)
             }
             Statement::Drop { ids, schemas, cascade, kind: _, skipped: _ } => self.drop_objects(ids, schemas, cascade),
             Statement::CreateType { name, definition, create_sql } => {
@@ -318,7 +322,7 @@ impl Core {
                 owner: table.owner.clone(),
                 create_sql,
                 depends_on: vec![table.id],
-                kind: ObjectKind::Index { on: table.id, columns: unique.columns.clone() },
+                kind: ObjectKind::Index { on: table.id, columns: unique.columns.clone(), expressions: vec![] },
                 rules: TableRules::default(),
             })
         });
@@ -434,7 +438,9 @@ impl Core {
             ObjectKind::MaterializedView { desc, plan, .. } => {
                 self.install_view(object, plan.clone(), desc.clone(), object.kept_by(), time)
             }
-            ObjectKind::Index { on, columns } => self.install_index(object, *on, columns.clone(), time),
+            ObjectKind::Index { on, columns, expressions } => {
+                self.install_index(object, *on, columns.clone(), expressions, time)
+            }
             _ => Ok(()),
         }
     }
@@ -444,6 +450,7 @@ impl Core {
         object: &Arc<Object>,
         on: GlobalId,
         columns: Vec<usize>,
+        expressions: &[IndexExpr],
         time: Timestamp,
     ) -> Result<(), SqlError> {
         let base = self
@@ -451,7 +458,7 @@ impl Core {
             .load()
             .get(on)
             .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, "the indexed relation does not exist"))?;
-        let (plan, desc) = index_plan(&base);
+        let (plan, desc) = hw_plan::index::plan(&base, expressions);
         self.install_view(object, plan, desc, columns, time)
     }
 
@@ -510,7 +517,9 @@ impl Core {
             name: object.name.clone(),
             // Joins of other flows may read an index.
             kind: match &object.kind {
-                ObjectKind::Index { on, columns } => FlowKind::Index { on: *on, columns: columns.clone() },
+                ObjectKind::Index { on, columns, expressions } if expressions.is_empty() => {
+                    FlowKind::Index { on: *on, columns: columns.clone() }
+                }
                 _ => kind,
             },
             as_of: if stepped { 0 } else { time },
@@ -566,13 +575,6 @@ impl Core {
         let at = saved.upper.max(self.last_tick + 1);
         (None, Some(Correction { shown: saved, at }))
     }
-}
-
-/// What an index holds: all of its relation.
-pub(crate) fn index_plan(on: &Object) -> (FlowPlan, RelationDesc) {
-    let desc = on.desc().cloned().unwrap_or_default();
-    let columns = (0..desc.arity()).collect();
-    (FlowPlan::Get { id: on.id, name: on.name.clone(), columns, desc: desc.clone() }, desc)
 }
 
 /// Names of columns are bounded as those of relations are.

@@ -4,7 +4,7 @@
 //! is not left out on request; what is left out is counted in a WARNING.
 
 use crate::command::Reply;
-use crate::core::Core;
+use crate::core::{Core, Flow};
 use hw_dataflow::ViewError;
 use hw_plan::{Object, ObjectKind, OnError};
 use hw_repr::chunk::Merge;
@@ -135,6 +135,12 @@ impl Core {
         }
     }
 
+    /// True where the flow has a failing row.
+    pub(crate) fn has_errors(&self, id: GlobalId, at: Timestamp) -> Result<bool, SqlError> {
+        let errors = self.engine.published_errors(id);
+        errors.map_or(Ok(false), |errors| Ok(first(&errors, at)?.is_some()))
+    }
+
     /// What a read of `ids` at `at` does without, there or in what they are computed from.
     pub(crate) fn left_out(&self, ids: &[GlobalId], at: Timestamp) -> LeftOut {
         let (mut seen, mut out) = (BTreeSet::new(), LeftOut::default());
@@ -190,9 +196,15 @@ impl Core {
         }
     }
 
-    /// The errors of every view at the read time; of one that is still being filled, those of what has been read.
+    /// The errors of every view, and every index with expressions, at the read time; of one that is still being filled, those
+    /// of what has been read.
     fn errors_of_views(&self) -> Vec<ErrorsOf> {
-        let views = self.flows.values().filter(|f| matches!(f.object.kind, ObjectKind::MaterializedView { .. }));
+        let computes = |f: &&Flow| match &f.object.kind {
+            ObjectKind::MaterializedView { .. } => true,
+            ObjectKind::Index { expressions, .. } => !expressions.is_empty(),
+            _ => false,
+        };
+        let views = self.flows.values().filter(computes);
         let of = |view: &Arc<Object>| {
             let errors = self.engine.published_errors(view.id)?;
             let since = errors.shards.iter().map(|s| s.since).max()?;

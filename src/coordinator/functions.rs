@@ -2,10 +2,11 @@
 //!
 //! A function is inlined where it is called. What is planned anew at each use (views that are not materialized, defaults,
 //! other functions) follows a replaced definition; what has been planned for good (materialized views, checks and generated
-//! columns of tables) would go on with the old one, so a function that these use cannot be replaced.
+//! columns of tables, indexes) would go on with the old one, so a function that these use cannot be replaced.
 
 use crate::core::Core;
 use crate::ddl::Effect;
+use crate::drop::noun;
 use hw_catalog::CatalogChange;
 use hw_catalog::snapshot::duplicate_function;
 use hw_plan::function::{FunctionDesc, Returns};
@@ -76,12 +77,15 @@ impl Core {
             }
         }
         let catalog = self.snapshot.load();
-        let keeps =
-            |o: &std::sync::Arc<Object>| matches!(o.kind, ObjectKind::MaterializedView { .. } | ObjectKind::Table(_));
+        let keeps = |o: &std::sync::Arc<Object>| match &o.kind {
+            ObjectKind::MaterializedView { .. } | ObjectKind::Table(_) => true,
+            ObjectKind::Index { expressions, .. } => !expressions.is_empty(),
+            _ => false,
+        };
         match catalog.dependants(old.id).iter().filter_map(|id| catalog.get(*id)).find(keeps) {
             None => Ok(()),
             Some(user) => {
-                let what = if matches!(user.kind, ObjectKind::Table(_)) { "table" } else { "materialized view" };
+                let what = noun(&user);
                 let message = format!("cannot replace function {full} because other objects depend on it");
                 Err(SqlError::new(SqlState::DEPENDENT_OBJECTS, message)
                     .detail(format!("{what} {} was made with its definition", user.name))

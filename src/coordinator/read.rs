@@ -5,7 +5,8 @@
 
 use crate::command::{ReadAt, ReadHold, ReadSnapshot, ReadTable, Reply};
 use crate::core::{Core, ReadKind, WaitingRead};
-use hw_plan::{Object, ObjectKind};
+use hw_plan::{IndexExpr, Object, ObjectKind};
+use hw_query::ComputedIndex;
 use hw_repr::{GlobalId, PublishedRelation, SqlError, SqlState, Timestamp};
 use std::sync::Arc;
 
@@ -152,17 +153,46 @@ impl Core {
             return Ok(None);
         }
         let indexes = self.indexes_of(object.id, at);
-        Ok(Some(ReadTable::Arranged { desc, published, indexes }))
+        let computed = self.computed_indexes_of(object.id, at)?;
+        Ok(Some(ReadTable::Arranged { desc, published, indexes, computed }))
     }
 
-    /// Arrangements of `id` by other keys that have passed `at`.
+    /// Arrangements of `id` by other columns that have passed `at`.
     pub(crate) fn indexes_of(&self, id: GlobalId, at: Timestamp) -> Vec<Arc<PublishedRelation>> {
-        let flows = self.flows.iter().filter(|(i, f)| {
-            matches!(f.object.kind, ObjectKind::Index { on, .. } if on == id)
-                && self.engine.frontier(**i) > at
-                && self.engine.since(**i) <= at
-        });
-        flows.filter_map(|(i, _)| self.engine.published(*i)).filter(|p| reaches(p, at)).collect()
+        self.readable_indexes(id, at, false).map(|(_, published, _)| published).collect()
+    }
+
+    /// Arrangements of `id` by keys that are computed which have passed `at`: those that have all rows. A row for which an
+    /// expression fails is none of them.
+    fn computed_indexes_of(&self, id: GlobalId, at: Timestamp) -> Result<Vec<ComputedIndex>, SqlError> {
+        let mut out = vec![];
+        for (index, published, expressions) in self.readable_indexes(id, at, true) {
+            if !self.has_errors(index, at)? {
+                let expressions = expressions.iter().map(|e| e.expr.clone()).collect();
+                out.push(ComputedIndex { published, expressions });
+            }
+        }
+        Ok(out)
+    }
+
+    /// Those with expressions (`computed`), or those without.
+    fn readable_indexes(
+        &self,
+        id: GlobalId,
+        at: Timestamp,
+        computed: bool,
+    ) -> impl Iterator<Item = (GlobalId, Arc<PublishedRelation>, &[IndexExpr])> {
+        self.flows.iter().filter_map(move |(index, flow)| {
+            let expressions = match &flow.object.kind {
+                ObjectKind::Index { on, expressions, .. } if *on == id && expressions.is_empty() != computed => {
+                    expressions.as_slice()
+                }
+                _ => return None,
+            };
+            let there = self.engine.frontier(*index) > at && self.engine.since(*index) <= at;
+            let published = self.engine.published(*index).filter(|p| there && reaches(p, at))?;
+            Some((*index, published, expressions))
+        })
     }
 }
 

@@ -174,8 +174,12 @@ impl Staging<'_> {
     fn follow(&mut self, id: GlobalId, root: &Object) -> Result<(), SqlError> {
         let Some(old) = self.before.get(id) else { return Ok(()) };
         let new = match &old.kind {
-            ObjectKind::Index { on, columns } => {
-                self.index_after(&old, *on, columns).map_err(|e| unborne(root, &old, &e))?
+            ObjectKind::Index { on, columns, expressions } => {
+                let planned = match expressions.is_empty() {
+                    true => self.index_after(&old, *on, columns),
+                    false => crate::alter::replanned_index(&old, &self.after),
+                };
+                planned.map_err(|e| unborne(root, &old, &e))?
             }
             ObjectKind::View { .. } | ObjectKind::MaterializedView { .. } => {
                 let (desc, statement) = replanned(&old, &self.after).map_err(|e| unborne(root, &old, &e))?;
@@ -215,7 +219,7 @@ impl Staging<'_> {
                 .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))
         };
         let columns = columns.iter().map(place).collect::<Result<Vec<usize>, SqlError>>()?;
-        Ok(Object { kind: ObjectKind::Index { on, columns }, ..index.clone() })
+        Ok(Object { kind: ObjectKind::Index { on, columns, expressions: vec![] }, ..index.clone() })
     }
 }
 
@@ -342,11 +346,11 @@ impl Core {
     ) -> Result<(), SqlError> {
         let (mut plan, desc, key) = match &object.kind {
             ObjectKind::MaterializedView { plan, desc, .. } => (plan.clone(), desc.clone(), object.kept_by()),
-            ObjectKind::Index { on, columns } => {
+            ObjectKind::Index { on, columns, expressions } => {
                 let new = replacement.flows.iter().map(|(o, _)| o).find(|o| o.id == *on).cloned();
                 let base = new.or_else(|| self.snapshot.load().get(*on).map(|o| (*o).clone()));
                 let base = base.ok_or_else(|| SqlError::internal("an index on nothing"))?;
-                let (plan, desc) = crate::ddl::index_plan(&base);
+                let (plan, desc) = hw_plan::index::plan(&base, expressions);
                 (plan, desc, columns.clone())
             }
             _ => return Err(SqlError::internal("nothing maintains it")),

@@ -21,7 +21,7 @@ use hw_plan::flow::LookUp;
 use hw_plan::{Aggregate, FlowPlan};
 use hw_repr::{GlobalId, SqlError, SqlType, Timestamp};
 use hw_scalar::Mfp;
-use hw_scalar::aggregate::{Evaluator, top_rows_aggregate};
+use hw_scalar::aggregate::Evaluator;
 use hw_scalar::sets::FlatMap;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -256,7 +256,7 @@ impl<'s> Render<'s> {
             }
             FlowPlan::TopK { input, group, order, numbers, skip, limit, .. } => {
                 let types = input.types();
-                let kept = top_rows_aggregate(types.len(), order, *skip, *limit);
+                let kept = Aggregate::top_rows(types.len(), order, *skip, *limit);
                 let made = self.reduce(plan, input, group, &[kept]);
                 Pair { oks: stateless::top_rows(made.oks, &types, numbers), errs: made.errs }
             }

@@ -5,7 +5,7 @@
 
 use crate::flow::LookUp;
 use crate::transform::describe;
-use crate::{CatalogView, FlowPlan, ObjectKind, stack};
+use crate::{CatalogView, FlowPlan, Object, ObjectKind, stack};
 use hw_repr::encoding::RowCodec;
 use hw_repr::{GlobalId, RelationDesc, SqlType};
 use std::collections::HashMap;
@@ -131,14 +131,15 @@ impl Kept {
         plan.for_each_get(&mut |id, _| {
             let Some(object) = catalog.get(id) else { return };
             if let ObjectKind::Table(desc) | ObjectKind::MaterializedView { desc, .. } = &object.kind {
-                kept.0.entry(id).or_insert_with(|| vec![(object.name.clone(), own_key(desc))]);
+                kept.0.entry(id).or_insert_with(|| vec![(object.name.clone(), own_key(&object, desc))]);
             }
         });
         if kept.0.is_empty() {
             return kept;
         }
         for object in catalog.objects().into_iter().filter(|o| than.is_none_or(|than| o.id < than)) {
-            if let ObjectKind::Index { on, columns } = &object.kind
+            if let ObjectKind::Index { on, columns, expressions } = &object.kind
+                && expressions.is_empty()
                 && let Some(all) = kept.0.get_mut(on)
             {
                 all.push((object.name.clone(), columns.clone()));
@@ -165,8 +166,8 @@ impl Kept {
 }
 
 /// By which columns a relation is served.
-fn own_key(desc: &RelationDesc) -> Vec<usize> {
-    let key = desc.keys.first().cloned().unwrap_or_default();
+fn own_key(object: &Object, desc: &RelationDesc) -> Vec<usize> {
+    let key = object.kept_by();
     if key.is_empty() { (0..desc.arity()).collect() } else { key }
 }
 

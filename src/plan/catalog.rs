@@ -1,6 +1,6 @@
 //! The catalog as planners read it.
 
-use crate::{ConnectionDesc, FlowPlan, FunctionDesc, SourceDesc, TableRules};
+use crate::{ConnectionDesc, FlowPlan, FunctionDesc, IndexExpr, SourceDesc, TableRules};
 use hw_repr::{GlobalId, RelationDesc, SqlType};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -93,12 +93,15 @@ pub enum ObjectKind {
     Type(SqlType),
     /// `CREATE FUNCTION`: inlined where it is called. Its name is no name of a relation.
     Function(FunctionDesc),
-    /// `CREATE INDEX`: an arrangement of `on` by these columns.
+    /// `CREATE INDEX`: an arrangement of `on` by a key.
     Index {
         /// The relation.
         on: GlobalId,
-        /// Key columns.
+        /// The key: columns of the relation and, counted on from its last one, `expressions`.
         columns: Vec<usize>,
+        /// What is computed; catalogs of earlier versions have none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        expressions: Vec<IndexExpr>,
     },
 }
 
@@ -172,10 +175,23 @@ pub struct IndexFacts {
     pub name: String,
     /// Name of the relation.
     pub on: String,
-    /// As a `CREATE INDEX`.
-    pub definition: String,
-    /// Its columns as they must be written.
+    /// Its name, ON and the relation, as they must be written.
+    pub head: String,
+    /// Its key's parts, columns and expressions, as they must be written.
     pub columns: Vec<String>,
+    /// The same as PostgreSQL shows them where not asked to be pretty.
+    pub spelt_out: Vec<String>,
+    /// It is of a primary key or a unique constraint.
+    pub unique: bool,
+}
+
+impl IndexFacts {
+    /// As a `CREATE INDEX`, names written as they must be.
+    pub fn definition(&self, pretty: bool) -> String {
+        let kind = if self.unique { "UNIQUE INDEX" } else { "INDEX" };
+        let parts = if pretty { &self.columns } else { &self.spelt_out };
+        format!("CREATE {kind} {} USING btree ({})", self.head, parts.join(", "))
+    }
 }
 
 /// An immutable snapshot of the catalog, for name resolution. Names in system schemas (`headwater`, `pg_catalog`,

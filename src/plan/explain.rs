@@ -1,15 +1,23 @@
-//! Plans as text, for people and snapshot tests: one operator a line, inputs indented below.
+//! Plans as text, for people and snapshot tests: one operator a line, inputs indented below. A line ends with what the operator
+//! holds and what a change of one row costs it.
 
+mod held;
 mod joined;
 
 use crate::arranged::Kept;
 use crate::flow::RowNumber;
 use crate::{Aggregate, FlowPlan, OrderKey, ScalarExpr};
-use hw_repr::{Datum, SqlType};
+use hw_repr::{Datum, RelationDesc, SqlType};
 
 /// The text of a plan as it is by itself, without a newline at its end.
 pub fn explain(plan: &FlowPlan) -> String {
     lines(plan, &Kept::default()).join("\n")
+}
+
+/// The text of the arrangement from which a view that is `desc` is read: it stands above the plan's.
+/// `kept_by` are the columns by which it is kept: [`crate::Object::kept_by`].
+pub fn served(desc: &RelationDesc, kept_by: &[usize]) -> String {
+    held::served(desc, kept_by)
 }
 
 /// The text of each operator of a plan, an operator before its inputs: the order in which a dataflow numbers them. A literal
@@ -71,7 +79,11 @@ fn walk(plan: &FlowPlan, depth: usize, readers: &joined::Readers<'_>, out: &mut 
             list(calls, |c| format!("{}({})", c.func.name(), list(&c.args, expr)))
         ),
     };
-    out.push(format!("{:1$}{line}", "", depth * 2));
+    let held = match plan {
+        FlowPlan::Join { .. } | FlowPlan::DeltaJoin { .. } => String::new(),
+        _ => held::held(plan),
+    };
+    out.push(format!("{:1$}{line}{held}", "", depth * 2));
     plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, readers, out));
 }
 
@@ -89,16 +101,20 @@ fn order_key(k: &OrderKey) -> String {
 }
 
 fn aggregate(a: &Aggregate) -> String {
+    let filter = a.filter.map_or(String::new(), |f| format!(" filter #{f}"));
+    format!("{}{filter} {}", aggregate_call(a), a.ty)
+}
+
+/// An aggregate with its arguments and their order.
+fn aggregate_call(a: &Aggregate) -> String {
     let mut args: Vec<String> = a.args().map(|c| format!("#{c}")).collect();
     if args.is_empty() {
         args.push("*".to_string());
     }
     args.extend(a.direct.iter().map(Datum::to_string));
     let distinct = if a.distinct { "distinct " } else { "" };
-    let filter = a.filter.map_or(String::new(), |f| format!(" filter #{f}"));
     let order = if a.order.is_empty() { String::new() } else { format!(" order by {}", list(&a.order, order_key)) };
-    let func = format!("{:?}", a.func).to_lowercase();
-    format!("{func}({distinct}{}{order}){filter} {}", args.join(", "), a.ty)
+    format!("{}({distinct}{}{order})", a.func.name(), args.join(", "))
 }
 
 /// The text of an expression; columns are `#position`.
@@ -142,8 +158,88 @@ fn literal(d: &Datum, ty: SqlType) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Kept, lines};
-    use crate::{FlowPlan, ScalarExpr};
-    use hw_repr::{Datum, RelationDesc, SqlType};
+    use crate::flow::RowNumber;
+    use crate::{Aggregate, AggregateFunc, FlowPlan, OrderKey, ScalarExpr};
+    use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlType};
+
+    fn table(append_only: bool) -> FlowPlan {
+        let column = |i| Column { name: format!("c{i}"), ty: SqlType::Int4, nullable: true };
+        let desc = RelationDesc { append_only, ..RelationDesc::new((0..2).map(column).collect()) };
+        FlowPlan::Get { id: GlobalId(1), name: "t".into(), desc, columns: vec![0, 1] }
+    }
+
+    /// What stands behind the operator's own text.
+    fn held(plan: &FlowPlan) -> String {
+        lines(plan, &Kept::default())[0].split_once("; ").map(|(_, held)| held.to_string()).unwrap_or_default()
+    }
+
+    fn grouped(funcs: &[AggregateFunc], distinct: bool, append_only: bool) -> String {
+        let one = |f: &AggregateFunc| Aggregate::new(*f, Some(1), distinct, None, SqlType::Int4);
+        let aggregates = funcs.iter().map(one).collect();
+        held(&FlowPlan::Reduce { input: Box::new(table(append_only)), group: vec![0], aggregates, names: vec![] })
+    }
+
+    #[test]
+    fn groupings_say_what_they_keep_and_why() {
+        use AggregateFunc::{ArrayAgg, Count, Max, Min, Sum};
+        assert_eq!(grouped(&[Count, Sum], false, false), "hashed by (#0); holds: one row per group; change: O(1)");
+        assert_eq!(
+            grouped(&[Sum, Max], false, false),
+            "hashed by (#0); holds: one row per group, values of max(#1), as rows may be retracted; \
+             change: O(log k) of its group's k rows"
+        );
+        assert_eq!(
+            grouped(&[Min, Max], true, true),
+            "hashed by (#0); holds: one row per group, in it the value of min(distinct #1), max(distinct #1), as nothing is \
+             retracted; change: O(1)"
+        );
+        assert_eq!(
+            grouped(&[ArrayAgg, Max], false, false),
+            "hashed by (#0); holds: one row per group, values of array_agg(#1), values of max(#1), as rows may be retracted; \
+             change: its whole group, for array_agg(#1)"
+        );
+        assert_eq!(
+            grouped(&[Sum], true, true),
+            "hashed by (#0); holds: one row per group, distinct values of sum(distinct #1); change: O(1)"
+        );
+    }
+
+    fn top(group: Vec<usize>, limit: Option<(RowNumber, u64)>, append_only: bool) -> String {
+        let order = vec![OrderKey { column: 1, descending: false, nulls_first: false }];
+        let input = Box::new(table(append_only));
+        held(&FlowPlan::TopK { input, group, order, numbers: vec![], skip: 0, limit, names: vec![] })
+    }
+
+    #[test]
+    fn first_rows_say_what_they_keep_and_why() {
+        let row_number = |n| Some((RowNumber::RowNumber, n));
+        assert_eq!(
+            top(vec![0], row_number(1), true),
+            "hashed by (#0); holds: the first row per group, as nothing is retracted; change: O(1)"
+        );
+        assert_eq!(
+            top(vec![], row_number(3), false),
+            "one group; holds: all rows, as some may be retracted; change: O(log k) of all k rows, and the first 3 rows"
+        );
+        // More than are scanned.
+        assert_eq!(
+            top(vec![0], row_number(33), true),
+            "hashed by (#0); holds: all rows; change: O(log k) of its group's k rows, and the first 33 rows"
+        );
+        assert_eq!(
+            top(vec![0], None, false),
+            "hashed by (#0); holds: all rows, as some may be retracted; change: its whole group"
+        );
+    }
+
+    #[test]
+    fn readers_share_what_is_served() {
+        let mut desc = RelationDesc::new(vec![Column { name: "a".into(), ty: SqlType::Int4, nullable: false }]);
+        assert!(super::served(&desc, &[]).starts_with("Serve by all columns, there is no key, shared by all"));
+        desc.keys = vec![vec![0]];
+        assert!(super::served(&desc, &[]).starts_with("Serve by (#0), its key, shared by all"));
+        assert!(super::served(&desc, &[1]).starts_with("Serve by (#1), its groups, shared by all"));
+    }
 
     /// An operator's text stays one, whatever its literals hold: its place is the operator's number.
     #[test]
@@ -151,6 +247,9 @@ mod tests {
         let row = Box::new(FlowPlan::Constant { rows: vec![(vec![], 1)], desc: RelationDesc::new(vec![]) });
         let text = ScalarExpr::Literal(Datum::Text("a\nb".into()), SqlType::Text);
         let plan = FlowPlan::Mfp { input: row, filter: vec![], project: vec![text], names: vec!["x".into()] };
-        assert_eq!(lines(&plan, &Kept::default()), ["Mfp project=[x text := 'a\nb']", "  Constant rows=1 columns=[]"]);
+        assert_eq!(
+            lines(&plan, &Kept::default()),
+            ["Mfp project=[x text := 'a\nb']; holds: nothing", "  Constant rows=1 columns=[]; holds: nothing"]
+        );
     }
 }

@@ -174,8 +174,12 @@ pub enum Statement {
         name: QualifiedName,
         /// The relation.
         on: GlobalId,
-        /// Key columns.
+        /// See [`crate::ObjectKind::Index`].
         columns: Vec<usize>,
+        /// What of its key is computed.
+        expressions: Vec<crate::IndexExpr>,
+        /// The relation, and what the expressions name.
+        depends_on: Vec<GlobalId>,
         /// `IF NOT EXISTS`
         if_not_exists: bool,
         /// Normalised text.

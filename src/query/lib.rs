@@ -22,6 +22,6 @@ pub use datafusion::execution::SendableRecordBatchStream;
 pub use error::to_sql_error;
 pub use execute::{QueryOptions, execute, stream_of};
 pub use hw_repr::SqlError;
-pub use provider::{QueryTable, StreamFactory};
+pub use provider::{ComputedIndex, QueryTable, StreamFactory};
 pub use rewrite::{scan_id, table_name};
 pub use snapshot::point_read;

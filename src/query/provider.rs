@@ -4,7 +4,7 @@
 //! applied here exactly; a filter that fixes a key prefix of a snapshot also narrows what is read.
 
 use crate::error::wrap;
-use crate::seek::{Equalities, collect_equalities, fixes_key, prefix_of};
+use crate::seek::{Arranged, add_filter};
 use crate::snapshot::{Scan, ShardReader, check_readable};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -23,6 +23,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use futures::StreamExt;
+use hw_plan::ScalarExpr;
+use hw_plan::seek::{self, Fixed};
 use hw_repr::chunk::PublishedShard;
 use hw_repr::{PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp};
 use std::fmt;
@@ -30,6 +32,15 @@ use std::sync::Arc;
 
 /// Makes the batches of a [`QueryTable::Stream`], once a scan.
 pub type StreamFactory = Arc<dyn Fn() -> SendableRecordBatchStream + Send + Sync>;
+
+/// The rows of a relation by a key of which some parts are computed. Invariant: it has all rows.
+#[derive(Clone, Debug)]
+pub struct ComputedIndex {
+    /// Rows of all columns of the relation, then of one for each expression: positions in its key and order are of these.
+    pub published: Arc<PublishedRelation>,
+    /// Over the columns of the relation.
+    pub expressions: Arc<[ScalarExpr]>,
+}
 
 /// What a relation of a query is read from. Batches and streams hold all columns of `desc`, in order.
 #[derive(Clone)]
@@ -42,6 +53,8 @@ pub enum QueryTable {
         published: Arc<PublishedRelation>,
         /// The same rows by other keys: a scan takes the arrangement whose key the filters fix furthest.
         indexes: Vec<Arc<PublishedRelation>>,
+        /// The same rows by keys that are computed.
+        computed: Vec<ComputedIndex>,
         /// The time to read.
         as_of: Timestamp,
     },
@@ -89,7 +102,7 @@ pub(crate) struct Provider {
     /// That of the plan's placeholder, so that the plan's schema and the batches agree to the letter.
     schema: SchemaRef,
     /// What the plan's filters above the scan fix.
-    equalities: Equalities,
+    fixed: Fixed,
     reading: Reading,
 }
 
@@ -107,7 +120,7 @@ impl Provider {
     pub(crate) fn new(
         table: QueryTable,
         schema: SchemaRef,
-        equalities: Equalities,
+        fixed: Fixed,
         reading: Reading,
     ) -> Result<Provider, SqlError> {
         let planned: Vec<Option<SqlType>> =
@@ -125,20 +138,26 @@ impl Provider {
         if let QueryTable::Snapshot { published, as_of, .. } = &table {
             check_readable(published, *as_of)?;
         }
-        Ok(Provider { table, schema, equalities, reading })
+        Ok(Provider { table, schema, fixed, reading })
     }
 
     /// True where a scan with `filters` reads the rows of one key of an arrangement.
     pub(crate) fn seeks(&self, filters: &[Expr]) -> bool {
-        let QueryTable::Snapshot { desc, published, indexes, .. } = &self.table else { return false };
-        let equalities = self.equalities_with(desc, filters);
-        std::iter::once(published).chain(indexes).any(|p| fixes_key(desc, p, &equalities))
+        let fixed = self.fixed_with(filters);
+        self.arrangements().iter().any(|a| a.way.is_fixed(&fixed))
     }
 
-    fn equalities_with(&self, desc: &RelationDesc, filters: &[Expr]) -> Equalities {
-        let mut equalities = self.equalities.clone();
-        filters.iter().for_each(|f| collect_equalities(f, desc, &mut equalities));
-        equalities
+    fn fixed_with(&self, filters: &[Expr]) -> Fixed {
+        let mut fixed = self.fixed.clone();
+        filters.iter().for_each(|f| add_filter(&mut fixed, f, &self.table));
+        fixed
+    }
+
+    /// Ways to the rows of a snapshot: its own first.
+    fn arrangements(&self) -> Vec<Arranged<'_>> {
+        let QueryTable::Snapshot { desc, published, indexes, computed, .. } = &self.table else { return vec![] };
+        let plain = std::iter::once(published).chain(indexes).map(|p| Arranged::new(desc, p, &[]));
+        plain.chain(computed.iter().map(|c| Arranged::new(desc, &c.published, &c.expressions))).collect()
     }
 
     fn partitions(&self, columns: &[usize], filters: &[Expr]) -> Result<Vec<Arc<dyn PartitionStream>>, SqlError> {
@@ -149,10 +168,13 @@ impl Provider {
         match &self.table {
             QueryTable::Batches { batches, .. } => Ok(vec![one(Part::Batches(batches.clone()))]),
             QueryTable::Stream { provider, .. } => Ok(vec![one(Part::Stream(provider.clone()))]),
-            QueryTable::Snapshot { desc, published, indexes, as_of } => {
-                let equalities = self.equalities_with(desc, filters);
-                let (published, prefix) = best_of(desc, published, indexes, &equalities);
-                let types = desc.types();
+            QueryTable::Snapshot { published, as_of, .. } => {
+                let all = self.arrangements();
+                let (best, _, prefix) = seek::best(all.iter().map(|a| &a.way), &self.fixed_with(filters));
+                let (published, types) = match all.into_iter().nth(best) {
+                    Some(Arranged { published, way }) => (published, way.types),
+                    None => (published, self.table.desc().types()),
+                };
                 let scan =
                     Scan::new(&types, published, columns, schema.clone(), prefix, *as_of, self.reading.batch_rows)?;
                 let scan = Arc::new(scan);
@@ -292,21 +314,4 @@ fn narrow(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> DfResul
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| wrap(SqlError::internal("a batch lacks a column of its relation")))?;
     RecordBatch::try_new_with_options(schema.clone(), narrowed, &options).map_err(DataFusionError::from)
-}
-
-/// The arrangement whose key has the longest prefix fixed by `equalities`, and that prefix's bytes.
-fn best_of<'a>(
-    desc: &RelationDesc,
-    published: &'a Arc<PublishedRelation>,
-    indexes: &'a [Arc<PublishedRelation>],
-    equalities: &Equalities,
-) -> (&'a Arc<PublishedRelation>, Vec<u8>) {
-    let mut best = (published, prefix_of(desc, published, equalities));
-    for index in indexes {
-        let prefix = prefix_of(desc, index, equalities);
-        if prefix.len() > best.1.len() {
-            best = (index, prefix);
-        }
-    }
-    best
 }

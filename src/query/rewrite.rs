@@ -2,12 +2,14 @@
 
 use crate::error::{to_sql_error, wrap};
 use crate::provider::{Provider, QueryTable, Reading};
-use crate::seek::{Equalities, collect_equalities};
+use crate::seek::{add_filter, never_fails};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{EmptyRelation, Expr, Limit, LogicalPlan, SubqueryAlias, TableScan};
+use datafusion::logical_expr::{EmptyRelation, Expr, Limit, LogicalPlan, Projection, SubqueryAlias, TableScan};
+use hw_plan::seek::Fixed;
+use hw_plan::stack;
 use hw_repr::{GlobalId, SqlError, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ pub(crate) fn bind_tables(
         plain &= is_plain(&node);
         match node {
             LogicalPlan::Filter(mut filter) => {
-                let input = bind_below(&filter.predicate, &filter.input, tables, reading)?;
+                let input = bind_below(&[&filter.predicate], &filter.input, tables, reading)?;
                 let changed = input.is_some();
                 if let Some(input) = input {
                     filter.input = Arc::new(input);
@@ -53,7 +55,7 @@ pub(crate) fn bind_tables(
                 Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), changed))
             }
             LogicalPlan::TableScan(scan) => {
-                let bound = bind_scan(&scan, None, tables, reading)?;
+                let bound = bind_scan(&scan, &[], tables, reading)?;
                 let changed = bound.is_some();
                 let scan = bound.unwrap_or(scan);
                 let provider = source_as_provider(&scan.source)?;
@@ -108,24 +110,37 @@ fn checked_limit(limit: Limit) -> Result<Transformed<LogicalPlan>, SqlError> {
     Ok(Transformed::yes(LogicalPlan::Limit(limit)))
 }
 
-/// Binds the scan directly below a filter, which may let it seek; `None` where no scan is directly below.
+/// Binds the scan below filters and choices of columns, which may let it seek; `None` where there is none. `above` are their predicates, the last one
+/// is tried first.
 fn bind_below(
-    predicate: &Expr,
+    above: &[&Expr],
     input: &LogicalPlan,
     tables: &HashMap<GlobalId, QueryTable>,
     reading: Reading,
 ) -> DfResult<Option<LogicalPlan>> {
     match input {
-        LogicalPlan::TableScan(scan) => {
-            Ok(bind_scan(scan, Some(predicate), tables, reading)?.map(LogicalPlan::TableScan))
-        }
-        LogicalPlan::SubqueryAlias(alias) => match bind_below(predicate, &alias.input, tables, reading)? {
+        LogicalPlan::TableScan(scan) => Ok(bind_scan(scan, above, tables, reading)?.map(LogicalPlan::TableScan)),
+        LogicalPlan::SubqueryAlias(alias) => match bind_below(above, &alias.input, tables, reading)? {
             Some(bound) => {
                 let alias = SubqueryAlias::try_new(Arc::new(bound), alias.alias.clone())?;
                 Ok(Some(LogicalPlan::SubqueryAlias(alias)))
             }
             None => Ok(None),
         },
+        LogicalPlan::Filter(filter) => {
+            let above: Vec<&Expr> = above.iter().copied().chain([&filter.predicate]).collect();
+            let bound = stack::deep(|| bind_below(&above, &filter.input, tables, reading))?;
+            Ok(bound.map(|bound| {
+                let mut filter = filter.clone();
+                filter.input = Arc::new(bound);
+                LogicalPlan::Filter(filter)
+            }))
+        }
+        LogicalPlan::Projection(p) if p.expr.iter().all(|e| matches!(e, Expr::Column(_))) => {
+            let bound = stack::deep(|| bind_below(above, &p.input, tables, reading))?;
+            let chosen = |bound| Projection::try_new_with_schema(p.expr.clone(), Arc::new(bound), p.schema.clone());
+            Ok(bound.map(chosen).transpose()?.map(LogicalPlan::Projection))
+        }
         _ => Ok(None),
     }
 }
@@ -133,7 +148,7 @@ fn bind_below(
 /// The scan reading from its provider; `None` where it already does.
 fn bind_scan(
     scan: &TableScan,
-    predicate: Option<&Expr>,
+    above: &[&Expr],
     tables: &HashMap<GlobalId, QueryTable>,
     reading: Reading,
 ) -> DfResult<Option<TableScan>> {
@@ -143,11 +158,15 @@ fn bind_scan(
     let table = scan_id(scan).and_then(|id| tables.get(&id)).ok_or_else(|| {
         wrap(SqlError::internal(format!("the query reads {}, which it was not given", scan.table_name)))
     })?;
-    let mut equalities = Equalities::new();
-    if let Some(predicate) = predicate {
-        collect_equalities(predicate, table.desc(), &mut equalities);
+    let mut fixed = Fixed::default();
+    for (n, predicate) in above.iter().enumerate().rev() {
+        add_filter(&mut fixed, predicate, table);
+        // One that fails for some row fails the read, as it does in a view, whatever is tried behind it.
+        if n > 0 && !never_fails(predicate, table) {
+            break;
+        }
     }
-    let provider = Provider::new(table.clone(), scan.source.schema(), equalities, reading).map_err(wrap)?;
+    let provider = Provider::new(table.clone(), scan.source.schema(), fixed, reading).map_err(wrap)?;
     let mut bound = scan.clone();
     bound.source = provider_as_source(Arc::new(provider));
     Ok(Some(bound))

@@ -1,76 +1,58 @@
-//! Filters that become seeks: `key = constant` on a prefix of an arrangement's key.
+//! Filters of a plan as conditions over the columns of a relation, from which [`hw_plan::seek`] says what is sought.
 //!
 //! The filter itself stays in the plan, so a seek only has to return every row that can pass.
 
+mod computed;
+
+use crate::provider::QueryTable;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use hw_plan::seek::{Fixed, Way};
 use hw_plan::{Func, ScalarExpr};
-use hw_repr::encoding::RowCodec;
 use hw_repr::{Datum, PublishedRelation, RelationDesc, SqlType};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// `column = value` conjuncts by position of the column.
-pub(crate) type Equalities = BTreeMap<usize, Datum>;
-
-/// True where two values are equal exactly if their encodings are.
-fn seekable(ty: SqlType) -> bool {
-    !matches!(ty, SqlType::Numeric(None) | SqlType::Float4 | SqlType::Float8 | SqlType::Interval | SqlType::Jsonb)
-}
-
-/// True where `datum` is a value of `ty`, so that encoding it as `ty` is sound.
-fn fits(datum: &Datum, ty: SqlType) -> bool {
-    match (datum, ty) {
-        (Datum::Bool(_), SqlType::Bool)
-        | (Datum::Int2(_), SqlType::Int2)
-        | (Datum::Int4(_), SqlType::Int4)
-        | (Datum::Int8(_), SqlType::Int8)
-        | (Datum::Text(_), SqlType::Text | SqlType::Varchar(_))
-        | (Datum::Bytea(_), SqlType::Bytea)
-        | (Datum::Date(_), SqlType::Date)
-        | (Datum::Time(_), SqlType::Time)
-        | (Datum::Timestamp(_), SqlType::Timestamp)
-        | (Datum::TimestampTz(_), SqlType::TimestampTz)
-        | (Datum::Uuid(_), SqlType::Uuid) => true,
-        (Datum::Numeric(n), SqlType::Numeric(Some((_, scale)))) => n.scale().map(i64::from) == Some(i64::from(scale)),
-        _ => false,
+/// Adds what must hold for `filter` to be true; expressions only where an index has such.
+pub(crate) fn add_filter(fixed: &mut Fixed, filter: &Expr, table: &QueryTable) {
+    collect_equalities(filter, table.desc(), fixed);
+    if let QueryTable::Snapshot { desc, computed, .. } = table
+        && !computed.is_empty()
+    {
+        computed::collect(filter, desc, fixed);
     }
 }
 
-/// The encoded bytes with which rows whose key starts with `values` begin; `None` where they cannot be told.
-pub(crate) fn encode_prefix(types: &[SqlType], published: &PublishedRelation, values: &[Datum]) -> Option<Vec<u8>> {
-    if values.len() > published.key.len() {
-        return None;
+/// True where a condition fails for no row of the relation: it cannot, or an index has what it compares, of every row.
+pub(crate) fn never_fails(condition: &Expr, table: &QueryTable) -> bool {
+    let known: Vec<&ScalarExpr> = match table {
+        QueryTable::Snapshot { computed, .. } => computed.iter().flat_map(|c| c.expressions.iter()).collect(),
+        _ => vec![],
+    };
+    computed::lowered(condition, table.desc()).is_some_and(|e| computed::never_fails(&e, &known))
+}
+
+/// An arrangement of a relation's rows.
+pub(crate) struct Arranged<'a> {
+    /// The rows.
+    pub published: &'a Arc<PublishedRelation>,
+    /// By what they are arranged.
+    pub way: Way<'a>,
+}
+
+impl<'a> Arranged<'a> {
+    /// Of a relation that is `desc`, and of what is computed of it.
+    pub(crate) fn new(
+        desc: &RelationDesc,
+        published: &'a Arc<PublishedRelation>,
+        expressions: &'a [ScalarExpr],
+    ) -> Arranged<'a> {
+        let types = desc.columns.iter().map(|c| c.ty).chain(expressions.iter().map(ScalarExpr::ty)).collect();
+        Arranged { published, way: Way { key: &published.key, types, expressions } }
     }
-    let key: Vec<SqlType> =
-        published.key.iter().take(values.len()).map(|c| types.get(*c).copied()).collect::<Option<_>>()?;
-    if !key.iter().zip(values).all(|(ty, d)| seekable(*ty) && fits(d, *ty)) {
-        return None;
-    }
-    let mut out = vec![];
-    RowCodec::new(&key).encode_datums(values, &mut out).ok()?;
-    Some(out)
-}
-
-/// The values of the key's first columns, as far as `equalities` fix them.
-fn fixed_prefix(published: &PublishedRelation, equalities: &Equalities) -> Vec<Datum> {
-    published.key.iter().map_while(|c| equalities.get(c).cloned()).collect()
-}
-
-/// The longest usable key prefix that `equalities` fix, encoded; empty where there is none.
-pub(crate) fn prefix_of(desc: &RelationDesc, published: &PublishedRelation, equalities: &Equalities) -> Vec<u8> {
-    let types = desc.types();
-    let values = fixed_prefix(published, equalities);
-    (1..=values.len()).rev().find_map(|n| encode_prefix(&types, published, &values[..n])).unwrap_or_default()
-}
-
-/// True where `equalities` fix the whole key.
-pub(crate) fn fixes_key(desc: &RelationDesc, published: &PublishedRelation, equalities: &Equalities) -> bool {
-    let values = fixed_prefix(published, equalities);
-    values.len() == published.key.len() && encode_prefix(&desc.types(), published, &values).is_some()
 }
 
 /// Adds the equalities that must hold for `filter` to be true.
-pub(crate) fn collect_equalities(filter: &Expr, desc: &RelationDesc, out: &mut Equalities) {
+fn collect_equalities(filter: &Expr, desc: &RelationDesc, out: &mut Fixed) {
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             collect_equalities(left, desc, out);
@@ -78,7 +60,8 @@ pub(crate) fn collect_equalities(filter: &Expr, desc: &RelationDesc, out: &mut E
         }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
             if let (Some(l), Some(r)) = (operand(left, desc), operand(right, desc)) {
-                add(&l, &r, out);
+                out.add_equal(&l, &r);
+                out.add_equal(&r, &l);
             }
         }
         Expr::ScalarFunction(call) => {
@@ -88,7 +71,7 @@ pub(crate) fn collect_equalities(filter: &Expr, desc: &RelationDesc, out: &mut E
         }
         Expr::Column(_) => {
             if let Some(ScalarExpr::Column(at, SqlType::Bool)) = operand(filter, desc) {
-                out.insert(at, Datum::Bool(true));
+                out.columns.insert(at, Datum::Bool(true));
             }
         }
         _ => {}
@@ -96,12 +79,13 @@ pub(crate) fn collect_equalities(filter: &Expr, desc: &RelationDesc, out: &mut E
 }
 
 /// The same for our own expression over `args`: what each of its columns stands for.
-fn collect_from_scalar(expr: &ScalarExpr, args: &[Option<ScalarExpr>], out: &mut Equalities) {
+fn collect_from_scalar(expr: &ScalarExpr, args: &[Option<ScalarExpr>], out: &mut Fixed) {
     match expr {
         ScalarExpr::And(all) => all.iter().for_each(|e| collect_from_scalar(e, args, out)),
         ScalarExpr::Call { func: Func::Eq, args: sides, .. } if sides.len() == 2 => {
             if let (Some(l), Some(r)) = (substitute(&sides[0], args), substitute(&sides[1], args)) {
-                add(&l, &r, out);
+                out.add_equal(&l, &r);
+                out.add_equal(&r, &l);
             }
         }
         _ => {}
@@ -114,21 +98,6 @@ fn substitute(side: &ScalarExpr, args: &[Option<ScalarExpr>]) -> Option<ScalarEx
         ScalarExpr::Literal(..) => Some(side.clone()),
         _ => None,
     }
-}
-
-fn add(left: &ScalarExpr, right: &ScalarExpr, out: &mut Equalities) {
-    if let (ScalarExpr::Column(at, ty), ScalarExpr::Literal(value, of))
-    | (ScalarExpr::Literal(value, of), ScalarExpr::Column(at, ty)) = (left, right)
-        && same_family(*ty, *of)
-        && !matches!(value, Datum::Null)
-    {
-        out.insert(*at, value.clone());
-    }
-}
-
-/// True where the two types share values and their equality, as text and varchar(n) do.
-fn same_family(a: SqlType, b: SqlType) -> bool {
-    a.arrow() == b.arrow()
 }
 
 /// A column of the relation or a constant; `None` for anything else.

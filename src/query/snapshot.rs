@@ -185,7 +185,7 @@ pub fn point_read(
         return Ok(Some(vec![]));
     }
     let types = desc.types();
-    let Some(prefix) = crate::seek::encode_prefix(&types, published, key) else { return Ok(None) };
+    let Some(prefix) = hw_plan::seek::encode_prefix(&types, &published.key, key) else { return Ok(None) };
     let columns: Vec<usize> = (0..desc.arity()).collect();
     let scan = Arc::new(Scan::new(&types, published, &columns, desc.schema(), prefix, as_of, 8192)?);
     let mut batches = vec![];

@@ -33,7 +33,7 @@ use hw_repr::encoding::{RowCodec, RowEncoder};
 use hw_repr::{Datum, Diff, SqlError, SqlType};
 pub use input::{Input, damaged, string};
 pub use number::exact;
-pub use top::{TopRow, top_rows, top_rows_aggregate};
+pub use top::{TopRow, top_rows};
 
 /// One aggregate, ready to be evaluated over columns of known types.
 #[derive(Debug)]
@@ -99,9 +99,8 @@ impl Evaluator {
         State { acc: Acc::new(&self.agg, &self.args, self.append_only), seen }
     }
 
-    /// DISTINCT changes nothing about the least and the greatest.
     fn distinct(&self) -> bool {
-        self.agg.distinct && !matches!(self.agg.func, AggregateFunc::Min | AggregateFunc::Max)
+        self.agg.keeps_distinct()
     }
 
     /// Input columns that must not be NULL for a row to count.

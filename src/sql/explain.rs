@@ -3,33 +3,38 @@
 use crate::planner::RelationSource;
 use crate::prepare::shown_name;
 use crate::value::from_scalar_value;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::logical_plan::{Aggregate, Join, Limit, Sort, TableScan};
+use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan};
-use hw_plan::ScalarExpr;
-use hw_repr::{Datum, SqlType};
+use hw_plan::seek::{Fixed, Way};
+use hw_plan::{CatalogView, IndexExpr, Object, ObjectKind, ScalarExpr};
+use hw_repr::{Datum, RelationDesc, SqlType};
 use hw_scalar::ScalarExprUdf;
 use std::fmt::Write;
 
 /// The text of a plan, without a newline at its end.
-pub(crate) fn explain(plan: &LogicalPlan) -> String {
+pub(crate) fn explain(plan: &LogicalPlan, catalog: &dyn CatalogView) -> String {
     let mut out = String::new();
-    walk(plan, 0, &mut out);
+    walk(plan, 0, None, catalog, &mut out);
     out.truncate(out.trim_end().len());
     out
 }
 
-fn walk(plan: &LogicalPlan, depth: usize, out: &mut String) {
+/// `above` is the condition of a filter directly above.
+fn walk(plan: &LogicalPlan, depth: usize, above: Option<&Expr>, catalog: &dyn CatalogView, out: &mut String) {
     let line = match plan {
         // Only a name: the line would say nothing.
-        LogicalPlan::SubqueryAlias(s) => return walk(&s.input, depth, out),
+        LogicalPlan::SubqueryAlias(s) => return walk(&s.input, depth, above, catalog, out),
         LogicalPlan::Projection(p) => format!("Project {}", list(&p.expr)),
         LogicalPlan::Filter(f) => format!("Filter {}", show(&f.predicate)),
         LogicalPlan::Aggregate(a) => aggregate(a),
         LogicalPlan::Sort(s) => sort(s),
         LogicalPlan::Limit(l) => limit(l),
         LogicalPlan::Join(j) => join(j),
-        LogicalPlan::TableScan(t) => scan(t),
+        LogicalPlan::TableScan(t) => scan(t, above, catalog),
         LogicalPlan::Union(_) => "Union all".to_string(),
         LogicalPlan::Distinct(_) => "Distinct".to_string(),
         LogicalPlan::Values(v) => format!("Values {} rows", v.values.len()),
@@ -42,7 +47,11 @@ fn walk(plan: &LogicalPlan, depth: usize, out: &mut String) {
     };
     // Writing to a String does not fail.
     let _ = writeln!(out, "{:1$}{line}", "", depth * 2);
-    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, out));
+    let condition = match plan {
+        LogicalPlan::Filter(f) => Some(&f.predicate),
+        _ => None,
+    };
+    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, condition, catalog, out));
 }
 
 fn list(exprs: &[Expr]) -> String {
@@ -90,17 +99,82 @@ fn join(j: &Join) -> String {
     }
 }
 
-fn scan(t: &TableScan) -> String {
-    let name = match t.source.downcast_ref::<RelationSource>() {
-        Some(source) => source.name.clone(),
-        None => t.table_name.to_string(),
-    };
+fn scan(t: &TableScan, above: Option<&Expr>, catalog: &dyn CatalogView) -> String {
+    let source = t.source.downcast_ref::<RelationSource>();
+    let name = source.map_or_else(|| t.table_name.to_string(), |s| s.name.clone());
     let columns: Vec<&str> = t.projected_schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let filters = match t.filters.is_empty() {
-        true => String::new(),
-        false => format!(" seek {}", t.filters.iter().map(show).collect::<Vec<_>>().join(" and ")),
+    let conditions = t.filters.iter().chain(above).flat_map(split_conjunction);
+    let seek = source.and_then(|s| seek(s, conditions, catalog)).unwrap_or_default();
+    format!("Scan {name} ({}){seek}", columns.join(", "))
+}
+
+/// By which key a scan seeks, and by how much of it: as reads choose, of all that the catalog has.
+fn seek<'a>(
+    source: &RelationSource,
+    conditions: impl Iterator<Item = &'a Expr>,
+    catalog: &dyn CatalogView,
+) -> Option<String> {
+    let object = catalog.get(source.id).filter(|o| !catalog.is_system(o.id))?;
+    let (ObjectKind::Table(desc) | ObjectKind::MaterializedView { desc, .. }) = &object.kind else { return None };
+    let schema = DFSchema::try_from(desc.schema().as_ref().clone()).ok()?;
+    let mut fixed = Fixed::default();
+    for condition in conditions {
+        let unqualified = condition.clone().transform(|e| match e {
+            Expr::Column(c) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(c.name)))),
+            other => Ok(Transformed::no(other)),
+        });
+        if let Ok(lowered) = crate::lower::lower_expr(&unqualified.ok()?.data, &schema) {
+            fixed.add(lowered);
+        }
+    }
+    let keys = keys_of(&object, desc, catalog);
+    let ways: Vec<Way> = keys.iter().map(|key| key.way(desc)).collect();
+    let (best, parts, _) = hw_plan::seek::best(ways.iter(), &fixed);
+    let key = keys.get(best).filter(|_| parts > 0)?;
+    Some(format!(" seek by {} on {}", key.name, key.texts[..parts].join(", ")))
+}
+
+/// A key by which a relation is arranged.
+struct Key {
+    name: String,
+    /// See [`ObjectKind::Index`].
+    columns: Vec<usize>,
+    expressions: Vec<ScalarExpr>,
+    /// Its parts as they are written.
+    texts: Vec<String>,
+}
+
+impl Key {
+    fn of(name: &str, columns: &[usize], expressions: &[IndexExpr], desc: &RelationDesc) -> Key {
+        let texts = crate::statement::index::parts(columns, expressions, desc);
+        let expressions = expressions.iter().map(|e| e.expr.clone()).collect();
+        Key { name: name.to_string(), columns: columns.to_vec(), expressions, texts }
+    }
+
+    fn way(&self, desc: &RelationDesc) -> Way<'_> {
+        let types = desc.columns.iter().map(|c| c.ty).chain(self.expressions.iter().map(ScalarExpr::ty)).collect();
+        Way { key: &self.columns, types, expressions: &self.expressions }
+    }
+}
+
+/// In the order in which reads look at them: the relation's own, those of indexes on columns, those with expressions.
+fn keys_of(object: &Object, desc: &RelationDesc, catalog: &dyn CatalogView) -> Vec<Key> {
+    let own = match object.kept_by() {
+        key if key.is_empty() => (0..desc.arity()).collect(),
+        key => key,
     };
-    format!("Scan {name} ({}){filters}", columns.join(", "))
+    let mut indexes: Vec<Key> = catalog
+        .objects()
+        .iter()
+        .filter_map(|o| match &o.kind {
+            ObjectKind::Index { on, columns, expressions } if *on == object.id => {
+                Some(Key::of(&o.name, columns, expressions, desc))
+            }
+            _ => None,
+        })
+        .collect();
+    indexes.sort_by_key(|key| !key.expressions.is_empty());
+    std::iter::once(Key::of("its key", &own, &[], desc)).chain(indexes).collect()
 }
 
 /// An item with its name, where it has one of its own.

@@ -7,6 +7,7 @@ mod create;
 mod create_table;
 mod dml;
 mod function;
+pub(crate) mod index;
 mod modify;
 pub(crate) mod restate;
 mod show;
@@ -209,13 +210,17 @@ impl<'a> Planning<'a> {
         let stored = flow || matches!(inner, Ast::CreateView { .. });
         let env = self.env(stored);
         let plan = plan_query(&env, query.clone())?;
-        let text = if flow {
-            let plan = crate::optimize::optimize_view(plan)?;
-            let flow = crate::lower(&plan, self.catalog)?;
-            hw_plan::explain::lines(&flow, &Kept::of(&flow, self.catalog, None)).join("\n")
-        } else {
-            crate::explain::explain(&finish_query(&env, plan)?.plan)
-        };
+        if flow {
+            let plan = crate::lower(&crate::optimize::optimize_view(plan)?, self.catalog)?;
+            let served = hw_plan::explain::served(
+                &hw_plan::transform::describe(&plan, &[]),
+                &hw_plan::transform::read_by(&plan),
+            );
+            let kept = Kept::of(&plan, self.catalog, None);
+            let lines = hw_plan::explain::lines(&plan, &kept).into_iter().map(|line| format!("  {line}"));
+            return show::text_rows("QUERY PLAN", std::iter::once(served).chain(lines), "EXPLAIN");
+        }
+        let text = crate::explain::explain(&finish_query(&env, plan)?.plan, self.catalog);
         show::text_rows("QUERY PLAN", text.lines().map(str::to_string), "EXPLAIN")
     }
 

@@ -10,7 +10,7 @@ use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use hw_plan::{FunctionDesc, ObjectFacts};
+use hw_plan::{FunctionDesc, IndexFacts, ObjectFacts};
 use hw_repr::{Datum, SqlError, SqlType};
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -25,7 +25,7 @@ pub(crate) struct Facts {
     schemas: HashMap<i64, String>,
     roles: HashMap<i64, String>,
     views: HashMap<i64, String>,
-    indexes: HashMap<i64, (String, Vec<String>)>,
+    indexes: HashMap<i64, IndexFacts>,
     constraints: HashMap<i64, String>,
     publishable: HashSet<i64>,
     /// Types that statements have defined, by schema and name.
@@ -58,7 +58,7 @@ impl Facts {
             schemas: named(facts.schemas),
             roles: named(facts.roles),
             views: named(facts.views),
-            indexes: facts.indexes.into_iter().map(|i| (i64::from(i.oid), (i.definition, i.columns))).collect(),
+            indexes: facts.indexes.into_iter().map(|i| (i64::from(i.oid), i)).collect(),
             constraints: named(facts.constraints),
             types: facts.types.into_iter().map(|(o, s, n)| ((s, n), i64::from(o))).collect(),
             functions: facts.functions.into_iter().map(|(o, s, _, f)| (i64::from(o), (s, f))).collect(),

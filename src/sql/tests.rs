@@ -3,7 +3,9 @@
 use crate::ast::Ast;
 use crate::{ParamTypes, Planned, SessionContextInfo, parse, plan};
 use hw_plan::explain::explain;
-use hw_plan::{CatalogView, ConnectionDesc, FlowPlan, Object, ObjectKind, SourceConnector, StartAt, Statement};
+use hw_plan::{
+    CatalogView, ConnectionDesc, FlowPlan, IndexExpr, Object, ObjectKind, SourceConnector, StartAt, Statement,
+};
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlError, SqlType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,6 +69,10 @@ fn catalog() -> Fixed {
 }
 
 fn try_plan(sql: &str) -> Result<Planned, SqlError> {
+    plan_in(&catalog(), sql)
+}
+
+fn plan_in(catalog: &Fixed, sql: &str) -> Result<Planned, SqlError> {
     let session = SessionContextInfo {
         search_path: vec!["public".into()],
         user: "headwater".into(),
@@ -79,7 +85,7 @@ fn try_plan(sql: &str) -> Result<Planned, SqlError> {
     };
     let statements = parse(sql)?;
     assert_eq!(statements.len(), 1, "{sql}");
-    plan(&statements[0], &catalog(), &session, &ParamTypes::default())
+    plan(&statements[0], catalog, &session, &ParamTypes::default())
 }
 
 fn planned(sql: &str) -> Planned {
@@ -350,9 +356,74 @@ fn ad_hoc_subqueries() {
 fn compact_explain_and_index() {
     assert_eq!(planned("SELECT headwater.compact()").statement, Statement::Compact);
     let Statement::Rows { rows, .. } = planned("EXPLAIN FLOW SELECT a FROM t").statement else { panic!() };
-    assert_eq!(rows[0][0], Datum::Text("Get public.t (u20000) columns=[a integer]".into()));
+    let served = "Serve by (#0), its key, shared by all that read it; holds: every row; change: O(log n)";
+    assert_eq!(rows[0][0], Datum::Text(served.into()));
+    assert_eq!(rows[1][0], Datum::Text("  Get public.t (u20000) columns=[a integer]; holds: nothing".into()));
     let Statement::CreateIndex { name, columns, .. } = planned("CREATE INDEX ON t (c, a)").statement else { panic!() };
     assert_eq!((name.name.as_str(), columns.as_slice()), ("t_c_a_idx", [2, 0].as_slice()));
+}
+
+/// An index on `t`, which has five columns.
+fn index_on_t(key: &str) -> (String, Vec<usize>, Vec<IndexExpr>, String) {
+    match planned(&format!("CREATE INDEX ON t ({key})")).statement {
+        Statement::CreateIndex { name, columns, expressions, create_sql, depends_on, .. } => {
+            assert_eq!(depends_on, [GlobalId(20000)]);
+            (name.name, columns, expressions, create_sql)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn keys_of_indexes_have_expressions() {
+    let (name, columns, expressions, create_sql) = index_on_t("lower(t.c), ((a + b)) DESC, (a), (b - a)");
+    assert_eq!((name.as_str(), columns.as_slice()), ("t_lower_expr_a_expr1_idx", [5, 6, 0, 7].as_slice()));
+    assert_eq!(expressions.iter().map(IndexExpr::written).collect::<Vec<_>>(), ["lower(c)", "(a + b)", "(b - a)"]);
+    assert_eq!(create_sql, "CREATE INDEX t_lower_expr_a_expr1_idx ON public.t (lower(c), (a + b), a, (b - a))");
+    for (key, code) in [
+        ("a + b", "42601"),
+        ("c::varchar", "42601"),
+        ("((SELECT 1))", "0A000"),
+        ("count(*)", "42803"),
+        ("(row_number() OVER ())", "42P20"),
+        ("(generate_series(1, a))", "0A000"),
+        ("(ts > now())", "42P17"),
+        ("($1 + a)", "42P02"),
+        ("(nosuch)", "42703"),
+    ] {
+        assert_eq!(error(&format!("CREATE INDEX ON t ({key})")).code.as_str(), code, "{key}");
+    }
+}
+
+/// By which key EXPLAIN says that a scan of `t` seeks.
+fn seek_in(catalog: &Fixed, condition: &str) -> Option<String> {
+    let text = format!("EXPLAIN SELECT a FROM t AS x WHERE {condition}");
+    let Ok(Statement::Rows { rows, .. }) = plan_in(catalog, &text).map(|p| p.statement) else { panic!("{text}") };
+    let scan = rows.last().and_then(|r| r[0].to_text())?;
+    scan.split_once(" seek by ").map(|(_, by)| by.to_string())
+}
+
+#[test]
+fn explain_names_the_key_that_is_sought_by() {
+    let (_, columns, expressions, _) = index_on_t("lower(c), b");
+    let mut catalog = catalog();
+    catalog.0.push(object(20004, "i", ObjectKind::Index { on: GlobalId(20000), columns, expressions }));
+    let scan = |condition: &str| seek_in(&catalog, condition);
+    assert_eq!(scan("lower(x.c) = 'q'").as_deref(), Some("i on lower(c)"));
+    assert_eq!(scan("b = 7 AND 'q' = lower(c)").as_deref(), Some("i on lower(c), b"));
+    assert_eq!(scan("a = 7 AND b = 7").as_deref(), Some("its key on a"));
+    assert_eq!(scan("lower(c) = 'q' AND a / b = 1").as_deref(), Some("i on lower(c)"));
+    // What may fail leads to the key where nothing else that may fail is tried before it.
+    let (_, columns, expressions, _) = index_on_t("(a + b), (a - b)");
+    catalog.0.push(object(20005, "j", ObjectKind::Index { on: GlobalId(20000), columns, expressions }));
+    let scan = |condition: &str| seek_in(&catalog, condition);
+    assert_eq!(scan("a + b = 7 AND c > 'x'").as_deref(), Some("j on (a + b)"));
+    assert_eq!(scan("a - b = 7 AND a + b = 7 AND b > 7").as_deref(), Some("j on (a + b), (a - b)"));
+    assert_eq!(scan("a + b = 7 AND 10 / a = 1").as_deref(), Some("j on (a + b)"));
+    assert_eq!(scan("10 / a = 1 AND a + b = 7"), None);
+    for other in ["lower(c) > 'q'", "b = 7", "upper(c) = 'q'", "lower(c) = 'q' OR a = 1", "lower(c) = NULL"] {
+        assert_eq!(scan(other), None, "{other}");
+    }
 }
 
 #[test]

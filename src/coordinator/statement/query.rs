@@ -150,13 +150,14 @@ impl Session {
         let as_of = snapshot.as_of.at;
         for (id, table) in snapshot.tables {
             let table = match table {
-                ReadTable::Arranged { desc, published, indexes } if !past && self.tx.writes(id) => {
+                ReadTable::Arranged { desc, published, indexes, .. } if !past && self.tx.writes(id) => {
                     let published = self.tx.overlaid(id, &desc, &published, as_of);
                     let indexes = indexes.iter().map(|p| self.tx.overlaid(id, &desc, p, as_of)).collect();
-                    QueryTable::Snapshot { desc, published, indexes, as_of }
+                    // What the transaction has written is not in indexes whose keys are computed.
+                    QueryTable::Snapshot { desc, published, indexes, computed: vec![], as_of }
                 }
-                ReadTable::Arranged { desc, published, indexes } => {
-                    QueryTable::Snapshot { desc, published, indexes, as_of }
+                ReadTable::Arranged { desc, published, indexes, computed } => {
+                    QueryTable::Snapshot { desc, published, indexes, computed, as_of }
                 }
                 ReadTable::Source { object, desc, from, to } => {
                     self.source_table(&object, desc, from, to, &snapshot.as_of).await?

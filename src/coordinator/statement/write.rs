@@ -272,7 +272,7 @@ impl Session {
         let snapshot = self.handle.request(|reply| Command::Read { ids: vec![table], at, reply }).await?;
         let as_of = snapshot.as_of.at;
         self.tx.hold.get_or_insert(snapshot.as_of);
-        let Some((_, ReadTable::Arranged { desc, published, indexes })) = snapshot.tables.into_iter().next() else {
+        let Some((_, ReadTable::Arranged { desc, published, indexes, .. })) = snapshot.tables.into_iter().next() else {
             return Err(SqlError::internal("a table without an arrangement"));
         };
         let all = std::iter::once(published).chain(indexes);

@@ -12,6 +12,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
+use hw_plan::kept;
 use hw_plan::{Aggregate, AggregateFunc};
 use hw_repr::{Datum, Diff, SqlError, SqlType, UpdateBatch, datum::datums_to_array};
 use hw_scalar::aggregate::{self, Evaluator, Few, State};
@@ -60,13 +61,12 @@ pub fn fold(agg: &Aggregate, types: &[SqlType], append_only: bool) -> Box<dyn Fo
     let arg = agg.arg.map(|a| types[a]);
     let narrow = matches!(arg, Some(SqlType::Int2 | SqlType::Int4 | SqlType::Int8))
         || matches!(arg, Some(SqlType::Numeric(Some((p, _)))) if p <= 18);
-    let extreme = matches!(agg.func, AggregateFunc::Min | AggregateFunc::Max);
     match agg.func {
         AggregateFunc::Count if !agg.distinct => Box::new(Count { agg: agg.clone(), kept: Kept::default() }),
         AggregateFunc::Sum | AggregateFunc::Avg if narrow && !agg.distinct => {
             Box::new(Sum { agg: agg.clone(), arg, kept: Kept::default() })
         }
-        _ if extreme && append_only && arg.is_some_and(is_word) => {
+        _ if agg.kept(append_only) == kept::Kept::Best && arg.is_some_and(is_word) => {
             let max = agg.func == AggregateFunc::Max;
             Box::new(Best { agg: agg.clone(), max, kept: Kept::default() })
         }

@@ -5,6 +5,10 @@ use crate::Func;
 use crate::explain::explain;
 use hw_repr::{Column, Datum, GlobalId, RelationDesc, SqlType};
 
+/// What joins of two arrangements say in the end.
+const HELD: &str =
+    "; rows of left and right may be retracted; holds: rows of both inputs; change: O(log n) and its matches";
+
 /// A relation of three columns, unique by the first where it has a key.
 fn table(id: u32, keyed: bool) -> FlowPlan {
     let column = |i| Column { name: format!("c{i}"), ty: SqlType::Int4, nullable: true };
@@ -40,7 +44,8 @@ fn one_key_of_three_inputs_needs_an_arrangement_each() {
         "DeltaJoin arrangements=3 why=[binary joins arrange 4 times] arranged=[0 by (#0), 1 by (#0), 2 by (#0)] \
          paths=[0 -> 1 on #1.0 = #0.0 -> 2 on #2.0 = #0.0, 1 -> 2 on #2.0 = #1.0 -> 0 on #0.0 = #1.0, \
          2 -> 0 on #0.0 = #2.0 -> 1 on #1.0 = #2.0] \
-         output=[#0.0, #0.1, #0.2, #1.0, #1.1, #1.2, #2.0, #2.1, #2.2]"
+         output=[#0.0, #0.1, #0.2, #1.0, #1.1, #1.2, #2.0, #2.1, #2.2]; holds: rows of each input once for each of its \
+         own arrangements; change: O(log n) and the matches of each look-up of its path"
     );
 }
 
@@ -68,14 +73,14 @@ fn a_chain_of_references_arranges_its_first_relation_once() {
 fn a_star_would_arrange_its_middle_as_often() {
     let star = join(join(table(1, true), table(2, true), &[(1, 0)]), table(3, true), &[(2, 0)]);
     let arranged = "Join on=[#2 = #0] arranged=[left by (#2), right by (#0)]";
-    assert_eq!(chosen(star), format!("{arranged} binary: look-ups would need as much room"));
+    assert_eq!(chosen(star), format!("{arranged} binary: look-ups would need as much room{HELD}"));
 }
 
 #[test]
 fn filters_that_make_intermediate_results_small_keep_binary_joins() {
     let chain = join(join(table(1, true), filtered(table(2, true)), &[(1, 0)]), table(3, true), &[(4, 0)]);
     let arranged = "Join on=[#4 = #0] arranged=[left by (#4), right by (#0)]";
-    assert_eq!(chosen(chain), format!("{arranged} binary: look-ups would need as much room"));
+    assert_eq!(chosen(chain), format!("{arranged} binary: look-ups would need as much room{HELD}"));
     // Not where they save an arrangement.
     let same = join(join(table(1, false), filtered(table(2, false)), &[(0, 0)]), table(3, false), &[(3, 0)]);
     assert!(chosen(same).starts_with("DeltaJoin arrangements=3 "));
@@ -91,9 +96,11 @@ fn what_is_never_retracted_is_hashed() {
     };
     let plan = join(join(get(1), get(2), &[(0, 0)]), table(3, false), &[(3, 0)]);
     let arranged = "Join on=[#3 = #0] arranged=[left by (#3), right by (#0)]";
-    assert_eq!(chosen(plan.clone()), format!("{arranged} binary: some inputs are hashed"));
+    let held = HELD.replace("left and right", "right");
+    assert_eq!(chosen(plan.clone()), format!("{arranged} binary: some inputs are hashed{held}"));
     let FlowPlan::Join { left, .. } = plan else { panic!() };
-    assert_eq!(explain(&left).lines().next(), Some("Join on=[#0 = #0] hashed: nothing is retracted"));
+    let hashed = "Join on=[#0 = #0] hashed: nothing is retracted; holds: rows of both inputs; change: its matches";
+    assert_eq!(explain(&left).lines().next(), Some(hashed));
 }
 
 #[test]
@@ -127,10 +134,9 @@ fn a_star_over_indexed_tables_keeps_nothing_of_its_own() {
     assert!(text[0].starts_with(expected), "{text:?}");
     // What refers to the others is arranged as often as intermediate results, where only these are indexed.
     let text = chosen_with(star.clone(), &[(1, &[0]), (2, &[0]), (3, &[0])]);
-    assert_eq!(
-        text[0],
-        "Join on=[#2 = #0] arranged=[left by (#2), right by (#0) shared with by_0] binary: look-ups would need as much room"
-    );
+    let expected = "Join on=[#2 = #0] arranged=[left by (#2), right by (#0) shared with by_0] binary: look-ups would need as \
+                    much room; rows of left and right may be retracted; holds: rows of left; change: ";
+    assert!(text[0].starts_with(expected), "{text:?}");
     // One of its keys is enough.
     let text = chosen_with(star, &[(1, &[2]), (2, &[0]), (3, &[0])]);
     assert!(text[0].starts_with("DeltaJoin arrangements=1 why=[binary joins arrange 2 times]"), "{text:?}");
@@ -140,7 +146,9 @@ fn a_star_over_indexed_tables_keeps_nothing_of_its_own() {
 fn a_key_is_kept_in_any_order_of_its_columns_and_by_no_others() {
     let two = |on: &[(usize, usize)]| join(table(1, false), table(2, false), on);
     let text = chosen_with(two(&[(0, 1), (1, 2)]), &[(2, &[2, 1]), (1, &[0])]);
-    assert_eq!(text[0], "Join on=[#0 = #1, #1 = #2] arranged=[left by (#0, #1), right by (#1, #2) shared with by_21]");
+    let expected = "Join on=[#0 = #1, #1 = #2] arranged=[left by (#0, #1), right by (#1, #2) shared with by_21]; ";
+    assert!(text[0].starts_with(expected), "{text:?}");
     let text = chosen_with(two(&[(0, 1), (1, 1)]), &[(2, &[1])]);
-    assert_eq!(text[0], "Join on=[#0 = #1, #1 = #1] arranged=[left by (#0, #1), right by (#1, #1)]");
+    let expected = "Join on=[#0 = #1, #1 = #1] arranged=[left by (#0, #1), right by (#1, #1)]; ";
+    assert!(text[0].starts_with(expected), "{text:?}");
 }

@@ -5,6 +5,7 @@ use crate::FlowPlan;
 use crate::arranged::{ArrangedBy, Kept, arrangements, identity, is_hashed, named, sides};
 use crate::delta::why_binary;
 use crate::flow::{LookUp, Same};
+use crate::transform::describe;
 use std::collections::HashMap;
 
 /// How many joins read each arrangement of a plan, and which named relations keep it anyway.
@@ -40,11 +41,30 @@ pub(super) fn join(plan: &FlowPlan, readers: &Readers<'_>) -> String {
     let FlowPlan::Join { left, right, on, null_safe } = plan else { return String::new() };
     let keys = list(on.iter().zip(null_safe), |((l, r), s)| format!("#{l} {} #{r}", equals(*s)));
     if is_hashed(left, right) {
-        return format!("Join on=[{keys}] hashed: nothing is retracted");
+        return format!(
+            "Join on=[{keys}] hashed: nothing is retracted; holds: rows of both inputs; change: its matches"
+        );
     }
     let [a, b] = sides(left, right, on, null_safe);
     let why = why_binary(plan, readers.kept).map_or(String::new(), |why| format!(" binary: {why}"));
-    format!("Join on=[{keys}] arranged=[{}, {}]{why}", readers.show("left", &a), readers.show("right", &b))
+    let retracted: Vec<&str> = [("left", left), ("right", right)]
+        .into_iter()
+        .filter(|(_, side)| !describe(side, &[]).append_only)
+        .map(|(name, _)| name)
+        .collect();
+    let rows = match [&a, &b].map(|by| readers.keeper(by).is_none()) {
+        [false, false] => "nothing",
+        [true, false] => "rows of left",
+        [false, true] => "rows of right",
+        [true, true] if a == b => "rows of the one input that both sides are",
+        [true, true] => "rows of both inputs",
+    };
+    format!(
+        "Join on=[{keys}] arranged=[{}, {}]{why}; rows of {} may be retracted; holds: {rows}; change: O(log n) and its matches",
+        readers.show("left", &a),
+        readers.show("right", &b),
+        retracted.join(" and ")
+    )
 }
 
 fn equals(null_safe: bool) -> &'static str {
@@ -68,11 +88,13 @@ pub(super) fn delta_join(plan: &FlowPlan, readers: &Readers<'_>) -> String {
         false => "of inputs alone, along references".to_string(),
     };
     format!(
-        "DeltaJoin arrangements={} why=[{why}] arranged=[{}] paths=[{}] output=[{}]",
+        "DeltaJoin arrangements={} why=[{why}] arranged=[{}] paths=[{}] output=[{}]; \
+         holds: {}; change: O(log n) and the matches of each look-up of its path",
         distinct.len(),
         list(&arranged, |(input, by)| readers.show(&input.to_string(), by)),
         list(paths.iter().enumerate(), |(i, path)| format!("{i}{}", path.iter().map(step).collect::<String>())),
-        list(output, |at| format!("#{}.{}", at.0, at.1))
+        list(output, |at| format!("#{}.{}", at.0, at.1)),
+        if distinct.is_empty() { "nothing" } else { "rows of each input once for each of its own arrangements" },
     )
 }
 

@@ -9,6 +9,7 @@ use super::pairs::Pairs;
 use super::{list, wide};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, i256};
+use hw_plan::kept::Kept;
 use hw_plan::{Aggregate, AggregateFunc as F};
 use hw_repr::encoding::RowCodec;
 use hw_repr::numeric::Numeric;
@@ -52,16 +53,19 @@ impl Acc {
     pub fn new(agg: &Aggregate, args: &[SqlType], append_only: bool) -> Acc {
         let args: &[SqlType] = &args.iter().map(|t| t.carrier()).collect::<Vec<_>>();
         let float = matches!(args.first(), Some(SqlType::Float4 | SqlType::Float8));
+        match agg.kept(append_only) {
+            Kept::Best => return Acc::Best(None),
+            Kept::Ordered => return Acc::Extreme(BTreeMap::new()),
+            Kept::First(_) | Kept::List(_) => return Acc::List(Box::default()),
+            Kept::Totals => {}
+        }
         match agg.func {
             F::Count => Acc::Count(0),
-            F::Min | F::Max if append_only => Acc::Best(None),
-            F::Min | F::Max => Acc::Extreme(BTreeMap::new()),
             F::BoolAnd | F::BoolOr => Acc::Bool(0, 0),
             F::BitAnd | F::BitOr | F::BitXor => Acc::Bits(Bits::default()),
             F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp if float => Acc::FloatMoments(Box::default()),
             F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp => Acc::Moments(Exact::default()),
             func if func.is_pair() => Acc::Pairs(Box::default()),
-            func if func.is_ordered() => Acc::List(Box::default()),
             _ if float => Acc::Float(Box::default(), 0),
             _ if args == [SqlType::Interval] => Acc::Spans(Box::default()),
             _ if args == [SqlType::Numeric(None)] => Acc::Numeric(NumericSum::default()),

@@ -6,13 +6,10 @@
 use super::input::{Input, int, string};
 use super::list::{split, write_args, write_keys};
 use super::{Evaluator, Rows, top};
-use hw_plan::AggregateFunc;
-use hw_plan::flow::RowNumber;
+use hw_plan::kept::Kept;
+use hw_repr::SqlError;
 use hw_repr::small::Small;
-use hw_repr::{Datum, SqlError};
 
-/// Lists of more rows are searched, not scanned: [`super::multiset::Multiset`].
-const FEW: i64 = 32;
 /// The kind of an accumulator that is a list, as in [`super::acc::Acc::write`].
 const LIST: u8 = 13;
 
@@ -37,18 +34,9 @@ impl Few {
     /// For an aggregate that shows the first rows by their row number, and few of them; nothing may ever be retracted from
     /// its input. Others are given back.
     pub fn new(evaluator: Evaluator) -> Result<Few, Box<Evaluator>> {
-        let agg = &evaluator.agg;
-        let keep = match (agg.func, agg.direct.as_slice()) {
-            (AggregateFunc::TopRows, [_, Datum::Int8(kind), Datum::Int8(most)])
-                if *kind == RowNumber::RowNumber as i64 && evaluator.append_only =>
-            {
-                Some(*most)
-            }
-            _ => None,
-        };
-        match keep.filter(|n| (1..=FEW).contains(n)) {
-            Some(keep) => Ok(Few { evaluator, keep }),
-            None => Err(Box::new(evaluator)),
+        match evaluator.agg.kept(evaluator.append_only) {
+            Kept::First(keep) => Ok(Few { evaluator, keep }),
+            _ => Err(Box::new(evaluator)),
         }
     }
 
@@ -129,10 +117,11 @@ impl Few {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::{top_rows, top_rows_aggregate};
+    use crate::aggregate::top_rows;
     use arrow::array::{ArrayRef, Int64Array, StringArray};
-    use hw_plan::OrderKey;
-    use hw_repr::SqlType;
+    use hw_plan::flow::RowNumber;
+    use hw_plan::{Aggregate, OrderKey};
+    use hw_repr::{Datum, SqlType};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -145,7 +134,7 @@ mod tests {
         ) {
             let types = [SqlType::Int8, SqlType::Text];
             let order = [OrderKey { column: 0, descending, nulls_first: false }];
-            let agg = top_rows_aggregate(2, &order, skip, Some((RowNumber::RowNumber, keep)));
+            let agg = Aggregate::top_rows(2, &order, skip, Some((RowNumber::RowNumber, keep)));
             let all = Evaluator::new(&agg, &types, false).expect("an aggregate");
             let few = Few::new(Evaluator::new(&agg, &types, true).expect("an aggregate")).expect("few rows");
             let columns: [ArrayRef; 2] = [

@@ -72,7 +72,7 @@ fn value(entry: Option<&[u8]>, codec: &RowCodec) -> Result<Datum, SqlError> {
     }
 }
 
-/// The result. `types` and `codec` are those of the arguments.
+/// The result; [`hw_plan::kept::Made`] says what of the list it looks at. `types` and `codec` are those of the arguments.
 pub fn result(agg: &Aggregate, types: &[SqlType], codec: &RowCodec, list: &Multiset) -> Result<Datum, SqlError> {
     match agg.func {
         F::First => value(list.iter().next().map(|(e, _)| e), codec),

@@ -1,4 +1,4 @@
-//! The first rows of a group in an order, with their numbers: what a top-k keeps in [`AggregateFunc::TopRows`].
+//! The first rows of a group in an order, with their numbers: what a top-k keeps in [`hw_plan::AggregateFunc::TopRows`].
 //!
 //! The result is a byte string of entries, one for rows that are equal in every byte and follow each other: the length of
 //! the encoded row (4 bytes), the row, then four numbers of 8 bytes, little-endian: the row number of the first, how many,
@@ -7,28 +7,9 @@
 use super::input::{Input, int, string};
 use super::list::split;
 use super::multiset::Multiset;
+use hw_plan::Aggregate;
 use hw_plan::flow::RowNumber;
-use hw_plan::{Aggregate, AggregateFunc, OrderKey};
-use hw_repr::{Datum, SqlError, SqlType};
-
-/// The aggregate that keeps rows of `width` columns; see [`hw_plan::FlowPlan::TopK`].
-pub fn top_rows_aggregate(width: usize, order: &[OrderKey], skip: u64, limit: Option<(RowNumber, u64)>) -> Aggregate {
-    let number = |n: u64| Datum::Int8(i64::try_from(n).unwrap_or(i64::MAX));
-    let (kind, most) = match limit {
-        Some((kind, n)) => (kind as i64, number(n)),
-        None => (0, Datum::Null),
-    };
-    Aggregate {
-        func: AggregateFunc::TopRows,
-        arg: Some(0),
-        more: (1..width).collect(),
-        distinct: false,
-        filter: None,
-        ty: SqlType::Bytea,
-        order: order.to_vec(),
-        direct: vec![number(skip), Datum::Int8(kind), most],
-    }
-}
+use hw_repr::{Datum, SqlError};
 
 /// Equal rows that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +26,7 @@ pub struct TopRow<'a> {
     pub dense_rank: i64,
 }
 
-/// The rows of a result of [`AggregateFunc::TopRows`].
+/// The rows of a result of [`hw_plan::AggregateFunc::TopRows`].
 pub fn top_rows(bytes: &[u8]) -> Result<Vec<TopRow<'_>>, SqlError> {
     let mut input = Input(bytes);
     let mut rows = vec![];

@@ -17,7 +17,7 @@ impl Planning<'_> {
     /// `EXPLAIN ANALYZE MATERIALIZED VIEW name`: a query that reads the figures when it runs.
     pub(super) fn explain_analyze(&self, name: &NameRef) -> Result<Planned, SqlError> {
         let object = self.relation(name)?;
-        let ObjectKind::MaterializedView { plan, .. } = &object.kind else {
+        let ObjectKind::MaterializedView { plan, desc, .. } = &object.kind else {
             return Err(wrong_kind(&object.name, DropKind::MaterializedView).at(name.position));
         };
         let quoted = |line: &str| line.replace('\'', "''");
@@ -30,9 +30,10 @@ impl Planning<'_> {
             .collect();
         let text = format!(
             "WITH f AS ({FIGURES} WHERE object_id = {id} GROUP BY node), \
-             l (node, line) AS (VALUES (-1, 'Serve'), {lines}) \
+             l (node, line) AS (VALUES (-1, '{served}'), {lines}) \
              SELECT line || coalesce(figures, '') AS \"QUERY PLAN\" FROM l LEFT JOIN f ON l.node = coalesce(f.node, -1) ORDER BY l.node",
             id = object.id.0,
+            served = quoted(&hw_plan::explain::served(desc, &object.kept_by())),
             lines = lines.join(", ")
         );
         self.select(crate::parse::parse_query(&text)?.as_ref(), None)

@@ -229,33 +229,6 @@ impl Planning<'_> {
         plain(Statement::CreateSource { name, desc, if_not_exists: *if_not_exists, create_sql, depends_on: vec![] })
     }
 
-    pub(super) fn create_index(&self, i: &sql::CreateIndex) -> Result<Planned, SqlError> {
-        if i.unique || i.predicate.is_some() || !i.include.is_empty() {
-            return Err(SqlError::unsupported("only CREATE INDEX [name] ON relation (columns) is supported"));
-        }
-        let on = self.relation(&crate::parse::own::name_in(self.text, &i.table_name)?)?;
-        let desc = on.desc().cloned().unwrap_or_default();
-        let columns = i.columns.iter().map(|c| column_of(&c.column.expr, &desc)).collect::<Result<Vec<usize>, _>>()?;
-        let names: Vec<String> = columns.iter().map(|c| desc.columns[*c].name.clone()).collect();
-        let name = match &i.name {
-            Some(name) => {
-                QualifiedName { schema: on.schema.clone(), name: crate::parse::own::name_in(self.text, name)?.name }
-            }
-            None => {
-                let base = format!("{}_{}_idx", on.name, names.join("_"));
-                let free = |n: &String| self.catalog.resolve(Some(&on.schema), n).is_none();
-                let numbered = (1..).map(|k| format!("{base}{k}"));
-                let name = std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base);
-                QualifiedName { schema: on.schema.clone(), name }
-            }
-        };
-        let quoted: Vec<String> = names.iter().map(|n| quote(n)).collect();
-        let on_name = QualifiedName { schema: on.schema.clone(), name: on.name.clone() };
-        let create_sql =
-            format!("CREATE INDEX {} ON {} ({})", quote(&name.name), qualified(&on_name), quoted.join(", "));
-        plain(Statement::CreateIndex { name, on: on.id, columns, if_not_exists: i.if_not_exists, create_sql })
-    }
-
     pub(super) fn create_view(&self, ast: &Ast) -> Result<Planned, SqlError> {
         let Ast::CreateView { name, materialized, if_not_exists, or_replace, columns, options, query } = ast else {
             return Err(SqlError::internal("CREATE VIEW"));
@@ -438,7 +411,7 @@ pub(super) fn written(name: &str) -> sql::Ident {
 
 pub(super) fn column_of(expr: &sql::Expr, desc: &RelationDesc) -> Result<usize, SqlError> {
     let sql::Expr::Identifier(ident) = expr else {
-        return Err(SqlError::unsupported("an index or key on an expression is not supported"));
+        return Err(SqlError::unsupported("a key on an expression is not supported"));
     };
     let name = crate::parse::ast_fold(ident);
     desc.columns

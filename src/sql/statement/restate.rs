@@ -9,7 +9,7 @@ use super::create_table::table_sql;
 use crate::parse::ast::Ast;
 use crate::parse::{ast_fold, parse_expr};
 use hw_plan::statement::QualifiedName;
-use hw_plan::{Object, ObjectKind};
+use hw_plan::{IndexExpr, Object, ObjectKind};
 use hw_repr::{GlobalId, SqlError, SqlType};
 use sqlparser::ast as sql;
 use std::ops::ControlFlow;
@@ -52,8 +52,9 @@ pub fn restated(
             let options = old.create_sql.strip_prefix(&before).unwrap_or_default();
             new.create_sql = format!("{}{options}", table_sql(&is, desc, &new.rules));
         }
-        ObjectKind::Index { on, .. } => {
+        ObjectKind::Index { on, expressions, .. } => {
             if let Some(on) = by_id(*on) {
+                rename_in_index(expressions, &on, renamings)?;
                 new.create_sql = index_sql(&new, &on);
             }
         }
@@ -85,9 +86,9 @@ fn name_of(object: &Object) -> QualifiedName {
 
 /// The statement that makes an index.
 fn index_sql(index: &Object, on: &Object) -> String {
-    let ObjectKind::Index { columns, .. } = &index.kind else { return index.create_sql.clone() };
-    let names: Vec<String> =
-        columns.iter().filter_map(|c| on.desc()?.columns.get(*c)).map(|c| quote(&c.name)).collect();
+    let ObjectKind::Index { columns, expressions, .. } = &index.kind else { return index.create_sql.clone() };
+    let Some(desc) = on.desc() else { return index.create_sql.clone() };
+    let names = super::index::parts(columns, expressions, desc);
     let unique = if on.rules.uniques.iter().any(|u| u.name == index.name) { "UNIQUE " } else { "" };
     format!("CREATE {unique}INDEX {} ON {} ({})", quote(&index.name), qualified(&name_of(on)), names.join(", "))
 }
@@ -212,33 +213,47 @@ fn rename_in_rules(
     old: &hw_repr::RelationDesc,
     new: &hw_repr::RelationDesc,
 ) -> Result<(), SqlError> {
-    let pairs: Vec<(&str, &str)> = old
-        .columns
-        .iter()
-        .zip(&new.columns)
-        .filter(|(a, b)| a.name != b.name)
-        .map(|(a, b)| (a.name.as_str(), b.name.as_str()))
-        .collect();
+    let pairs = renamed(old.columns.iter().map(|c| c.name.as_str()), new);
     let generated = rules.columns.iter_mut().filter_map(|c| c.generated.as_mut());
     for stored in generated.chain(rules.checks.iter_mut().map(|c| &mut c.expr)) {
-        let mut expr = parse_expr(&stored.sql)?;
-        let mut changed = false;
-        let _ = sql::visit_expressions_mut(&mut expr, |e| {
-            let ident = match e {
-                sql::Expr::Identifier(ident) => Some(ident),
-                sql::Expr::CompoundIdentifier(parts) => parts.last_mut(),
-                _ => None,
-            };
-            if let Some(ident) = ident
-                && let Some((_, to)) = pairs.iter().find(|(from, _)| *from == ast_fold(ident))
-            {
-                (*ident, changed) = (written(to), true);
-            }
-            ControlFlow::<()>::Continue(())
-        });
-        if changed {
-            stored.sql = expr.to_string();
+        rename_columns(&mut stored.sql, &pairs)?;
+    }
+    Ok(())
+}
+
+/// The columns in the texts of an index' expressions.
+fn rename_in_index(expressions: &mut [IndexExpr], on: &Object, renamings: &[Renaming]) -> Result<(), SqlError> {
+    let name = name_of(on);
+    let old = renamings.iter().find(|r| r.to == name).and_then(|r| r.columns.as_ref());
+    let (Some(old), Some(new)) = (old, on.desc()) else { return Ok(()) };
+    let pairs = renamed(old.iter().map(String::as_str), new);
+    expressions.iter_mut().try_for_each(|e| rename_columns(&mut e.sql, &pairs))
+}
+
+/// Old and new names of the columns that have got another one.
+fn renamed<'a>(old: impl Iterator<Item = &'a str>, new: &'a hw_repr::RelationDesc) -> Vec<(&'a str, &'a str)> {
+    old.zip(new.columns.iter().map(|c| c.name.as_str())).filter(|(a, b)| a != b).collect()
+}
+
+/// The text of an expression with other names of columns.
+fn rename_columns(text: &mut String, pairs: &[(&str, &str)]) -> Result<(), SqlError> {
+    let mut expr = parse_expr(text)?;
+    let mut changed = false;
+    let _ = sql::visit_expressions_mut(&mut expr, |e| {
+        let ident = match e {
+            sql::Expr::Identifier(ident) => Some(ident),
+            sql::Expr::CompoundIdentifier(parts) => parts.last_mut(),
+            _ => None,
+        };
+        if let Some(ident) = ident
+            && let Some((_, to)) = pairs.iter().find(|(from, _)| *from == ast_fold(ident))
+        {
+            (*ident, changed) = (written(to), true);
         }
+        ControlFlow::<()>::Continue(())
+    });
+    if changed {
+        *text = expr.to_string();
     }
     Ok(())
 }

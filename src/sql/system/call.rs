@@ -225,13 +225,15 @@ fn view_definition(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
 }
 
 fn index_definition(facts: &Facts, args: &[Datum]) -> Result<Datum, SqlError> {
-    let Some((definition, columns)) = oid(args).and_then(|o| facts.indexes.get(&o)) else { return Ok(Datum::Null) };
+    let Some(index) = oid(args).and_then(|o| facts.indexes.get(&o)) else { return Ok(Datum::Null) };
+    let pretty = matches!(args.get(2), Some(Datum::Bool(true)));
     match args.get(1) {
         Some(Datum::Int4(n)) if *n > 0 => {
+            let columns = if pretty { &index.columns } else { &index.spelt_out };
             text(usize::try_from(n - 1).ok().and_then(|n| columns.get(n)).cloned().unwrap_or_default())
         }
         Some(Datum::Null) => Ok(Datum::Null),
-        _ => text(definition.clone()),
+        _ => text(index.definition(pretty)),
     }
 }
 

@@ -48,6 +48,7 @@ async fn tables_come_back_from_a_checkpoint_and_the_log() {
         "CREATE TABLE u (a text, b timestamptz)",
         "CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS c, sum(n) AS s FROM t GROUP BY g",
         "CREATE INDEX ON t (g)",
+        "CREATE INDEX ON t (upper(g), (k % 10))",
         &format!("INSERT INTO t VALUES {}", many.join(", ")),
         "INSERT INTO t VALUES (100001, 'late', 1), (100002, 'late', NULL), (100003, 'gone', 5)",
         "INSERT INTO u VALUES ('x', now()), ('x', '2020-01-01 00:00:00+00'), (NULL, NULL), (NULL, NULL)",

@@ -21,6 +21,7 @@ async fn nothing_is_left(workers: &str) {
         "CREATE MATERIALIZED VIEW failing AS SELECT k, 100 / w AS q FROM b",
         "CREATE MATERIALIZED VIEW listed AS SELECT array(SELECT k FROM b WHERE w < 9 ORDER BY k) AS keys",
         "CREATE INDEX ON joined (w)",
+        "CREATE INDEX ON joined (upper(g), (k + w))",
     ] {
         run(&client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
