@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{EmptyRelation, Expr, Limit, LogicalPlan, Projection, SubqueryAlias, TableScan};
+use datafusion::logical_expr::{EmptyRelation, Expr, Join, Limit, LogicalPlan, Projection, SubqueryAlias, TableScan};
 use hw_plan::seek::Fixed;
 use hw_plan::stack;
 use hw_repr::{GlobalId, SqlError, SqlState};
@@ -63,11 +63,27 @@ pub(crate) fn bind_tables(
                 Ok(Transformed::new_transformed(LogicalPlan::TableScan(scan), changed))
             }
             LogicalPlan::Limit(limit) => checked_limit(limit).map_err(wrap),
+            LogicalPlan::Join(join) => Ok(named_keys(join)),
             other => Ok(Transformed::no(other)),
         }
     };
     let plan = plan.transform_down_with_subqueries(bind).map(|t| t.data).map_err(|e| to_sql_error(&e))?;
     Ok(Bound { plan, plain, seeks })
+}
+
+/// Gives computed keys of a join names of their own: the physical planner makes columns of them, and takes two casts of one column
+/// for the same.
+fn named_keys(mut join: Join) -> Transformed<LogicalPlan> {
+    let mut changed = false;
+    for (number, (left, right)) in join.on.iter_mut().enumerate() {
+        for (side, key) in [("left", left), ("right", right)] {
+            if !matches!(key, Expr::Column(_) | Expr::Alias(_)) {
+                *key = key.clone().alias(format!("hw_{side}_key_{number}"));
+                changed = true;
+            }
+        }
+    }
+    Transformed::new_transformed(LogicalPlan::Join(join), changed)
 }
 
 /// A node that filters or projects, without a query inside its expressions.
