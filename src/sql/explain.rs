@@ -10,7 +10,7 @@ use datafusion_expr::logical_plan::{Aggregate, Join, Limit, Sort, TableScan};
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan};
 use hw_plan::seek::{Fixed, Way};
-use hw_plan::{CatalogView, IndexExpr, Object, ObjectKind, ScalarExpr};
+use hw_plan::{CatalogView, Func, IndexExpr, Object, ObjectKind, ScalarExpr};
 use hw_repr::{Datum, RelationDesc, SqlType};
 use hw_scalar::ScalarExprUdf;
 use std::fmt::Write;
@@ -18,13 +18,13 @@ use std::fmt::Write;
 /// The text of a plan, without a newline at its end.
 pub(crate) fn explain(plan: &LogicalPlan, catalog: &dyn CatalogView) -> String {
     let mut out = String::new();
-    walk(plan, 0, None, catalog, &mut out);
+    walk(plan, 0, &[], catalog, &mut out);
     out.truncate(out.trim_end().len());
     out
 }
 
-/// `above` is the condition of a filter directly above.
-fn walk(plan: &LogicalPlan, depth: usize, above: Option<&Expr>, catalog: &dyn CatalogView, out: &mut String) {
+/// `above` are the conditions of filters directly above, the last one is tried first.
+fn walk(plan: &LogicalPlan, depth: usize, above: &[&Expr], catalog: &dyn CatalogView, out: &mut String) {
     let line = match plan {
         // Only a name: the line would say nothing.
         LogicalPlan::SubqueryAlias(s) => return walk(&s.input, depth, above, catalog, out),
@@ -47,11 +47,12 @@ fn walk(plan: &LogicalPlan, depth: usize, above: Option<&Expr>, catalog: &dyn Ca
     };
     // Writing to a String does not fail.
     let _ = writeln!(out, "{:1$}{line}", "", depth * 2);
-    let condition = match plan {
-        LogicalPlan::Filter(f) => Some(&f.predicate),
-        _ => None,
+    let conditions: Vec<&Expr> = match plan {
+        LogicalPlan::Filter(f) => above.iter().copied().chain([&f.predicate]).collect(),
+        LogicalPlan::Projection(p) if p.expr.iter().all(|e| matches!(e, Expr::Column(_))) => above.to_vec(),
+        _ => vec![],
     };
-    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, condition, catalog, out));
+    plan.inputs().into_iter().for_each(|i| walk(i, depth + 1, &conditions, catalog, out));
 }
 
 fn list(exprs: &[Expr]) -> String {
@@ -99,11 +100,11 @@ fn join(j: &Join) -> String {
     }
 }
 
-fn scan(t: &TableScan, above: Option<&Expr>, catalog: &dyn CatalogView) -> String {
+fn scan(t: &TableScan, above: &[&Expr], catalog: &dyn CatalogView) -> String {
     let source = t.source.downcast_ref::<RelationSource>();
     let name = source.map_or_else(|| t.table_name.to_string(), |s| s.name.clone());
     let columns: Vec<&str> = t.projected_schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let conditions = t.filters.iter().chain(above).flat_map(split_conjunction);
+    let conditions = t.filters.iter().chain(above.iter().rev().copied());
     let seek = source.and_then(|s| seek(s, conditions, catalog)).unwrap_or_default();
     format!("Scan {name} ({}){seek}", columns.join(", "))
 }
@@ -117,21 +118,37 @@ fn seek<'a>(
     let object = catalog.get(source.id).filter(|o| !catalog.is_system(o.id))?;
     let (ObjectKind::Table(desc) | ObjectKind::MaterializedView { desc, .. }) = &object.kind else { return None };
     let schema = DFSchema::try_from(desc.schema().as_ref().clone()).ok()?;
+    let keys = keys_of(&object, desc, catalog);
     let mut fixed = Fixed::default();
     for condition in conditions {
         let unqualified = condition.clone().transform(|e| match e {
             Expr::Column(c) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(c.name)))),
             other => Ok(Transformed::no(other)),
         });
-        if let Ok(lowered) = crate::lower::lower_expr(&unqualified.ok()?.data, &schema) {
-            fixed.add(lowered);
+        // One that may fail is tried on every row, but where an index has what it compares, of every row.
+        let mut certain = true;
+        for part in split_conjunction(&unqualified.ok()?.data) {
+            let lowered = crate::lower::lower_expr(part, &schema).ok();
+            certain &= lowered.as_ref().is_some_and(|e| never_fails(e, &keys));
+            lowered.into_iter().for_each(|e| fixed.add(e));
+        }
+        if !certain {
+            break;
         }
     }
-    let keys = keys_of(&object, desc, catalog);
     let ways: Vec<Way> = keys.iter().map(|key| key.way(desc)).collect();
     let (best, parts, _) = hw_plan::seek::best(ways.iter(), &fixed);
     let key = keys.get(best).filter(|_| parts > 0)?;
     Some(format!(" seek by {} on {}", key.name, key.texts[..parts].join(", ")))
+}
+
+fn never_fails(condition: &ScalarExpr, keys: &[Key]) -> bool {
+    let value = |e: &ScalarExpr| keys.iter().any(|key| key.expressions.contains(e)) || !hw_scalar::may_fail(e);
+    match condition {
+        ScalarExpr::And(all) => all.iter().all(|e| never_fails(e, keys)),
+        ScalarExpr::Call { func: Func::Eq, args, .. } => args.iter().all(value),
+        other => value(other),
+    }
 }
 
 /// A key by which a relation is arranged.
