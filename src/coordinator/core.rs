@@ -442,8 +442,9 @@ impl Core {
     /// Once the first tick has passed, arrangements are told to become one batch each, which they do with the next
     /// ticks: readers inside dataflows let go of a time only after it.
     fn step_compaction(&mut self) {
+        let passed = self.passed_by_all();
         let (due, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.compacting).into_iter().partition(|c| c.at <= self.read_ts);
+            std::mem::take(&mut self.compacting).into_iter().partition(|c| c.at <= self.read_ts.min(passed));
         self.compacting = rest;
         for mut one in due {
             if one.ticks_left == 0 || self.read_only.is_some() {
