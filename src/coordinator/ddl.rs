@@ -515,13 +515,7 @@ impl Core {
         self.engine.install(FlowSpec {
             id: object.id,
             name: object.name.clone(),
-            // Joins of other flows may read an index.
-            kind: match &object.kind {
-                ObjectKind::Index { on, columns, expressions } if expressions.is_empty() => {
-                    FlowKind::Index { on: *on, columns: columns.clone() }
-                }
-                _ => kind,
-            },
+            kind: installed_as(object, kind),
             as_of: if stepped { 0 } else { time },
             fingerprint,
             inputs: relations,
@@ -595,4 +589,14 @@ pub(crate) fn exists(e: SqlError, if_not_exists: bool) -> Result<Effect, SqlErro
     }
     let notice = SqlError { message: format!("{}, skipping", e.message), ..e };
     Ok(Effect { notices: vec![notice], ..Effect::default() })
+}
+
+/// Joins of other flows may read an index of columns: the engine knows it as one.
+fn installed_as(object: &Object, kind: FlowKind) -> FlowKind {
+    match &object.kind {
+        ObjectKind::Index { on, columns, expressions } if expressions.is_empty() => {
+            FlowKind::Index { on: *on, columns: columns.clone() }
+        }
+        _ => kind,
+    }
 }

@@ -67,6 +67,18 @@ struct Flows {
     next_worker: usize,
 }
 
+impl Flows {
+    /// Refuses to read a flow from `begin` on that is not there, or has forgotten it.
+    fn check_readable(&self, id: GlobalId, begin: Timestamp) -> Result<(), SqlError> {
+        let entry = self.entries.get(&id).filter(|e| !e.dropped).ok_or_else(|| not_there(id))?;
+        if entry.since > begin {
+            let since = entry.since;
+            return Err(SqlError::internal(format!("dataflow {id} cannot be read at {begin}, only from {since} on")));
+        }
+        Ok(())
+    }
+}
+
 /// The workers and what is installed in them. Calls return before the workers have acted.
 pub struct Engine {
     senders: Vec<Sender<Command>>,
@@ -215,15 +227,7 @@ impl Engine {
         reads.retain(|id| !inputs.contains_key(id));
         // What was restored needs the changes from then on.
         let begin = spec.restored.as_ref().map_or(spec.as_of, |r| r.upper);
-        for id in &reads {
-            let entry = flows.entries.get(id).filter(|e| !e.dropped).ok_or_else(|| not_there(*id))?;
-            if entry.since > begin {
-                return Err(SqlError::internal(format!(
-                    "dataflow {id} cannot be read at {begin}, only from {} on",
-                    entry.since
-                )));
-            }
-        }
+        reads.iter().try_for_each(|id| flows.check_readable(*id, begin))?;
         spec.corrects.as_ref().map_or(Ok(()), Correction::check)?;
         let key = if key.is_empty() { (0..desc.arity()).collect() } else { key };
         if key.iter().any(|k| *k >= desc.arity()) {
