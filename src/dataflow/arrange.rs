@@ -8,7 +8,7 @@ use crate::restore::Restored;
 use crate::types::{Chunks, RowArranged, RowBatch, RowSpine, RowStream, RowTrace, Rows};
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent, TraceReplayInstruction};
 use differential_dataflow::trace::chunk::ChunkBatch;
-use differential_dataflow::trace::{BatchReader, Description, Trace, TraceReader};
+use differential_dataflow::trace::{Description, Trace, TraceReader};
 use hw_repr::{ChunkBody, SqlError, Timestamp, UpdateBatch};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -377,7 +377,7 @@ fn in_order(look: &LookUp, to: &Arrangement<'_>, plan: &FlowPlan) -> LookUp {
     let (HeldBy::Relation, FlowPlan::Get { columns, .. }) = (to.held, plan) else { return look.clone() };
     let key: Vec<usize> = look.key.iter().map(|same| same.column).collect();
     let order = order_in(&key, columns, &to.types, &to.layout.key).expect("invariant: it is lent for this key");
-    LookUp { key: order.into_iter().map(|i| look.key[i].clone()).collect(), ..look.clone() }
+    LookUp { key: order.into_iter().map(|i| look.key[i]).collect(), ..look.clone() }
 }
 
 /// True where rows lie by the key of a step: `lies` has, by column of the key by which they do, those that are equal to it.
