@@ -256,7 +256,10 @@ impl State {
                     Pair { oks: crate::stateless::discard(pair.oks), errs: pair.errs }
                 }
                 FlowKind::View { plan, .. } => render.plan(plan),
-                FlowKind::Index { on, .. } => get_all(&mut render, *on, layout.order().len()),
+                // A key may name a column twice.
+                FlowKind::Index { on, .. } => {
+                    get_all(&mut render, *on, layout.order().iter().max().map_or(0, |last| last + 1))
+                }
             };
             let [oks, errs] = render.serve(pair, &layout);
             let probe = ProbeHandle::new();
