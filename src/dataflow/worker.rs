@@ -249,18 +249,7 @@ impl State {
                 let served = Relation::Served { oks: flow.oks.clone(), errs, layout: flow.layout.clone() };
                 render.relations.entry(*id).or_insert(served);
             }
-            let pair = match &spec.kind {
-                FlowKind::Table { desc, .. } => get_all(&mut render, spec.id, desc.arity()),
-                FlowKind::View { plan, .. } if discard_views => {
-                    let pair = render.plan(plan);
-                    Pair { oks: crate::stateless::discard(pair.oks), errs: pair.errs }
-                }
-                FlowKind::View { plan, .. } => render.plan(plan),
-                // A key may name a column twice.
-                FlowKind::Index { on, .. } => {
-                    get_all(&mut render, *on, layout.order().iter().max().map_or(0, |last| last + 1))
-                }
-            };
+            let pair = rows_of(&mut render, spec, &layout, discard_views);
             let [oks, errs] = render.serve(pair, &layout);
             let probe = ProbeHandle::new();
             oks.stream.probe_with(&probe);
@@ -330,6 +319,20 @@ impl State {
         if moved {
             (self.link.wake)();
         }
+    }
+}
+
+/// What a flow keeps, before it is arranged as it is served.
+fn rows_of<'s>(render: &mut Render<'s>, spec: &FlowSpec, layout: &Layout, discard_views: bool) -> Pair<'s> {
+    match &spec.kind {
+        FlowKind::Table { desc, .. } => get_all(render, spec.id, desc.arity()),
+        FlowKind::View { plan, .. } if discard_views => {
+            let pair = render.plan(plan);
+            Pair { oks: crate::stateless::discard(pair.oks), errs: pair.errs }
+        }
+        FlowKind::View { plan, .. } => render.plan(plan),
+        // A key may name a column twice.
+        FlowKind::Index { on, .. } => get_all(render, *on, layout.order().iter().max().map_or(0, |last| last + 1)),
     }
 }
 
