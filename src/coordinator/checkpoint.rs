@@ -234,7 +234,7 @@ impl Core {
     }
 
     /// True where one has been due for so long, or was asked for, and could begin.
-    fn checkpoint_is_due(&self, since: Duration) -> bool {
+    pub(crate) fn checkpoint_is_due(&self, since: Duration) -> bool {
         let c = &self.checkpoints;
         let due = c.begun.elapsed() >= c.interval + since && self.last_tick > c.tick;
         c.writing.is_none() && self.undurable.is_empty() && (due || !c.asked.is_empty())

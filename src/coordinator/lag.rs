@@ -4,6 +4,9 @@
 //! acknowledged, but no longer than [`LAG`]: then those that are behind are set apart. They hold up no tick and no read of
 //! another relation until they have caught up; a read of them waits for them.
 //!
+//! While sources have more at hand, and nobody waits for a commit or a read, the next tick closes when the one before the last has
+//! passed: workers go on with it where they would wait for each other and for the coordinator (ADR 20).
+//!
 //! One that has not moved for [`STUCK`] is left to itself: what reads a failed one never moves.
 //!
 //! Invariant: what the ticks hold that some dataflow has not passed stays below [`IN_FLIGHT_BYTES`] and one tick more for
@@ -101,10 +104,20 @@ impl Core {
 
     /// True where the next tick had better wait: for what can be read, and where sources go on for what they fill.
     pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind_of(self.last_tick)
+    }
+
+    fn is_behind_of(&self, tick: Timestamp) -> bool {
         let sources = self.sources.values().any(|s| s.has_data());
         let counts = |f: &Flow| (f.is_filled() && f.counts()) || (sources && f.takes_ticks());
-        let behind = |(id, f): (&GlobalId, &Flow)| counts(f) && self.engine.frontier(*id) <= self.last_tick;
+        let behind = |(id, f): (&GlobalId, &Flow)| counts(f) && self.engine.frontier(*id) <= tick;
         self.flows.iter().any(behind)
+    }
+
+    /// True where the next tick may close while the last one is on its way.
+    pub(crate) fn may_run_ahead(&self) -> bool {
+        let wanted = self.commits() || !self.reads.is_empty() || self.checkpoint_is_due(Duration::ZERO);
+        !wanted && !self.in_flight.is_full() && !self.is_behind_of(self.tick_before)
     }
 
     /// How long the tick after one that has not passed still waits, where nobody wakes the coordinator.
@@ -113,11 +126,11 @@ impl Core {
         limit.saturating_sub(self.last_close.elapsed()).clamp(Duration::from_millis(1), BLOCKED_POLL)
     }
 
-    /// True where the next tick may close although one before it has not passed; `commits`: it has more than sources to give.
-    pub(crate) fn may_close_behind(&self, commits: bool) -> bool {
+    /// True where the next tick may close although one before it has not passed for long.
+    pub(crate) fn may_close_behind(&self) -> bool {
         let waited = self.last_close.elapsed();
         match self.in_flight.is_full() {
-            true => commits && waited >= LAG_MAX,
+            true => self.commits() && waited >= LAG_MAX,
             false => waited >= if self.checkpoint_is_late() { LAG_MAX } else { LAG },
         }
     }

@@ -1,8 +1,9 @@
 //! Closing ticks.
 //!
 //! A tick closes when there is work, its time is at most a millisecond ahead of the clock, the previous tick is durable
-//! (or takes longer than [`LOG_WAIT`]) and has passed every live dataflow, or has not for long ([`crate::lag`]). It enters the workers at once while its record is being written; nothing of it
-//! is shown before the record is durable.
+//! (or takes longer than [`LOG_WAIT`]) and has passed every live dataflow, or has not for long, or workers are to have one more at
+//! hand ([`crate::lag`]). It enters the workers at once while its record is being written; nothing of it is shown before the
+//! record is durable.
 //!
 //! A record that is handed over while the log syncs waits for the next sync. So a tick that closes only then loses no
 //! time, and takes with it all that came meanwhile: fewer, larger ticks where the disk is slower than the clock.
@@ -39,8 +40,13 @@ pub(crate) struct SourceIntake {
 impl Core {
     /// True where a tick would hold something.
     pub(crate) fn has_work(&self) -> bool {
-        let commits = self.read_only.is_none() && (!self.writes.is_empty() || !self.changes.is_empty());
+        let commits = self.read_only.is_none() && self.commits();
         commits || self.sources.values().any(|s| s.has_data()) || self.idle_tick_due() || self.read_wants_tick()
+    }
+
+    /// True where the next tick has more than sources to give.
+    pub(crate) fn commits(&self) -> bool {
+        !self.writes.is_empty() || !self.changes.is_empty()
     }
 
     /// True where somebody waits to hear that time has passed.
@@ -61,7 +67,7 @@ impl Core {
 
     /// How long the next tick may take to become possible where nobody wakes the coordinator.
     pub(crate) fn tick_wait(&self) -> Duration {
-        if self.read_only.is_some() || self.is_behind() {
+        if self.read_only.is_some() || (self.is_behind() && !self.may_run_ahead()) {
             return self.lag_wait();
         }
         self.log_wait().unwrap_or(Duration::from_millis(1))
@@ -72,8 +78,8 @@ impl Core {
         if self.read_only.is_some() || !self.has_work() || !self.tick_due() || self.log_wait().is_some() {
             return;
         }
-        if self.is_behind() {
-            if !self.may_close_behind(!self.writes.is_empty() || !self.changes.is_empty()) {
+        if self.is_behind() && !self.may_run_ahead() {
+            if !self.may_close_behind() {
                 return;
             }
             self.set_laggards_apart();
@@ -114,7 +120,7 @@ impl Core {
         let flows: Vec<GlobalId> =
             self.flows.iter().filter(|(_, f)| f.hydration.is_none()).map(|(id, _)| *id).collect();
         self.engine.tick(time + 1, &flows);
-        self.last_tick = time;
+        self.tick_before = std::mem::replace(&mut self.last_tick, time);
         self.last_close = Instant::now();
         time
     }
