@@ -1,8 +1,8 @@
 //! The one constructor of arrangements, and the import of an arrangement into another dataflow.
 
 use crate::batcher::Batcher;
-use crate::chunk::{RowChunk, sort_chunks};
-use crate::exchange::exchange;
+use crate::chunk::RowChunk;
+use crate::exchange::{Addressed, by_owner, owner};
 use crate::layout::Layout;
 use crate::restore::Restored;
 use crate::types::{Chunks, RowArranged, RowBatch, RowSpine, RowStream, RowTrace, Rows};
@@ -22,49 +22,63 @@ use timely::dataflow::{Scope, Stream};
 use timely::progress::Antichain;
 use timely::scheduling::Activator;
 
-/// Room for encoding that an arrangement keeps from tick to tick.
-const SCRATCH_BYTES: usize = 4 << 20;
+impl Addressed for Chunks {
+    fn owner(&self) -> usize {
+        self.owner
+    }
+}
 
-/// Bytes of rows that are sorted at a time.
-const SORT_BYTES: usize = 256 << 20;
+/// Bytes of rows that are encoded into one chunk.
+const BODY_BYTES: usize = 32 << 20;
 
 /// Arranges a collection by the key of `layout`, each key on its owner, after what was `restored`. Rows with a NULL in a
-/// column of `drop_null` are left out.
+/// column of `drop_null` are left out. Where rows are `placed`, each is on the owner of its key.
 pub fn arrange<'s>(
     stream: RowStream<'s>,
     layout: &Layout,
     drop_null: &[usize],
     restored: Option<&Restored>,
-    name: &str,
-) -> RowArranged<'s> {
-    arrange_placed(exchange(stream, layout), layout, drop_null, restored, name)
-}
-
-/// The same of a collection each row of which is on the owner of its key.
-pub fn arrange_placed<'s>(
-    stream: RowStream<'s>,
-    layout: &Layout,
-    drop_null: &[usize],
-    restored: Option<&Restored>,
+    placed: bool,
     name: &str,
 ) -> RowArranged<'s> {
     let scope = stream.scope();
-    let begin = restored.map(|r| r.batches(scope.index(), scope.peers()));
-    let (layout2, drop_null) = (layout.clone(), drop_null.to_vec());
+    let (peers, here) = (scope.peers(), scope.index());
+    let begin = restored.map(|r| r.batches(here, peers));
+    let (layout, drop_null, stay) = (layout.clone(), drop_null.to_vec(), placed || peers == 1);
     let chunks = stream.unary::<NoopBuilder<Chunks>, _, _, _>(Pipeline, "Encode", move |_, _| {
-        // Its room serves one tick after the other.
-        let mut body = ChunkBody::default();
+        // Of a row, as far as is known.
+        let mut row_bytes = 0;
         move |input, output| {
             input.for_each(|cap, rows| {
-                let mut chunks = Chunks(vec![]);
-                let mut sort = |body: &mut ChunkBody| {
-                    chunks.0.extend(sort_chunks(body));
-                    body.clear(SCRATCH_BYTES);
+                let rows = std::mem::take(&mut rows.0);
+                let room = rows.iter().map(UpdateBatch::len).sum::<usize>() / if stay { 1 } else { peers };
+                let mut bodies: Vec<ChunkBody> = vec![];
+                bodies.resize_with(peers, ChunkBody::default);
+                let mut session = output.session_with_builder(&cap);
+                let mut send = |owner: usize, body: &mut ChunkBody| {
+                    let chunks = vec![RowChunk::from(std::mem::take(body))];
+                    session.give_container(&mut Chunks { owner, chunks });
                 };
-                rows.0.drain(..).for_each(|b| layout2.encode(&b, &drop_null, &mut body, SORT_BYTES, &mut sort));
-                sort(&mut body);
-                if !chunks.0.is_empty() {
-                    output.session_with_builder(&cap).give_container(&mut chunks);
+                if stay {
+                    bodies[here].reserve(room, room * row_bytes);
+                } else {
+                    bodies.iter_mut().for_each(|body| body.reserve(room, room * row_bytes));
+                }
+                for batch in rows {
+                    match stay {
+                        true => {
+                            let full = &mut |body: &mut ChunkBody| send(here, body);
+                            layout.encode(&batch, &drop_null, &mut bodies[here], BODY_BYTES, full);
+                        }
+                        false => {
+                            let of = |key: &[u8]| owner(key, peers);
+                            layout.encode_apart(&batch, &drop_null, &mut bodies, of, BODY_BYTES, &mut send);
+                        }
+                    }
+                }
+                for (owner, body) in bodies.iter_mut().enumerate().filter(|(_, body)| !body.is_empty()) {
+                    row_bytes = body.data.len() / body.len() + 1;
+                    send(owner, body);
                 }
             })
         }
@@ -73,14 +87,14 @@ pub fn arrange_placed<'s>(
     arrange_chunks(chunks, name)
 }
 
-/// Puts sorted chunks into a trace, a batch for each step of their frontier. As differential's `arrange_core`, but what
+/// Puts changes into a trace on their owner, a batch for each step of their frontier. As differential's `arrange_core`, but what
 /// takes long is done in turns: other operators wait for none of it (see [`Batcher`] and [`RowSpine`]).
 fn arrange_chunks<'s>(chunks: Stream<'s, u64, Chunks>, name: &str) -> RowArranged<'s> {
     let scope = chunks.scope();
     let mut trace = None;
     let trace_ref = &mut trace;
     type Batches = CapacityContainerBuilder<Vec<RowBatch>>;
-    let stream = chunks.unary_frontier::<Batches, _, _, _>(Pipeline, name, move |_, info| {
+    let stream = chunks.unary_frontier::<Batches, _, _, _>(by_owner(), name, move |_, info| {
         let activator = scope.activator_for(Rc::clone(&info.address));
         let spine = RowSpine::new(info.clone(), None, Some(scope.activator_for(Rc::clone(&info.address))));
         let (reader, mut writer) = TraceAgent::new(spine, info, None);
@@ -96,7 +110,7 @@ fn arrange_chunks<'s>(chunks: Stream<'s, u64, Chunks>, name: &str) -> RowArrange
                 if capability.as_ref().is_none_or(|held| cap.time() < held.time()) {
                     capability = Some(cap.retain(0));
                 }
-                batcher.push(std::mem::take(&mut chunks.0));
+                chunks.chunks.drain(..).for_each(|changes| batcher.push(changes));
             });
             loop {
                 let upper = sealing.get_or_insert_with(|| frontier.frontier().to_owned());
@@ -455,9 +469,9 @@ mod tests {
             let column: arrow::array::ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![*number]));
             let schema = crate::types::schema_of(&[SqlType::Int4]);
             let rows = crate::types::batch_of(&schema, vec![column], 1).expect("one row");
-            layout.encode(&UpdateBatch { rows, diffs: None, time: *time }, &[], &mut body, SORT_BYTES, &mut |_| {});
+            layout.encode(&UpdateBatch { rows, diffs: None, time: *time }, &[], &mut body, BODY_BYTES, &mut |_| {});
         }
-        sort_chunks(&body).iter().map(RowChunk::published).collect()
+        crate::chunk::merge_runs(&[body.into()], 0).iter().map(RowChunk::published).collect()
     }
 
     /// Of a relation that keeps its history: what came after a time lies in any of its runs.

@@ -1,12 +1,13 @@
-//! Changes on their way into an arrangement: sorted runs, of which those of closed times become one.
+//! Changes on their way into an arrangement: of those of closed times is made one sorted run.
 //!
-//! Sixteen runs of a level become one of the next as they come, so that what is merged in the end are few. Neither that nor the
+//! What comes is sorted once, with all that it is sealed with, where that is not much. Otherwise it becomes sorted runs, sixteen
+//! of which become one of the next level as they come, so that what is merged in the end are few. Neither that nor the
 //! end is done at once where it is much: [`Batcher::go_on`] and [`Batcher::seal`] merge a bounded number of rows, and are called
 //! again. A tick that brings a million rows costs its worker some milliseconds at a time (ADR 19).
 //!
 //! Invariants: a run is sorted and consolidated; times stay as they came; what was taken for a seal is never beyond its bound.
 
-use crate::chunk::{Merging, RowChunk, compare, merge_runs};
+use crate::chunk::{Merging, RowChunk, merge_runs};
 use differential_dataflow::trace::chunk::Chunk;
 use hw_repr::Timestamp;
 use std::collections::VecDeque;
@@ -14,12 +15,14 @@ use timely::progress::Antichain;
 
 /// Runs of one level that become one of the next.
 const RUNS: usize = 16;
-/// Rows that are merged at once.
+/// Rows that are sorted, or merged, at once.
 const AT_ONCE: usize = 32 << 10;
+/// Rows that wait as they came.
+const RAW_ROWS: usize = 16 << 10;
 /// Rows that are merged in a turn, where they are more.
 const TURN_ROWS: usize = 16 << 10;
 
-/// Sorted changes.
+/// Changes.
 struct Run {
     chunks: Vec<RowChunk>,
     rows: usize,
@@ -62,6 +65,9 @@ fn times_of(chunk: &RowChunk) -> (Timestamp, Timestamp) {
 /// See the module.
 #[derive(Default)]
 pub struct Batcher {
+    /// Each a chunk as it came, not sorted.
+    raw: Vec<Run>,
+    raw_rows: usize,
     levels: Vec<Vec<Run>>,
     /// Runs that are becoming one of this level.
     rising: Option<(usize, Merging)>,
@@ -69,17 +75,18 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Takes chunks that are each sorted, and sorted runs where they follow each other.
-    pub fn push(&mut self, chunks: Vec<RowChunk>) {
-        let mut run: Vec<RowChunk> = vec![];
-        for chunk in chunks {
-            let follows = |last: &RowChunk| compare(&last.body, last.hi - 1, &chunk.body, chunk.lo).is_lt();
-            if !run.last().is_none_or(follows) {
-                self.keep(0, std::mem::take(&mut run));
-            }
-            run.push(chunk);
+    /// Takes changes in any order.
+    pub fn push(&mut self, changes: RowChunk) {
+        if changes.len() == 0 {
+            return;
         }
-        self.keep(0, run);
+        self.raw_rows += changes.len();
+        self.raw.extend(Run::new(vec![changes]));
+        if self.raw_rows >= RAW_ROWS {
+            self.raw_rows = 0;
+            let sorted = sorted(&std::mem::take(&mut self.raw));
+            self.keep(0, sorted);
+        }
     }
 
     fn keep(&mut self, level: usize, chunks: Vec<RowChunk>) {
@@ -92,7 +99,7 @@ impl Batcher {
 
     /// The least time of what waits; what is being merged in the background is waited for.
     pub fn least_time(&self) -> Option<Timestamp> {
-        self.levels.iter().flatten().map(|run| run.times.0).min()
+        self.levels.iter().flatten().chain(&self.raw).map(|run| run.times.0).min()
     }
 
     /// Merges some of what waits, where there is enough of it. True where there is more to do.
@@ -130,11 +137,12 @@ impl Batcher {
                 if self.rising.is_some() {
                     return None;
                 }
-                let ready = self.take_before(upper);
-                match merge_now(&ready) {
-                    Some(merged) => return Some(merged),
-                    None => Merging::new(ready.into_iter().map(|run| run.chunks)),
+                let (mut ready, raw) = self.take_before(upper);
+                if let Some(sealed) = seal_now(&ready, &raw) {
+                    return Some(sealed);
                 }
+                ready.extend(Run::new(sorted(&raw)));
+                Merging::new(ready.into_iter().map(|run| run.chunks))
             }
         };
         let sealed = merging.work(TURN_ROWS);
@@ -144,18 +152,37 @@ impl Batcher {
         sealed
     }
 
-    /// All runs with times below a bound.
-    fn take_before(&mut self, upper: &Antichain<Timestamp>) -> Vec<Run> {
-        let mut ready = vec![];
-        for runs in &mut self.levels {
+    /// All runs with times below a bound; and what came, of such times.
+    fn take_before(&mut self, upper: &Antichain<Timestamp>) -> (Vec<Run>, Vec<Run>) {
+        let take = |runs: &mut Vec<Run>, ready: &mut Vec<Run>| {
             for run in std::mem::take(runs) {
                 let (before, rest) = run.split(upper);
                 ready.extend(before);
                 runs.extend(rest);
             }
-        }
-        ready
+        };
+        let (mut ready, mut raw) = (vec![], vec![]);
+        self.levels.iter_mut().for_each(|runs| take(runs, &mut ready));
+        take(&mut self.raw, &mut raw);
+        self.raw_rows = self.raw.iter().map(|run| run.rows).sum();
+        (ready, raw)
     }
+}
+
+/// Changes in any order, as a run.
+fn sorted(changes: &[Run]) -> Vec<RowChunk> {
+    let chunks: Vec<RowChunk> = changes.iter().flat_map(|run| run.chunks.iter().cloned()).collect();
+    // It sorts them all.
+    merge_runs(&chunks, 0)
+}
+
+/// Runs, and what came, as one run, where that is done at once.
+fn seal_now(ready: &[Run], raw: &[Run]) -> Option<Vec<RowChunk>> {
+    if raw.is_empty() {
+        return merge_now(ready);
+    }
+    let all: Vec<RowChunk> = ready.iter().chain(raw).flat_map(|run| run.chunks.iter().cloned()).collect();
+    (all.iter().map(RowChunk::len).sum::<usize>() <= AT_ONCE).then(|| merge_runs(&all, 0))
 }
 
 /// The runs as one, where that is done at once.
@@ -174,17 +201,20 @@ fn merge_now(runs: &[Run]) -> Option<Vec<RowChunk>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk::sort_chunks;
     use hw_repr::{ChunkBody, Diff};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     type Change = (u32, Timestamp, Diff);
 
-    fn chunks(changes: &[Change]) -> Vec<RowChunk> {
+    fn raw(changes: &[Change]) -> ChunkBody {
         let mut body = ChunkBody::default();
         changes.iter().for_each(|(row, time, diff)| body.push(&row.to_be_bytes(), 4, *time, *diff));
-        sort_chunks(&body)
+        body
+    }
+
+    fn chunks(changes: &[Change]) -> Vec<RowChunk> {
+        merge_runs(&[raw(changes).into()], 0)
     }
 
     fn changes(run: &[RowChunk]) -> Vec<Change> {
@@ -214,7 +244,7 @@ mod tests {
         let mut batcher = Batcher::default();
         let mut turns = 0;
         for part in 0..40u32 {
-            batcher.push(chunks(&(0..10_000).map(|i| (i * 40 + part, 3, 1)).collect::<Vec<_>>()));
+            batcher.push(raw(&(0..10_000).map(|i| (i * 40 + part, 3, 1)).collect::<Vec<_>>()).into());
             turns += usize::from(batcher.go_on());
         }
         let (all, more) = sealed(&mut batcher, 4);
@@ -235,7 +265,7 @@ mod tests {
             for (part, to, idle) in parts {
                 let part: Vec<Change> = part.into_iter().map(|(row, t, d)| (row, upper + t, d)).collect();
                 waiting.extend(summed(part.iter().copied()));
-                batcher.push(chunks(&part));
+                batcher.push(raw(&part).into());
                 if idle {
                     batcher.go_on();
                     continue;

@@ -17,7 +17,7 @@ mod merging;
 mod runs;
 
 pub use merging::Merging;
-pub use runs::{merge_runs, sort_chunks};
+pub use runs::merge_runs;
 
 /// Rows a chunk is meant to have.
 pub const TARGET: usize = 8192;

@@ -3,9 +3,10 @@
 //! Invariant: time t is handed over once, complete, after every earlier one.
 
 use crate::chunk::RowChunk;
+use crate::exchange::{Dealt, Keyed, by_owner};
 use crate::state::Entries;
-use crate::types::{Parcels, RowStream};
-use hw_repr::{SqlError, Timestamp, UpdateBatch};
+use crate::types::Parcels;
+use hw_repr::{SqlError, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -14,7 +15,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
@@ -55,7 +55,7 @@ impl Counters {
 /// State that takes the changes of one time after the other. Both forms of state fit behind it.
 pub trait ClosedTick: 'static {
     /// Takes some changes of the tick, of the input with this number.
-    fn absorb(&mut self, input: usize, batch: UpdateBatch);
+    fn absorb(&mut self, input: usize, rows: Keyed);
     /// All changes of the tick at `time` were absorbed: the next part of the output's changes. After `None` the next
     /// tick begins.
     fn emit(&mut self, time: Timestamp) -> Option<Parcels>;
@@ -81,31 +81,19 @@ const EMIT_COST: usize = 2048;
 /// A time whose changes are being collected.
 struct Tick {
     capability: Capability<Timestamp>,
-    changes: VecDeque<(usize, UpdateBatch)>,
+    changes: VecDeque<(usize, Keyed)>,
 }
 
-/// Writes the number of an input on its batches.
-pub fn tag(stream: RowStream<'_>, input: usize) -> Stream<'_, u64, Parcels> {
-    stream.unary::<NoopBuilder<Parcels>, _, _, _>(Pipeline, "Tag", move |_, _| {
-        move |from, output| {
-            from.for_each(|cap, rows| {
-                let mut parcels = Parcels(rows.0.drain(..).map(|b| (input, b)).collect());
-                output.session_with_builder(&cap).give_container(&mut parcels);
-            })
-        }
-    })
-}
-
-/// Runs `state` on the closed times of a stream of batches with their input's number. With `first`, that time is handed over even without changes.
+/// Runs `state` on the closed times of rows that are dealt to their owners. With `first`, that time is handed over even without changes.
 pub fn closed_ticks<'s>(
-    stream: Stream<'s, u64, Parcels>,
+    stream: Stream<'s, u64, Dealt>,
     name: &str,
     first: Option<Timestamp>,
     state: Rc<RefCell<impl ClosedTick>>,
     counters: Arc<Counters>,
 ) -> Stream<'s, u64, Parcels> {
     let scope = stream.scope();
-    stream.unary_frontier::<NoopBuilder<Parcels>, _, _, _>(Pipeline, name, move |capability, info| {
+    stream.unary_frontier::<NoopBuilder<Parcels>, _, _, _>(by_owner(), name, move |capability, info| {
         let activator = scope.activator_for(info.address);
         let mut pending: BTreeMap<Timestamp, Tick> = BTreeMap::new();
         if let Some(time) = first {
@@ -113,11 +101,12 @@ pub fn closed_ticks<'s>(
         }
         drop(capability);
         move |(input, frontier), output| {
-            input.for_each(|cap, parcels| {
-                for (from, batch) in parcels.0.drain(..).filter(|p| !p.1.is_empty()) {
-                    counters.take_in(batch.len());
-                    let make = || Tick { capability: cap.delayed(&batch.time, 0), changes: VecDeque::new() };
-                    pending.entry(batch.time).or_insert_with(make).changes.push_back((from, batch));
+            input.for_each(|cap, dealt| {
+                for (from, rows) in dealt.rows.drain(..).filter(|(_, rows)| !rows.is_empty()) {
+                    let time = rows.time();
+                    counters.take_in(rows.len());
+                    let make = || Tick { capability: cap.delayed(&time, 0), changes: VecDeque::new() };
+                    pending.entry(time).or_insert_with(make).changes.push_back((from, rows));
                 }
             });
             let (begun, mut made) = (Instant::now(), 0);
@@ -129,14 +118,14 @@ pub fn closed_ticks<'s>(
                 let time = *entry.key();
                 let tick = entry.get_mut();
                 while fuel > 0
-                    && let Some((from, batch)) = tick.changes.pop_front()
+                    && let Some((from, rows)) = tick.changes.pop_front()
                 {
-                    let now = batch.len().min(fuel);
+                    let (all, now) = (rows.len(), rows.len().min(fuel));
                     fuel -= now;
-                    if now < batch.len() {
-                        tick.changes.push_front((from, slice(&batch, now, batch.len() - now)));
+                    if now < all {
+                        tick.changes.push_front((from, rows.slice(now, all - now)));
                     }
-                    state.absorb(from, slice(&batch, 0, now));
+                    state.absorb(from, rows.slice(0, now));
                 }
                 let mut done = false;
                 while fuel > 0 && !done {
@@ -163,13 +152,4 @@ pub fn closed_ticks<'s>(
             }
         }
     })
-}
-
-/// Some rows of a batch, shared.
-pub fn slice(batch: &UpdateBatch, at: usize, len: usize) -> UpdateBatch {
-    if at == 0 && len == batch.len() {
-        return batch.clone();
-    }
-    let diffs = batch.diffs.as_ref().map(|d| Arc::new(d.slice(at, len)));
-    UpdateBatch { rows: batch.rows.slice(at, len), diffs, time: batch.time }
 }

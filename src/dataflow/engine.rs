@@ -3,8 +3,8 @@
 mod lend;
 mod takeover;
 
-use crate::closed::slice;
 use crate::correct::Correction;
+use crate::exchange::slice;
 use crate::flow::{FlowKind, FlowShared, FlowSpec, OperatorStats};
 use crate::layout::Layout;
 use crate::render::validate;

@@ -1,17 +1,23 @@
 //! Moves rows to the worker that owns their key: `worker = vnode * workers / 256`.
+//!
+//! A batch inside the process is shared, not copied: a worker gets it with the numbers of its rows, and the bytes of their keys,
+//! which tell whose they are; who keeps the rows by that key does not encode it again. What becomes an arrangement is encoded
+//! before it goes to its owner (see [`crate::arrange`]).
 
 use crate::layout::Layout;
-use crate::types::{Parcels, RowStream, Rows};
+use crate::types::{RowStream, Rows};
 use arrow::array::UInt32Array;
 use arrow::compute::{take, take_record_batch};
-use hw_repr::UpdateBatch;
-use hw_repr::encoding::vnode;
+use hw_repr::encoding::{RowEncoder, vnode};
+use hw_repr::{Diff, Timestamp, UpdateBatch};
 use std::sync::Arc;
+use timely::Accountable;
 use timely::communication::Push;
 use timely::container::NoopBuilder;
-use timely::dataflow::channels::Message;
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::channels::pushers::exchange::Distributor;
+use timely::dataflow::channels::{ContainerBytes, Message};
 use timely::dataflow::operators::generic::Operator;
 
 /// The worker that owns a key.
@@ -19,47 +25,242 @@ pub fn owner(key: &[u8], peers: usize) -> usize {
     usize::from(vnode(key)) * peers / 256
 }
 
-/// Each row to the owner of its key under `layout`.
-pub fn exchange<'s>(stream: RowStream<'s>, layout: &Layout) -> RowStream<'s> {
-    let peers = stream.scope().peers();
-    if peers == 1 {
-        return stream;
-    }
-    let layout = layout.clone();
-    stream
-        .unary::<NoopBuilder<Parcels>, _, _, _>(Pipeline, "Split", move |_, _| {
-            move |input, output| {
-                input.for_each(|cap, rows| {
-                    let mut parcels = Parcels(rows.0.drain(..).flat_map(|b| split(&b, &layout, peers)).collect());
-                    output.session_with_builder(&cap).give_container(&mut parcels);
-                })
-            }
-        })
-        .unary::<NoopBuilder<Rows>, _, _, _>(DistributorPact(|_| ByOwner), "Exchange", move |_, _| {
-            move |input, output| {
-                input.for_each(|cap, parcels| {
-                    let mut rows = Rows(parcels.0.drain(..).map(|p| p.1).collect());
-                    output.session_with_builder(&cap).give_container(&mut rows);
-                })
-            }
-        })
+/// A worker's part of a batch.
+#[derive(Debug, Default)]
+struct Part {
+    /// Its rows; none where they are all.
+    rows: Option<Vec<u32>>,
+    /// The bytes of their keys, one after the other.
+    keys: Vec<u8>,
+    ends: Vec<usize>,
 }
 
-/// The rows of a batch by owner.
-fn split(batch: &UpdateBatch, layout: &Layout, peers: usize) -> Vec<(usize, UpdateBatch)> {
-    let mut rows: Vec<Vec<u32>> = vec![vec![]; peers];
+/// Rows of a batch that others may have a part of, with the bytes of their keys where they are known.
+#[derive(Clone, Debug)]
+pub struct Keyed {
+    whole: UpdateBatch,
+    /// Of this part, those from a position on, and how many.
+    part: Option<(Arc<Part>, usize, usize)>,
+}
+
+impl From<UpdateBatch> for Keyed {
+    fn from(batch: UpdateBatch) -> Keyed {
+        Keyed { whole: batch, part: None }
+    }
+}
+
+impl Keyed {
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.part.as_ref().map_or(self.whole.len(), |part| part.2)
+    }
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Their time.
+    pub fn time(&self) -> Timestamp {
+        self.whole.time
+    }
+    /// The batch that they are in.
+    pub fn whole(&self) -> &UpdateBatch {
+        &self.whole
+    }
+    /// The rows of that batch that they are; `None` where they are all.
+    pub fn numbers(&self) -> Option<&[u32]> {
+        let (part, first, len) = self.part.as_ref()?;
+        part.rows.as_ref().map(|rows| &rows[*first..first + len])
+    }
+    /// Which row of that batch row `row` of these is.
+    #[inline]
+    pub fn at(&self, row: usize) -> usize {
+        match &self.part {
+            Some((part, first, _)) => part.rows.as_ref().map_or(first + row, |rows| rows[first + row] as usize),
+            None => row,
+        }
+    }
+    /// How often a row counts.
+    #[inline]
+    pub fn diff(&self, row: usize) -> Diff {
+        self.whole.diff(self.at(row))
+    }
+    /// As a batch of their own: copied where others have a part of it.
+    pub fn batch(&self) -> UpdateBatch {
+        match (self.numbers(), &self.part) {
+            (Some(rows), _) => select(&self.whole, &rows.to_vec().into()),
+            (None, Some((_, first, len))) => slice(&self.whole, *first, *len),
+            (None, None) => self.whole.clone(),
+        }
+    }
+    /// The key of each row under the layout by which they were dealt.
+    pub fn keys(&self, layout: &Layout) -> RowKeys<'_> {
+        match &self.part {
+            Some((part, first, _)) => RowKeys(Source::Known(part, *first)),
+            None => RowKeys(Source::Encoded(layout.key_encoder(&self.whole.rows), vec![])),
+        }
+    }
+    /// Some of them, shared.
+    pub fn slice(&self, at: usize, len: usize) -> Keyed {
+        match &self.part {
+            Some((part, first, _)) => Keyed { whole: self.whole.clone(), part: Some((part.clone(), first + at, len)) },
+            None => slice(&self.whole, at, len).into(),
+        }
+    }
+}
+
+/// See [`Keyed::keys`].
+pub struct RowKeys<'a>(Source<'a>);
+
+enum Source<'a> {
+    /// They came with the rows.
+    Known(&'a Part, usize),
+    /// They are encoded one by one.
+    Encoded(RowEncoder, Vec<u8>),
+}
+
+impl RowKeys<'_> {
+    /// The key of a row.
+    #[inline]
+    pub fn get(&mut self, row: usize) -> &[u8] {
+        match &mut self.0 {
+            Source::Known(part, first) => {
+                let at = *first + row;
+                let start = at.checked_sub(1).map_or(0, |before| part.ends[before]);
+                &part.keys[start..part.ends[at]]
+            }
+            Source::Encoded(encoder, key) => {
+                key.clear();
+                encoder.encode(row, key);
+                key
+            }
+        }
+    }
+}
+
+/// Rows for one worker, with the number of the input that they are for.
+#[derive(Clone, Debug, Default)]
+pub struct Dealt {
+    /// Whose they are.
+    pub owner: usize,
+    /// Input and rows.
+    pub rows: Vec<(usize, Keyed)>,
+}
+
+impl Accountable for Dealt {
+    fn record_count(&self) -> i64 {
+        self.rows.iter().map(|(_, rows)| rows.len() as i64).sum()
+    }
+}
+
+/// A container that goes to one worker as a whole.
+///
+/// Workers are threads of one process, between which it is moved by pointer. Timely asks for [`ContainerBytes`] at compile time
+/// only; its methods run between processes, which [`crate::Engine`] never starts.
+pub trait Addressed: Default {
+    /// Which worker.
+    fn owner(&self) -> usize;
+}
+
+impl Addressed for Dealt {
+    fn owner(&self) -> usize {
+        self.owner
+    }
+}
+
+/// Not called: see [`Addressed`].
+macro_rules! stays_in_process {
+    ($container:ty) => {
+        impl ContainerBytes for $container {
+            fn from_bytes(_: timely::bytes::arc::Bytes) -> Self {
+                unreachable!("invariant: the engine runs in one process")
+            }
+            fn length_in_bytes(&self) -> usize {
+                unreachable!("invariant: the engine runs in one process")
+            }
+            fn into_bytes<W: std::io::Write>(&self, _: &mut W) {
+                unreachable!("invariant: the engine runs in one process")
+            }
+        }
+    };
+}
+stays_in_process!(Dealt);
+stays_in_process!(crate::types::Chunks);
+
+/// Each container to its worker.
+pub struct ByOwner;
+
+/// The contract of an edge on which containers go to their workers.
+pub fn by_owner() -> DistributorPact<fn(usize) -> ByOwner> {
+    DistributorPact(|_| ByOwner)
+}
+
+impl<C: Addressed> Distributor<C> for ByOwner {
+    fn partition<T: Clone, P: Push<Message<T, C>>>(&mut self, container: &mut C, time: &T, to: &mut [P]) {
+        let owner = container.owner();
+        Message::push_at(container, time.clone(), &mut to[owner]);
+    }
+    fn flush<T: Clone, P: Push<Message<T, C>>>(&mut self, _: &T, _: &mut [P]) {}
+}
+
+/// The rows of a stream on their way to the owners of their keys under `layout`, as those of the input with this number; on
+/// an edge that is [`by_owner`] they get there. Where they are `placed`, they are there.
+pub fn deal<'s>(stream: RowStream<'s>, layout: &Layout, input: usize, placed: bool) -> Stream<'s, u64, Dealt> {
+    let (peers, here) = (stream.scope().peers(), stream.scope().index());
+    let (layout, stay) = (layout.clone(), placed || peers == 1);
+    stream.unary::<NoopBuilder<Dealt>, _, _, _>(Pipeline, "Deal", move |_, _| {
+        move |from, output| {
+            from.for_each(|cap, rows| {
+                let mut parts = vec![Dealt::default(); peers];
+                for batch in rows.0.drain(..) {
+                    match stay {
+                        true => parts[here].rows.push((input, batch.into())),
+                        false => split(&batch, &layout, peers, |owner, part| parts[owner].rows.push((input, part))),
+                    }
+                }
+                let mut session = output.session_with_builder(&cap);
+                for (owner, mut part) in parts.into_iter().enumerate().filter(|(_, part)| !part.rows.is_empty()) {
+                    part.owner = owner;
+                    session.give_container(&mut part);
+                }
+            })
+        }
+    })
+}
+
+/// Each row to the owner of its key under `layout`.
+pub fn exchange<'s>(stream: RowStream<'s>, layout: &Layout) -> RowStream<'s> {
+    if stream.scope().peers() == 1 {
+        return stream;
+    }
+    deal(stream, layout, 0, false).unary::<NoopBuilder<Rows>, _, _, _>(by_owner(), "Exchange", move |_, _| {
+        move |input, output| {
+            input.for_each(|cap, dealt| {
+                let mut rows = Rows(dealt.rows.drain(..).map(|(_, rows)| rows.batch()).collect());
+                output.session_with_builder(&cap).give_container(&mut rows);
+            })
+        }
+    })
+}
+
+/// Gives the rows of a batch by owner.
+fn split(batch: &UpdateBatch, layout: &Layout, peers: usize, mut give: impl FnMut(usize, Keyed)) {
+    let mut parts: Vec<(Vec<u32>, Part)> = vec![];
+    parts.resize_with(peers, Default::default);
     let mut encoder = layout.key_encoder(&batch.rows);
     let mut key = Vec::new();
     for row in 0..batch.len() {
         key.clear();
         encoder.encode(row, &mut key);
-        rows[owner(&key, peers)].push(row as u32);
+        let (rows, part) = &mut parts[owner(&key, peers)];
+        rows.push(row as u32);
+        part.keys.extend_from_slice(&key);
+        part.ends.push(part.keys.len());
     }
-    if let Some(worker) = rows.iter().position(|r| r.len() == batch.len()) {
-        return vec![(worker, batch.clone())];
+    for (owner, (rows, part)) in parts.into_iter().enumerate().filter(|(_, part)| !part.0.is_empty()) {
+        let len = rows.len();
+        let part = Part { rows: (len < batch.len()).then_some(rows), ..part };
+        give(owner, Keyed { whole: batch.clone(), part: Some((Arc::new(part), 0, len)) });
     }
-    let parts = rows.into_iter().enumerate().filter(|(_, r)| !r.is_empty());
-    parts.map(|(worker, r)| (worker, select(batch, &UInt32Array::from(r)))).collect()
 }
 
 /// The rows of a batch at `indices`, which lie inside it.
@@ -72,18 +273,11 @@ pub fn select(batch: &UpdateBatch, indices: &UInt32Array) -> UpdateBatch {
     UpdateBatch { rows, diffs, time: batch.time }
 }
 
-/// Parcels to the worker written on them.
-struct ByOwner;
-
-impl Distributor<Parcels> for ByOwner {
-    fn partition<T: Clone, P: Push<Message<T, Parcels>>>(&mut self, parcels: &mut Parcels, time: &T, to: &mut [P]) {
-        let mut each: Vec<Parcels> = vec![Parcels::default(); to.len()];
-        parcels.0.drain(..).for_each(|p| each[p.0].0.push(p));
-        for (mut parcel, pusher) in each.into_iter().zip(to) {
-            if !parcel.0.is_empty() {
-                Message::push_at(&mut parcel, time.clone(), pusher);
-            }
-        }
+/// Some rows of a batch, shared.
+pub fn slice(batch: &UpdateBatch, at: usize, len: usize) -> UpdateBatch {
+    if at == 0 && len == batch.len() {
+        return batch.clone();
     }
-    fn flush<T: Clone, P: Push<Message<T, Parcels>>>(&mut self, _: &T, _: &mut [P]) {}
+    let diffs = batch.diffs.as_ref().map(|d| Arc::new(d.slice(at, len)));
+    UpdateBatch { rows: batch.rows.slice(at, len), diffs, time: batch.time }
 }

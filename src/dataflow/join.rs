@@ -8,8 +8,8 @@ mod look_up;
 mod merge;
 mod rows;
 
-use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
-use crate::exchange::exchange;
+use crate::closed::{ClosedTick, Counters, closed_ticks};
+use crate::exchange::deal;
 use crate::layout::Layout;
 use crate::stateless;
 use crate::types::{RowArranged, RowStream};
@@ -100,8 +100,8 @@ pub fn hash_join<'s>(left: Input<'s>, right: Input<'s>, on: &On<'_>, keeper: &mu
     let state = Rc::new(RefCell::new(state));
     keeper.entries(state.clone());
     let streams = [left.stream, right.stream];
-    let tagged =
-        streams.into_iter().zip(&layouts).enumerate().map(|(side, (s, layout))| tag(exchange(s, layout), side));
-    let both = timely::dataflow::operators::core::Concatenate::concatenate(&scope, tagged);
+    let dealt = streams.into_iter().zip(&layouts).enumerate();
+    let dealt = dealt.map(|(side, (stream, layout))| deal(stream, layout, side, false));
+    let both = timely::dataflow::operators::core::Concatenate::concatenate(&scope, dealt);
     stateless::only_oks(closed_ticks(both, "HashJoin", None, state, keeper.counters()))
 }

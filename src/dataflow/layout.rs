@@ -17,6 +17,8 @@ pub struct Layout {
     pub key: Vec<usize>,
     /// Columns that follow.
     pub rest: Vec<usize>,
+    /// Equal values of the key have equal bytes.
+    canonical: bool,
     key_codec: RowCodec,
     rest_codec: RowCodec,
     row_codec: RowCodec,
@@ -28,7 +30,8 @@ impl Layout {
     /// For readers: the key, then the other columns ascending, all as they are.
     pub fn served(types: &[SqlType], key: &[usize]) -> Layout {
         let rest = (0..types.len()).filter(|c| !key.contains(c)).collect();
-        Self::build(types, key, rest, RowCodec::new(&pick(types, key)))
+        let canonical = !RowCodec::has_print_tails(&pick(types, key));
+        Layout { canonical, ..Self::build(types, key, rest, RowCodec::new(&pick(types, key))) }
     }
 
     /// For operators: bytes of the key are equal where SQL says so.
@@ -48,6 +51,7 @@ impl Layout {
             wanted: (0..types.len()).collect::<Vec<_>>().iter().map(find).collect(),
             key: key.to_vec(),
             rest,
+            canonical: true,
             schema: schema_of(types),
         }
     }
@@ -65,13 +69,18 @@ impl Layout {
         self.key.iter().chain(&self.rest).copied().collect()
     }
 
+    /// True where rows that are on the owners of the keys of these columns, in this order, are on the owners of this key.
+    pub fn is_placed_by(&self, columns: &[usize]) -> bool {
+        self.canonical && self.key == columns
+    }
+
     /// An encoder of the key's bytes.
     pub fn key_encoder(&self, batch: &RecordBatch) -> RowEncoder {
         self.key_codec.row_encoder(&columns(batch, &self.key))
     }
 
-    /// Appends the rows of a batch; those with a NULL in a key column marked in `drop_null` are left out. Whenever `out`
-    /// reaches `limit` bytes of rows `full` has to empty it.
+    /// Appends the rows of a batch; those with a NULL in a column of `drop_null` are left out. Whenever `out` reaches `limit`
+    /// bytes of rows `full` has to empty it.
     pub fn encode(
         &self,
         batch: &UpdateBatch,
@@ -80,21 +89,46 @@ impl Layout {
         limit: usize,
         full: &mut dyn FnMut(&mut ChunkBody),
     ) {
-        let mut key = self.key_encoder(&batch.rows);
+        self.encode_apart(batch, drop_null, std::slice::from_mut(out), |_| 0, limit, &mut |_, out| full(out));
+    }
+
+    /// The same into several bodies: each row into the one that `of` chooses by its key.
+    pub fn encode_apart(
+        &self,
+        batch: &UpdateBatch,
+        drop_null: &[usize],
+        out: &mut [ChunkBody],
+        of: impl Fn(&[u8]) -> usize,
+        limit: usize,
+        full: &mut dyn FnMut(usize, &mut ChunkBody),
+    ) {
+        let mut key_encoder = self.key_encoder(&batch.rows);
         let mut rest = self.rest_codec.row_encoder(&columns(&batch.rows, &self.rest));
         let strict = columns(&batch.rows, drop_null);
+        let mut key = vec![];
         for row in 0..batch.len() {
             let diff = batch.diff(row);
             if diff == 0 || strict.iter().any(|c| c.is_null(row)) {
                 continue;
             }
+            let mut at = 0;
+            if out.len() > 1 {
+                key.clear();
+                key_encoder.encode(row, &mut key);
+                at = of(&key);
+            }
+            let one = out.len() == 1;
+            let out = &mut out[at];
             let start = out.data.len();
-            key.encode(row, &mut out.data);
+            match one {
+                true => key_encoder.encode(row, &mut out.data),
+                false => out.data.extend_from_slice(&key),
+            }
             let key_len = out.data.len() - start;
             rest.encode(row, &mut out.data);
             out.seal(key_len, batch.time, diff);
             if out.data.len() >= limit {
-                full(out);
+                full(at, out);
             }
         }
     }

@@ -7,6 +7,7 @@
 
 use crate::chunk::RowChunk;
 use crate::closed::ClosedTick;
+use crate::exchange::Keyed;
 use crate::layout::{Layout, pick};
 use crate::state::Entries;
 use crate::stateless::{ERR, ErrorRow, OK, error_batch, row_json};
@@ -232,16 +233,14 @@ impl Reduce {
 }
 
 impl ClosedTick for Reduce {
-    fn absorb(&mut self, _: usize, batch: UpdateBatch) {
-        let mut keys = self.layout.key_encoder(&batch.rows);
-        let mut key = Vec::new();
+    fn absorb(&mut self, _: usize, rows: Keyed) {
+        let mut keys = rows.keys(&self.layout);
+        let batch = rows.batch();
         let mut slots = std::mem::take(&mut self.slots);
         slots.clear();
         let first = self.touched.len();
         for row in 0..batch.len() {
-            key.clear();
-            keys.encode(row, &mut key);
-            let slot = self.slot(&key);
+            let slot = self.slot(keys.get(row));
             self.touch(slot);
             slots.push(slot);
         }

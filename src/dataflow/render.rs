@@ -1,12 +1,13 @@
 //! FlowPlan to operators.
 
 mod arranged;
+pub mod placement;
 
 use crate::arrange::{Begin, ImportToken, arrange, import, trace_size};
-use crate::closed::{ClosedTick, Counters, closed_ticks, tag};
+use crate::closed::{ClosedTick, Counters, closed_ticks};
 use crate::correct::{Correction, correct};
 use crate::errors::{aggregate_texts, column_names, error_layout};
-use crate::exchange::{exchange, owner};
+use crate::exchange::{Dealt, deal, owner};
 use crate::flow::{FlowShared, OperatorCounters};
 use crate::layout::Layout;
 use crate::reduce::Reduce;
@@ -27,7 +28,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use timely::dataflow::Scope;
+use timely::dataflow::{Scope, Stream};
 
 /// Where a [`FlowPlan::Get`] finds its relation.
 #[expect(clippy::large_enum_variant, reason = "one a relation while a dataflow is built")]
@@ -358,23 +359,24 @@ impl<'s> Render<'s> {
         // Without group columns there is a row from the beginning, which a restored flow has already.
         let first = (global && self.restored.is_none()).then_some(self.as_of);
         let Pair { oks, errs } = inner;
-        let made = self.stateful(oks, name, &Reduce::layout(&types, group), first, state);
+        let layout = Reduce::layout(&types, group);
+        let dealt = deal(oks, &layout, 0, placement::is_placed(input, &layout));
+        let made = self.stateful(dealt, name, first, state);
         let own = self.once(plan, made.errs);
         Pair { oks: made.oks, errs: stateless::union(self.scope, vec![errs, own]) }
     }
 
     fn stateful(
         &mut self,
-        input: RowStream<'s>,
+        input: Stream<'s, u64, Dealt>,
         name: &'static str,
-        layout: &Layout,
         first: Option<Timestamp>,
         state: impl ClosedTick,
     ) -> Pair<'s> {
         let counters = self.shared.register(name, self.scope.index(), Some(self.nodes.at));
         let state = Rc::new(RefCell::new(state));
         self.keep(state.clone());
-        stateless::split_pair(closed_ticks(tag(exchange(input, layout), 0), name, first, state, counters))
+        stateless::split_pair(closed_ticks(input, name, first, state, counters))
     }
 
     /// The next part is the state of an operator, which begins with what was held of it.
@@ -397,10 +399,11 @@ impl<'s> Render<'s> {
         Some(self.restored.as_ref()?.arrangement(part))
     }
 
-    /// Arranges rows and errors for readers, after what was restored or shown.
-    pub fn serve(&mut self, pair: Pair<'s>, layout: &Layout) -> [crate::types::RowArranged<'s>; 2] {
-        let oks = self.serve_part(pair.oks, layout, SERVED, "serve");
-        [oks, self.serve_part(pair.errs, &error_layout(), SERVED_ERRORS, "serve errors")]
+    /// Arranges rows and errors for readers, after what was restored or shown. Where rows are `placed`, each is on the owner of
+    /// its key.
+    pub fn serve(&mut self, pair: Pair<'s>, layout: &Layout, placed: bool) -> [crate::types::RowArranged<'s>; 2] {
+        let oks = self.serve_part(pair.oks, layout, SERVED, placed, "serve");
+        [oks, self.serve_part(pair.errs, &error_layout(), SERVED_ERRORS, false, "serve errors")]
     }
 
     fn serve_part(
@@ -408,13 +411,14 @@ impl<'s> Render<'s> {
         stream: RowStream<'s>,
         layout: &Layout,
         part: u32,
+        placed: bool,
         name: &str,
     ) -> crate::types::RowArranged<'s> {
         let Some(Correction { shown, at }) = &self.corrects else {
-            return arrange(stream, layout, &[], self.restored_part(part).as_ref(), name);
+            return arrange(stream, layout, &[], self.restored_part(part).as_ref(), placed, name);
         };
         let shown = shown.arrangement(part);
-        arrange(correct(stream, &shown, layout, *at), layout, &[], Some(&shown), name)
+        arrange(correct(stream, &shown, layout, *at), layout, &[], Some(&shown), placed, name)
     }
 }
 

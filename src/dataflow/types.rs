@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use timely::Accountable;
 use timely::dataflow::Stream;
-use timely::dataflow::channels::ContainerBytes;
 
 /// A container of the edges: batches of changes, several times allowed.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +27,7 @@ impl Accountable for Rows {
     }
 }
 
-/// Batches with the worker they are for.
+/// Batches with what they are.
 #[derive(Clone, Debug, Default)]
 pub struct Parcels(pub Vec<(usize, UpdateBatch)>);
 
@@ -38,27 +37,18 @@ impl Accountable for Parcels {
     }
 }
 
-/// Workers are threads of one process, between which batches are moved by pointer. Timely asks for these methods at
-/// compile time only; they run between processes, which [`crate::Engine`] never starts.
-impl ContainerBytes for Parcels {
-    fn from_bytes(_: timely::bytes::arc::Bytes) -> Self {
-        unreachable!("invariant: the engine runs in one process")
-    }
-    fn length_in_bytes(&self) -> usize {
-        unreachable!("invariant: the engine runs in one process")
-    }
-    fn into_bytes<W: std::io::Write>(&self, _: &mut W) {
-        unreachable!("invariant: the engine runs in one process")
-    }
-}
-
-/// Sorted chunks on their way into an arrangement.
+/// Changes on their way into an arrangement, encoded but not sorted, all for one worker.
 #[derive(Clone, Debug, Default)]
-pub struct Chunks(pub Vec<RowChunk>);
+pub struct Chunks {
+    /// Whose they are.
+    pub owner: usize,
+    /// The changes.
+    pub chunks: Vec<RowChunk>,
+}
 
 impl Accountable for Chunks {
     fn record_count(&self) -> i64 {
-        self.0.iter().map(|c| (c.hi - c.lo) as i64).sum()
+        self.chunks.iter().map(|c| (c.hi - c.lo) as i64).sum()
     }
 }
 

@@ -170,6 +170,12 @@ impl ChunkBody {
         self.times.push(time);
         self.diffs.push(diff);
     }
+    /// Makes room for more rows, with so many bytes in all.
+    pub fn reserve(&mut self, rows: usize, bytes: usize) {
+        self.data.reserve(bytes);
+        self.ends.reserve(rows);
+        self.prefixes.reserve(rows);
+    }
     /// Forgets all rows, and keeps the room they took unless that is more than `keep` bytes.
     pub fn clear(&mut self, keep: usize) {
         if self.bytes() > keep {

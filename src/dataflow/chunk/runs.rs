@@ -1,6 +1,6 @@
-//! Sorting changes into chunks, and joining several sorted runs in one pass.
+//! Sorting changes, or joining several sorted runs, in one pass.
 
-use super::{RowChunk, TARGET, append, compare, flush, is_full, reserve, same_row, seal, sum};
+use super::{RowChunk, TARGET, append, flush, is_full, reserve, same_row, seal, sum};
 use hw_repr::{ChunkBody, Diff, Timestamp};
 use std::collections::VecDeque;
 
@@ -21,43 +21,14 @@ fn second(row: &[u8]) -> u64 {
     }
 }
 
-/// Sorts and consolidates an unsorted body into chunks.
-pub fn sort_chunks(source: &ChunkBody) -> Vec<RowChunk> {
-    let mut order: Vec<(u128, u32)> = (0..source.len() as u32).map(|i| (first_bytes(source, i as usize), i)).collect();
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare(source, a.1 as usize, source, b.1 as usize)));
-    let mut out = VecDeque::new();
-    let mut body = ChunkBody::default();
-    let mut i = 0;
-    while i < order.len() {
-        let at = order[i].1 as usize;
-        let mut diff = source.diffs.get(at);
-        i += 1;
-        while i < order.len() && compare(source, order[i].1 as usize, source, at).is_eq() {
-            diff += source.diffs.get(order[i].1 as usize);
-            i += 1;
-        }
-        if diff != 0 {
-            if body.is_empty() {
-                reserve(&mut body, source, (order.len() - i + 1).min(TARGET));
-            }
-            append(&mut body, source, at, source.times.get(at), diff);
-        }
-        if is_full(&body) {
-            flush(&mut body, &mut out);
-        }
-    }
-    flush(&mut body, &mut out);
-    out.into()
-}
-
 /// Sixteen bytes that order rows as far as they go: most comparisons never look at the rows.
 #[inline]
 pub(super) fn first_bytes(body: &ChunkBody, row: usize) -> u128 {
     (u128::from(body.prefixes[row]) << 64) | u128::from(second(body.row(row)))
 }
 
-/// The changes of sorted runs, each the chunks of one after the other, as one: rows that repeat with their times
-/// advanced to `since`, then summed. Copies every row once, however many runs there are.
+/// Changes as one sorted run: rows that repeat with their times advanced to `since`, then summed. They may come in any order;
+/// sorted runs, each the chunks of one after the other, are found and merged. Copies every row once, however many runs there are.
 pub fn merge_runs(chunks: &[RowChunk], since: Timestamp) -> Vec<RowChunk> {
     let rows: usize = chunks.iter().map(|c| c.range().len()).sum();
     let mut order: Vec<(u128, u32, u32)> = Vec::with_capacity(rows);
@@ -79,7 +50,9 @@ pub fn merge_runs(chunks: &[RowChunk], since: Timestamp) -> Vec<RowChunk> {
         if made.is_empty() {
             reserve(&mut made, from, (order.len() - i).min(TARGET));
         }
-        if copies == 1 {
+        if copies == 1 && from.diffs.get(row) == 0 {
+            // Changes that come in any order may be none.
+        } else if copies == 1 {
             append(&mut made, from, row, from.times.get(row), from.diffs.get(row));
         } else {
             let change = |o: &(u128, u32, u32)| {

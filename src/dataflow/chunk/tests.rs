@@ -16,7 +16,7 @@ fn chain(seed: u64, rows: u64, keys: u64) -> (Vec<RowChunk>, Model) {
         *model.entry((row, time)).or_insert(0) += diff;
     }
     model.retain(|_, d| *d != 0);
-    (sort_chunks(&body), model)
+    (merge_runs(&[body.into()], 0), model)
 }
 
 fn list(chunks: &[RowChunk]) -> Vec<((Vec<u8>, u64), i64)> {
@@ -84,7 +84,7 @@ fn chunks_of_long_rows_end_early() {
     let made = |from: u64, time: u64| {
         let mut body = ChunkBody::default();
         (0..30).rev().for_each(|i| body.push(&long(from + 2 * i), 8, time, 1));
-        sort_chunks(&body)
+        merge_runs(&[body.into()], 0)
     };
     let bounded = |chunks: &[RowChunk]| chunks.iter().all(|c| c.body.data.len() < TARGET_BYTES + ROW);
     let (a, b, later) = (made(0, 1), made(1, 1), made(0, 2));
@@ -127,7 +127,7 @@ fn long_rows_become_several_batches() {
         let mut body = ChunkBody::default();
         let batch = hw_repr::UpdateBatch { rows: rows.clone(), diffs: None, time };
         layout.encode(&batch, &[], &mut body, usize::MAX, &mut |_| panic!("has no limit"));
-        chunks.extend(sort_chunks(&body));
+        chunks.extend(merge_runs(&[body.into()], 0));
     }
     let cut = batches_by_time(&layout, &chunks, |_| Some(7)).expect("decodes");
     assert_eq!(cut.iter().map(hw_repr::UpdateBatch::len).collect::<Vec<_>>(), [4, 2]);

@@ -6,6 +6,7 @@
 use super::rows::Rows;
 use crate::chunk::RowChunk;
 use crate::closed::ClosedTick;
+use crate::exchange::{Keyed, select};
 use crate::layout::Layout;
 use crate::reduce::groups::Groups;
 use crate::slab::Slab;
@@ -48,11 +49,12 @@ struct Taking {
 }
 
 impl Side {
-    /// Keeps the rows of a batch; `slots` has the key of each.
-    fn keep(&mut self, batch: &UpdateBatch, slots: &[u32]) -> Result<(), SqlError> {
-        let first = self.rows.push(batch.rows.clone())?;
+    /// Keeps rows; `slots` has the key of each.
+    fn keep(&mut self, rows: &Keyed, slots: &[u32]) -> Result<(), SqlError> {
+        let first = self.rows.push(rows.whole().rows.clone(), rows.numbers())?;
         self.before.grow(self.rows.len());
-        if self.copies.is_none() && batch.diffs.as_ref().is_some_and(|d| d.values().iter().any(|d| *d != 1)) {
+        let diffs = || (0..rows.len()).map(|i| rows.diff(i));
+        if self.copies.is_none() && rows.whole().diffs.is_some() && diffs().any(|d| d != 1) {
             let mut copies = Slab::default();
             copies.grow(first);
             (0..first).for_each(|i| *copies.get_mut(i) = 1);
@@ -60,7 +62,7 @@ impl Side {
         }
         if let Some(copies) = &mut self.copies {
             copies.grow(self.rows.len());
-            (0..batch.len()).for_each(|i| *copies.get_mut(first + i) = batch.diff(i));
+            diffs().enumerate().for_each(|(i, diff)| *copies.get_mut(first + i) = diff);
         }
         self.newest.grow(self.keys.slots());
         for (i, slot) in slots.iter().enumerate() {
@@ -74,7 +76,7 @@ impl Side {
     /// Takes at most `most` rows from `at` on as entries of this side: key and value are those of its layout, the time is
     /// the side's number. How many they were.
     fn take(&self, at: usize, most: usize, side: usize, out: &mut Collected) -> usize {
-        let rows = self.rows.piece(at, most);
+        let rows = self.rows.piece(at, most).expect("invariant: rows lie inside their segments");
         let count = rows.num_rows();
         let diffs = self.copies.as_ref().map(|copies| (at..at + count).map(|n| *copies.get(n)).collect::<Vec<_>>());
         let batch = UpdateBatch { rows, diffs: diffs.map(|d| Arc::new(d.into())), time: side as Timestamp };
@@ -93,7 +95,7 @@ impl Side {
         let diffs: Vec<Diff> = mine.iter().map(|i| body.diffs.get(*i)).collect();
         let ones = diffs.iter().all(|d| *d == 1);
         let slots: Vec<u32> = mine.iter().map(|i| self.keys.slot(body.key(*i))).collect();
-        self.keep(&UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(diffs.into())), time: 0 }, &slots)
+        self.keep(&UpdateBatch { rows, diffs: (!ones).then(|| Arc::new(diffs.into())), time: 0 }.into(), &slots)
     }
 
     fn bytes(&self) -> usize {
@@ -105,7 +107,7 @@ impl Side {
 /// A batch whose rows are being looked up in the other side.
 struct Probe {
     side: usize,
-    batch: UpdateBatch,
+    rows: Keyed,
     /// By row: one more than the number of the other side's newest row with its key.
     newest: Vec<usize>,
     row: usize,
@@ -115,7 +117,7 @@ struct Probe {
 pub struct HashJoin {
     sides: [Side; 2],
     schema: SchemaRef,
-    queue: VecDeque<(usize, UpdateBatch)>,
+    queue: VecDeque<(usize, Keyed)>,
     probe: Option<Probe>,
     taking: Option<Taking>,
     /// Entries have been taken, or it began with some.
@@ -148,28 +150,26 @@ impl HashJoin {
     }
 
     /// Looks up the keys of a batch in the other side, and keeps the batch.
-    fn begin(&mut self, side: usize, batch: UpdateBatch) -> Result<Probe, SqlError> {
+    fn begin(&mut self, side: usize, rows: Keyed) -> Result<Probe, SqlError> {
         let [left, right] = &mut self.sides;
         let (own, other) = if side == 0 { (left, right) } else { (right, left) };
-        let batch = own.matchable(batch);
-        let mut encoder = own.layout.key_encoder(&batch.rows);
-        let (mut newest, mut slots) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        let mut key = Vec::new();
-        for row in 0..batch.len() {
-            key.clear();
-            encoder.encode(row, &mut key);
-            newest.push(other.keys.find(&key).map_or(0, |slot| *other.newest.get(slot as usize)));
-            slots.push(own.keys.slot(&key));
+        let rows = own.matchable(rows);
+        let mut keys = rows.keys(&own.layout);
+        let (mut newest, mut slots) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for row in 0..rows.len() {
+            let key = keys.get(row);
+            newest.push(other.keys.find(key).map_or(0, |slot| *other.newest.get(slot as usize)));
+            slots.push(own.keys.slot(key));
         }
-        own.keep(&batch, &slots)?;
-        Ok(Probe { side, batch, newest, row: 0 })
+        own.keep(&rows, &slots)?;
+        Ok(Probe { side, rows, newest, row: 0 })
     }
 
     /// The next pairs of the probe in hand.
     fn pairs(&self, probe: &mut Probe, time: Timestamp) -> Result<Option<UpdateBatch>, SqlError> {
         let other = &self.sides[1 - probe.side];
         let (mut rows, mut numbers, mut diffs): (Vec<u32>, Vec<usize>, Vec<Diff>) = (vec![], vec![], vec![]);
-        let until = (probe.row + PART).min(probe.batch.len());
+        let until = (probe.row + PART).min(probe.rows.len());
         while probe.row < until && rows.len() < PART {
             let at = &mut probe.newest[probe.row];
             if *at == 0 {
@@ -178,15 +178,15 @@ impl HashJoin {
             }
             let number = *at - 1;
             *at = *other.before.get(number);
-            rows.push(probe.row as u32);
+            rows.push(probe.rows.at(probe.row) as u32);
             numbers.push(number);
-            diffs.push(probe.batch.diff(probe.row) * other.copies.as_ref().map_or(1, |c| *c.get(number)));
+            diffs.push(probe.rows.diff(probe.row) * other.copies.as_ref().map_or(1, |c| *c.get(number)));
         }
         if rows.is_empty() {
             return Ok(None);
         }
         let theirs = other.rows.gather(&numbers)?;
-        let ours = columns_at(&probe.batch.rows, rows)?;
+        let ours = columns_at(&probe.rows.whole().rows, rows)?;
         let columns = if probe.side == 0 { [ours, theirs] } else { [theirs, ours] }.concat();
         let ones = diffs.iter().all(|d| *d == 1);
         let rows = batch_of(&self.schema, columns, diffs.len())?;
@@ -197,12 +197,12 @@ impl HashJoin {
         let mut probe = match self.probe.take() {
             Some(probe) => probe,
             None => match self.queue.pop_front() {
-                Some((side, batch)) => self.begin(side, batch)?,
+                Some((side, rows)) => self.begin(side, rows)?,
                 None => return Ok(None),
             },
         };
         let made = self.pairs(&mut probe, time)?;
-        if probe.row < probe.batch.len() {
+        if probe.row < probe.rows.len() {
             self.probe = Some(probe);
         }
         Ok(Some(Parcels(made.into_iter().map(|b| (OK, b)).collect())))
@@ -211,13 +211,13 @@ impl HashJoin {
 
 impl Side {
     /// The rows that can match anything.
-    fn matchable(&self, batch: UpdateBatch) -> UpdateBatch {
-        let strict = crate::layout::columns(&batch.rows, &self.strict);
+    fn matchable(&self, rows: Keyed) -> Keyed {
+        let strict = crate::layout::columns(&rows.whole().rows, &self.strict);
         if strict.iter().all(|c| c.null_count() == 0) {
-            return batch;
+            return rows;
         }
-        let good = (0..batch.len()).filter(|i| strict.iter().all(|c| c.is_valid(*i)));
-        crate::exchange::select(&batch, &good.map(|i| i as u32).collect::<Vec<_>>().into())
+        let good = (0..rows.len()).map(|i| rows.at(i)).filter(|i| strict.iter().all(|c| c.is_valid(*i)));
+        select(rows.whole(), &good.map(|i| i as u32).collect::<Vec<_>>().into()).into()
     }
 }
 
@@ -232,8 +232,8 @@ fn columns_at(batch: &RecordBatch, rows: Vec<u32>) -> Result<Vec<ArrayRef>, SqlE
 }
 
 impl ClosedTick for HashJoin {
-    fn absorb(&mut self, input: usize, batch: UpdateBatch) {
-        self.queue.push_back((input, batch));
+    fn absorb(&mut self, input: usize, rows: Keyed) {
+        self.queue.push_back((input, rows));
     }
 
     fn emit(&mut self, time: Timestamp) -> Option<Parcels> {

@@ -10,8 +10,8 @@
 
 use super::Arrangement;
 use super::merge::{Position, ROW_BYTES, YIELD_ROWS};
-use crate::closed::{Counters, slice};
-use crate::exchange::{exchange, select};
+use crate::closed::Counters;
+use crate::exchange::{exchange, select, slice};
 use crate::layout::{Layout, columns, pick};
 use crate::types::{RowBatch, RowStream, RowTrace, Rows, batch_of, schema_of};
 use arrow::array::{Array, RecordBatch, UInt32Array};

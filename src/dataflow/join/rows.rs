@@ -2,14 +2,15 @@
 //!
 //! Invariants: rows are numbered from 0 in the order of their arrival, and never move; segments of few rows and bytes are
 //! joined eight at a time, unless the first of the eight is much larger than the others: a stream of small ticks leaves
-//! few batches, and a row is copied about once for every eightfold growth of its segment.
+//! few batches, and a row is copied about once for every eightfold growth of its segment. A segment may be some rows of a
+//! batch the others of which are kept by other workers: it is not copied then.
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{concat_batches, interleave};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, interleave, take_record_batch};
 use hw_repr::SqlError;
 
 /// Rows from which on a segment is left as it is.
-const SEGMENT_ROWS: usize = 4096;
+const SEGMENT_ROWS: usize = 1024;
 
 /// Segments that are joined at a time.
 const FAN_IN: usize = 8;
@@ -17,23 +18,57 @@ const FAN_IN: usize = 8;
 /// Bytes from which on a segment is left as it is: eight together stay far below the 2 GiB that a column's offsets reach.
 const SEGMENT_BYTES: usize = 32 << 20;
 
-/// The order of magnitude of a segment, in powers of eight; none for what is not joined.
-fn size_class(segment: &RecordBatch) -> Option<u32> {
-    let rows = segment.num_rows();
-    (rows < SEGMENT_ROWS && !is_large(segment)).then(|| rows.max(1).ilog(FAN_IN))
+/// Rows that came together.
+struct Segment {
+    batch: RecordBatch,
+    /// Those of the batch; all where there are none.
+    rows: Option<Box<[u32]>>,
+    bytes: usize,
 }
 
-/// True where the rows alone, without what else their buffers hold, are [`SEGMENT_BYTES`] or more.
-fn is_large(segment: &RecordBatch) -> bool {
-    let own = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
-    segment.get_array_memory_size() >= SEGMENT_BYTES
-        && segment.columns().iter().map(own).sum::<usize>() >= SEGMENT_BYTES
+impl Segment {
+    fn new(batch: RecordBatch, rows: Option<&[u32]>) -> Segment {
+        let own = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
+        let whole: usize = batch.columns().iter().map(own).sum();
+        let bytes = rows.map_or(whole, |rows| whole * rows.len() / batch.num_rows().max(1) + size_of_val(rows));
+        Segment { batch, rows: rows.map(Box::from), bytes }
+    }
+
+    fn len(&self) -> usize {
+        self.rows.as_ref().map_or(self.batch.num_rows(), |rows| rows.len())
+    }
+
+    /// Where in the batch a row is.
+    fn at(&self, row: usize) -> usize {
+        self.rows.as_ref().map_or(row, |rows| rows[row] as usize)
+    }
+
+    /// Some of the rows as a batch of their own.
+    fn piece(&self, from: usize, len: usize) -> Result<RecordBatch, SqlError> {
+        let Some(rows) = &self.rows else { return Ok(self.batch.slice(from, len)) };
+        take_record_batch(&self.batch, &UInt32Array::from(rows[from..from + len].to_vec())).map_err(internal)
+    }
+
+    /// The order of magnitude of its rows, in powers of eight; none for what is not joined.
+    fn size_class(&self) -> Option<u32> {
+        let rows = self.len();
+        (rows < SEGMENT_ROWS && self.bytes < SEGMENT_BYTES).then(|| rows.max(1).ilog(FAN_IN))
+    }
+
+    fn joined(small: &[Segment]) -> Result<Segment, SqlError> {
+        let parts = small.iter().map(|s| s.piece(0, s.len())).collect::<Result<Vec<_>, _>>()?;
+        Ok(Segment::new(concat_batches(&small[0].batch.schema(), &parts).map_err(internal)?, None))
+    }
+}
+
+fn internal(e: arrow::error::ArrowError) -> SqlError {
+    SqlError::internal(e.to_string())
 }
 
 /// See the module.
 #[derive(Default)]
 pub struct Rows {
-    segments: Vec<RecordBatch>,
+    segments: Vec<Segment>,
     /// Number of each segment's first row.
     starts: Vec<usize>,
     len: usize,
@@ -46,25 +81,25 @@ impl Rows {
         self.len
     }
 
-    /// Bytes of the columns; what a batch shares with others is counted in each.
+    /// Bytes of the rows' columns.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Appends rows; the number of the first.
-    pub fn push(&mut self, batch: RecordBatch) -> Result<usize, SqlError> {
-        let first = self.len;
-        self.len += batch.num_rows();
-        self.bytes += batch.get_array_memory_size();
-        self.segments.push(batch);
+    /// Appends rows of a batch, all where none are named; the number of the first.
+    pub fn push(&mut self, batch: RecordBatch, rows: Option<&[u32]>) -> Result<usize, SqlError> {
+        let (first, segment) = (self.len, Segment::new(batch, rows));
+        self.len += segment.len();
+        self.bytes += segment.bytes;
+        self.segments.push(segment);
         self.starts.push(first);
         while let Some(small) = self.segments.len().checked_sub(FAN_IN).map(|at| &self.segments[at..])
-            && let Some(classes) = small.iter().map(size_class).collect::<Option<Vec<u32>>>()
+            && let Some(classes) = small.iter().map(Segment::size_class).collect::<Option<Vec<u32>>>()
             && classes[1..].iter().any(|class| *class >= classes[0])
         {
-            let joined = concat_batches(&small[0].schema(), small).map_err(|e| SqlError::internal(e.to_string()))?;
-            self.bytes -= small.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-            self.bytes += joined.get_array_memory_size();
+            let joined = Segment::joined(small)?;
+            self.bytes -= small.iter().map(|s| s.bytes).sum::<usize>();
+            self.bytes += joined.bytes;
             self.segments.truncate(self.segments.len() - FAN_IN);
             self.starts.truncate(self.segments.len() + 1);
             self.segments.push(joined);
@@ -73,10 +108,10 @@ impl Rows {
     }
 
     /// At most `most` rows from number `at` on, which is there: those that lie in one segment.
-    pub fn piece(&self, at: usize, most: usize) -> RecordBatch {
+    pub fn piece(&self, at: usize, most: usize) -> Result<RecordBatch, SqlError> {
         let segment = self.starts.partition_point(|s| *s <= at) - 1;
-        let (batch, from) = (&self.segments[segment], at - self.starts[segment]);
-        batch.slice(from, most.min(batch.num_rows() - from))
+        let (rows, from) = (&self.segments[segment], at - self.starts[segment]);
+        rows.piece(from, most.min(rows.len() - from))
     }
 
     /// The columns of some rows, in the order given.
@@ -91,12 +126,12 @@ impl Rows {
                 places[segment] = used.len() as u32;
                 used.push(segment);
             }
-            at.push((places[segment] as usize, number - self.starts[segment]));
+            at.push((places[segment] as usize, self.segments[segment].at(number - self.starts[segment])));
         }
-        let columns = self.segments.first().map_or(0, RecordBatch::num_columns);
+        let columns = self.segments.first().map_or(0, |s| s.batch.num_columns());
         let column = |c: usize| {
-            let arrays: Vec<&dyn Array> = used.iter().map(|s| self.segments[*s].column(c).as_ref()).collect();
-            interleave(&arrays, &at).map_err(|e| SqlError::internal(e.to_string()))
+            let arrays: Vec<&dyn Array> = used.iter().map(|s| self.segments[*s].batch.column(c).as_ref()).collect();
+            interleave(&arrays, &at).map_err(internal)
         };
         (0..columns).map(column).collect()
     }
@@ -116,15 +151,21 @@ mod tests {
 
     #[test]
     fn small_segments_are_joined_whatever_their_sizes() {
-        let shapes: [&[usize]; 5] = [&[1], &[60], &[1, 10], &[3000, 1, 70], &[9000, 2]];
+        let shapes: [&[usize]; 5] = [&[1], &[60], &[1, 10], &[900, 1, 70], &[9000, 2]];
         for sizes in shapes {
             let (mut rows, mut next) = (Rows::default(), 0);
             for size in sizes.iter().cycle().take(4000) {
-                let first = rows.push(batch(next..next + *size as i64)).expect("joins");
+                // Every other one is a part of a batch.
+                let part: Vec<u32> = (3..3 + *size as u32).collect();
+                let first = match next % 2 {
+                    0 => rows.push(batch(next..next + *size as i64), None),
+                    _ => rows.push(batch(next - 3..next + *size as i64 + 1), Some(&part)),
+                };
+                let first = first.expect("joins");
                 assert_eq!(first as i64, next);
                 next += *size as i64;
             }
-            let large = rows.segments.iter().filter(|s| s.num_rows() >= SEGMENT_ROWS).count();
+            let large = rows.segments.iter().filter(|s| s.len() >= SEGMENT_ROWS).count();
             assert!(
                 rows.segments.len() <= 2 * large + 40,
                 "{sizes:?}: {} segments, {large} large",
@@ -145,7 +186,8 @@ mod tests {
         let mut rows = Rows::default();
         for _ in 0..16 {
             let column = StringArray::from_iter_values([&text, &text]);
-            rows.push(RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).expect("fits")).expect("joins");
+            let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).expect("fits");
+            rows.push(batch, None).expect("joins");
         }
         assert_eq!(rows.segments.len(), 16);
         let got = rows.gather(&[0, 31]).expect("gathers");

@@ -15,8 +15,9 @@
 //! within the flow follows from the plan alone ([`hw_plan::arranged`]). What is lent has a number too but is not saved: so numbers do
 //! not depend on who lends. Where a start finds neither a lender nor a part, the arrangement is made of what the relation held.
 
+use super::placement::is_placed;
 use super::{HeldTrace, Relation, Render, unhold};
-use crate::arrange::{Begin, arrange_placed, progress};
+use crate::arrange::{Begin, arrange, progress};
 use crate::closed::{ClosedTick, Counters};
 use crate::exchange::exchange;
 use crate::join::{Arrangement, HeldBy, Input, Keeper, On, Step, hash_join, look_up, merge_join};
@@ -176,11 +177,11 @@ impl<'s> Render<'s> {
             (_, Some(stream), _) => stream,
             _ => self.rows_of_named(plan),
         };
-        let placed = exchange(stream, &layout);
+        let placed = if is_placed(plan, &layout) { stream } else { exchange(stream, &layout) };
         if anew.is_none() {
             self.arranged.placed.insert((by.of, by.key.clone()), placed.clone());
         }
-        let arranged = arrange_placed(placed, &layout, &by.strict, restored.as_ref(), "Arrange");
+        let arranged = arrange(placed, &layout, &by.strict, restored.as_ref(), true, "Arrange");
         let counters = self.shared.register(name, self.scope.index(), Some(self.nodes.at));
         let trace = unhold(arranged.trace.clone());
         self.held.arrangements.push(HeldTrace { part, counters: counters.clone(), trace, lag: 0 });
