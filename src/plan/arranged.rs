@@ -50,7 +50,7 @@ pub fn identity(plan: &FlowPlan) -> u64 {
     while let Some(node) = todo.pop() {
         let own = match node {
             FlowPlan::Get { id, columns, .. } => hash((id, columns)),
-            FlowPlan::Constant { rows, .. } => hash(rows),
+            FlowPlan::Constant { rows, desc } => hash((rows, desc.types())),
             FlowPlan::Mfp { filter, project, .. } => hash((filter, project)),
             FlowPlan::Join { on, null_safe, .. } => hash((on, null_safe)),
             FlowPlan::DeltaJoin { inputs, paths, output, .. } => hash((inputs.len(), paths, output)),

@@ -134,10 +134,14 @@ pub(crate) fn distinct_on(
     let keys = by.iter_mut().chain(order.iter_mut().map(|key| &mut key.expr)).map(|e| (e, false));
     let input = computed_once(env, input, items.iter_mut().map(|e| (e, true)).chain(keys))?;
     let mut within = order.clone();
-    let reads_none = |e: &Expr| e.column_refs().is_empty();
-    if !env.stored && by.iter().all(reads_none) && within.iter().all(|key| reads_none(&key.expr)) {
-        // Which row is the first is open. Something has to be read: the executor takes no batch without columns.
-        within.extend(input.schema().columns().first().map(|c| Expr::Column(c.clone()).sort(true, false)));
+    if !env.stored {
+        // The executor does not order by constants; and something has to be read: it takes no batch without columns.
+        by.retain(crate::window::tells_apart);
+        within.retain(|key| crate::window::tells_apart(&key.expr));
+        let reads_none = |e: &Expr| e.column_refs().is_empty();
+        if by.iter().all(reads_none) && within.iter().all(|key| reads_none(&key.expr)) {
+            within.extend(input.schema().columns().first().map(|c| Expr::Column(c.clone()).sort(true, false)));
+        }
     }
     let (plan, number) = numbered(env, input, by, within)?;
     let first = Expr::Column(number).eq(lit(1i64));

@@ -1,4 +1,5 @@
-//! Fuses what stands on itself: Mfp over Mfp, Union in Union, Distinct of Distinct, and Mfps that do nothing.
+//! Fuses what stands on itself: Mfp over Mfp, Union in Union, Distinct of Distinct, and Mfps that do nothing; and leaves out
+//! what reads no rows.
 
 use super::rank::bound_numbers;
 use crate::{FlowPlan, ScalarExpr};
@@ -6,7 +7,8 @@ use crate::{FlowPlan, ScalarExpr};
 /// Rewrites a plan, leaves first, to its simplest form of the same meaning.
 pub fn simplify(plan: &mut FlowPlan) {
     plan.inputs_mut().into_iter().for_each(simplify);
-    if let Some(new) = fuse_mfps(plan)
+    if let Some(new) = drop_empty(plan)
+        .or_else(|| fuse_mfps(plan))
         .or_else(|| merge_unions(plan))
         .or_else(|| drop_repeated_distinct(plan))
         .or_else(|| bound_numbers(plan))
@@ -81,6 +83,30 @@ fn direct(exprs: &[&ScalarExpr], column: usize) -> bool {
         }
     }
     exprs.iter().any(|e| strict(e, column))
+}
+
+/// What has no rows whatever happens, as no rows.
+fn drop_empty(plan: &FlowPlan) -> Option<FlowPlan> {
+    let is_empty = |p: &FlowPlan| matches!(p, FlowPlan::Constant { rows, .. } if rows.is_empty());
+    let nothing = match plan {
+        FlowPlan::Mfp { input, .. }
+        | FlowPlan::Distinct { input }
+        | FlowPlan::Negate { input }
+        | FlowPlan::TopK { input, .. }
+        | FlowPlan::FlatMap { input, .. } => is_empty(input),
+        FlowPlan::Reduce { input, group, .. } => !group.is_empty() && is_empty(input),
+        FlowPlan::Join { left, right, .. } => is_empty(left) || is_empty(right),
+        FlowPlan::Let { body, .. } => is_empty(body),
+        FlowPlan::Union { inputs } if inputs.iter().any(is_empty) => {
+            let some: Vec<FlowPlan> = inputs.iter().filter(|input| !is_empty(input)).cloned().collect();
+            return Some(match some.is_empty() {
+                true => inputs.first()?.clone(),
+                false => FlowPlan::Union { inputs: some },
+            });
+        }
+        _ => false,
+    };
+    nothing.then(|| FlowPlan::Constant { rows: vec![], desc: super::describe(plan, &[]) })
 }
 
 fn merge_unions(plan: &FlowPlan) -> Option<FlowPlan> {
