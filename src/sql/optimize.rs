@@ -3,7 +3,9 @@
 //! PostgreSQL never shows them.
 
 mod barrier;
+mod unique;
 
+use self::unique::ForgetUnique;
 use crate::error::from_planner;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -56,6 +58,7 @@ pub(crate) fn optimize_view(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> 
         Arc::new(o::eliminate_filter::EliminateFilter::new()),
         Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
         Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(ForgetUnique),
         Arc::new(o::optimize_projections::OptimizeProjections::new()),
     ];
     run(plan, rules)
@@ -65,6 +68,7 @@ pub(crate) fn optimize_view(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> 
 pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
     use datafusion_optimizer as o;
     let rules: Rules = vec![
+        Arc::new(ForgetUnique),
         // The physical planner takes no DISTINCT.
         Arc::new(o::replace_distinct_aggregate::ReplaceDistinctWithAggregate::new()),
         Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
@@ -75,6 +79,7 @@ pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError>
         Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),
         Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
         Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(ForgetUnique),
         Arc::new(o::optimize_projections::OptimizeProjections::new()),
     ];
     run(plan, rules)?.transform_up_with_subqueries(first_rows).data().map_err(from_planner)

@@ -173,7 +173,7 @@ fn remade(old: &Subquery, plan: LogicalPlan) -> Subquery {
 fn is_simple(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => p.expr.iter().all(is_local) && is_simple(&p.input),
-        LogicalPlan::SubqueryAlias(s) => is_simple(&s.input),
+        // Below an alias there may be no correlation: DataFusion does not bring its columns through it.
         LogicalPlan::Filter(f) => {
             let simple = |c: &&Expr| is_local(c) || is_correlation(c);
             split_conjunction(&f.predicate).iter().all(simple) && is_simple(&f.input)

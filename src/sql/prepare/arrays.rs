@@ -250,7 +250,8 @@ impl Visitor for Finder {
                 let name = name.0.last().and_then(|p| p.as_ident()).map(|i: &Ident| crate::parse::ast_fold(i));
                 let name = name.unwrap_or_default();
                 self.sets |= hw_scalar::function_by_name(&name).is_some_and(|f| f.is_set());
-                self.aggregates |= crate::aggregate::aggregate_by_name(&name).is_some();
+                // Where the groups are computed, `grouping` is too.
+                self.aggregates |= name == "grouping" || crate::aggregate::aggregate_by_name(&name).is_some();
             }
             Expr::AnyOp { .. } | Expr::AllOp { .. } | Expr::CompoundFieldAccess { .. } => self.odd = true,
             _ => {}
