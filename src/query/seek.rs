@@ -28,7 +28,7 @@ pub(crate) fn never_fails(condition: &Expr, table: &QueryTable) -> bool {
         QueryTable::Snapshot { computed, .. } => computed.iter().flat_map(|c| c.expressions.iter()).collect(),
         _ => vec![],
     };
-    computed::lowered(condition, table.desc()).is_some_and(|e| computed::never_fails(&e, &known))
+    computed::lowered(condition, table.desc()).is_some_and(|e| hw_scalar::never_fails(&e, &|e| known.contains(&e)))
 }
 
 /// An arrangement of a relation's rows.

@@ -12,6 +12,7 @@
 pub mod aggregate;
 mod civil;
 mod compile;
+mod condition;
 mod ctype;
 mod eval;
 mod json;
@@ -24,6 +25,7 @@ mod udf;
 mod value;
 
 pub use compile::{Compiled, compile, eval_const, may_fail};
+pub use condition::{comparison, connective, never_fails};
 pub use kernel::variadic::of as variadic_of;
 pub use mfp::{Mfp, MfpOutput, conjuncts};
 pub use resolve::{

@@ -550,7 +550,7 @@ fn hit_count(
         }
         literal => literal.clone(),
     };
-    let func = crate::typing::comparison(c.op)
+    let func = hw_scalar::comparison(c.op)
         .ok_or_else(|| SqlError::unsupported(format!("{} ANY (SELECT ...) is not supported", c.op)))?;
     let mut lift = Lift::new(query.schema().as_ref().clone());
     let (left, right) = (lift.lift(&outer)?, lift.lift(&item)?);

@@ -10,7 +10,7 @@ use datafusion_expr::logical_plan::{Aggregate, Join, Limit, Sort, TableScan};
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan};
 use hw_plan::seek::{Fixed, Way};
-use hw_plan::{CatalogView, Func, IndexExpr, Object, ObjectKind, ScalarExpr};
+use hw_plan::{CatalogView, IndexExpr, Object, ObjectKind, ScalarExpr};
 use hw_repr::{Datum, RelationDesc, SqlType};
 use hw_scalar::ScalarExprUdf;
 use std::fmt::Write;
@@ -126,10 +126,11 @@ fn seek<'a>(
             other => Ok(Transformed::no(other)),
         });
         // One that may fail is tried on every row, but where an index has what it compares, of every row.
+        let known = |e: &ScalarExpr| keys.iter().any(|key| key.expressions.contains(e));
         let mut certain = true;
         for part in split_conjunction(&unqualified.ok()?.data) {
             let lowered = crate::lower::lower_expr(part, &schema).ok();
-            certain &= lowered.as_ref().is_some_and(|e| never_fails(e, &keys));
+            certain &= lowered.as_ref().is_some_and(|e| hw_scalar::never_fails(e, &known));
             lowered.into_iter().for_each(|e| fixed.add(e));
         }
         if !certain {
@@ -140,15 +141,6 @@ fn seek<'a>(
     let (best, parts, _) = hw_plan::seek::best(ways.iter(), &fixed);
     let key = keys.get(best).filter(|_| parts > 0)?;
     Some(format!(" seek by {} on {}", key.name, key.texts[..parts].join(", ")))
-}
-
-fn never_fails(condition: &ScalarExpr, keys: &[Key]) -> bool {
-    let value = |e: &ScalarExpr| keys.iter().any(|key| key.expressions.contains(e)) || !hw_scalar::may_fail(e);
-    match condition {
-        ScalarExpr::And(all) => all.iter().all(|e| never_fails(e, keys)),
-        ScalarExpr::Call { func: Func::Eq, args, .. } => args.iter().all(value),
-        other => value(other),
-    }
 }
 
 /// A key by which a relation is arranged.

@@ -28,7 +28,7 @@ use datafusion_expr::{Expr, Operator};
 pub(crate) use function::body_of;
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{AliasType, Datum, SqlError, SqlState, SqlType};
-use hw_scalar::{CastContext, can_cast, common_type, resolve_call_with_unknown};
+use hw_scalar::{CastContext, can_cast, common_type, comparison, connective, resolve_call_with_unknown};
 use operator::collation_for;
 pub(crate) use operator::{Pair, fixed, pair};
 use std::sync::Arc;
@@ -731,32 +731,6 @@ pub(crate) fn as_type(expr: ScalarExpr, ty: SqlType) -> ScalarExpr {
 fn located(mut error: SqlError, position: Option<usize>) -> SqlError {
     error.position = error.position.or(position);
     error
-}
-
-fn connective(and: bool, operands: [ScalarExpr; 2]) -> ScalarExpr {
-    let mut all = vec![];
-    for operand in operands {
-        match operand {
-            ScalarExpr::And(inner) if and => all.extend(inner),
-            ScalarExpr::Or(inner) if !and => all.extend(inner),
-            other => all.push(other),
-        }
-    }
-    if and { ScalarExpr::And(all) } else { ScalarExpr::Or(all) }
-}
-
-/// Our function for a comparison of DataFusion's.
-pub(crate) fn comparison(op: Operator) -> Option<Func> {
-    Some(match op {
-        Operator::Eq => Func::Eq,
-        Operator::NotEq => Func::Ne,
-        Operator::Lt => Func::Lt,
-        Operator::LtEq => Func::Le,
-        Operator::Gt => Func::Gt,
-        Operator::GtEq => Func::Ge,
-        Operator::IsNotDistinctFrom => Func::NotDistinct,
-        _ => return None,
-    })
 }
 
 /// The SQL type of a column of a plan.

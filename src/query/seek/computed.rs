@@ -9,6 +9,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use hw_plan::seek::Fixed;
 use hw_plan::{Func, ScalarExpr, stack, transform};
 use hw_repr::{Datum, RelationDesc, SqlType};
+use hw_scalar::{comparison, connective};
 
 /// Adds the expressions that have one value in all rows for which `filter` is true.
 pub(super) fn collect(filter: &Expr, desc: &RelationDesc, out: &mut Fixed) {
@@ -20,16 +21,6 @@ pub(super) fn collect(filter: &Expr, desc: &RelationDesc, out: &mut Fixed) {
         // Long chains of OR and lists are no equality, and costly to look at.
         Expr::BinaryExpr(BinaryExpr { op: Operator::Or, .. }) | Expr::InList(_) => {}
         other => lowered(other, desc).into_iter().for_each(|condition| out.add(condition)),
-    }
-}
-
-/// True where `known` cannot fail, and nothing else that `condition` computes.
-pub(super) fn never_fails(condition: &ScalarExpr, known: &[&ScalarExpr]) -> bool {
-    let value = |e: &ScalarExpr| known.contains(&e) || !hw_scalar::may_fail(e);
-    match condition {
-        ScalarExpr::And(all) => all.iter().all(|e| never_fails(e, known)),
-        ScalarExpr::Call { func: Func::Eq, args, .. } => args.iter().all(value),
-        other => value(other),
     }
 }
 
@@ -47,8 +38,7 @@ pub(super) fn lowered(expr: &Expr, desc: &RelationDesc) -> Option<ScalarExpr> {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let sides = [deep(left)?, deep(right)?];
             match op {
-                Operator::And => ScalarExpr::And(flat(sides, true)),
-                Operator::Or => ScalarExpr::Or(flat(sides, false)),
+                Operator::And | Operator::Or => connective(*op == Operator::And, sides),
                 op => ScalarExpr::Call { func: comparison(*op)?, args: sides.into(), ty: SqlType::Bool },
             }
         }
@@ -66,28 +56,6 @@ pub(super) fn lowered(expr: &Expr, desc: &RelationDesc) -> Option<ScalarExpr> {
             }
             transform::substitute(inner, &args)
         }
-        _ => return None,
-    })
-}
-
-fn flat(sides: [ScalarExpr; 2], and: bool) -> Vec<ScalarExpr> {
-    let parts = |e| match e {
-        ScalarExpr::And(all) if and => all,
-        ScalarExpr::Or(all) if !and => all,
-        other => vec![other],
-    };
-    sides.into_iter().flat_map(parts).collect()
-}
-
-fn comparison(op: Operator) -> Option<Func> {
-    Some(match op {
-        Operator::Eq => Func::Eq,
-        Operator::NotEq => Func::Ne,
-        Operator::Lt => Func::Lt,
-        Operator::LtEq => Func::Le,
-        Operator::Gt => Func::Gt,
-        Operator::GtEq => Func::Ge,
-        Operator::IsNotDistinctFrom => Func::NotDistinct,
         _ => return None,
     })
 }

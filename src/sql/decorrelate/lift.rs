@@ -1,13 +1,13 @@
 //! Expressions of a plan as ours over slots, to see when an operand is computed.
 
 use crate::error::from_planner;
-use crate::typing::{comparison, field_type};
+use crate::typing::field_type;
 use crate::value::from_scalar_value;
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{Datum, SqlError, SqlType};
-use hw_scalar::ScalarExprUdf;
+use hw_scalar::{ScalarExprUdf, comparison};
 
 /// Reads plan expressions; what is none of ours (columns, aggregates, subqueries) becomes a slot.
 pub(super) struct Lift {

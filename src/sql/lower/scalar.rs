@@ -1,13 +1,13 @@
 //! Plan expressions back to [`ScalarExpr`] over column positions.
 
 use crate::error::from_planner;
-use crate::typing::{comparison, field_type};
+use crate::typing::field_type;
 use crate::value::from_scalar_value;
 use datafusion_common::DFSchema;
 use datafusion_expr::{Expr, Operator};
 use hw_plan::{Func, ScalarExpr};
 use hw_repr::{SqlError, SqlType};
-use hw_scalar::ScalarExprUdf;
+use hw_scalar::{ScalarExprUdf, comparison};
 
 /// `expr` over the columns of `schema`.
 pub(crate) fn lower_expr(expr: &Expr, schema: &DFSchema) -> Result<ScalarExpr, SqlError> {
