@@ -186,8 +186,6 @@ pub(crate) struct Core {
     pub in_flight: crate::lag::InFlight,
     /// Last tick that was closed.
     pub last_tick: Timestamp,
-    /// The one before it.
-    pub tick_before: Timestamp,
     /// Last tick whose record is on disk.
     pub durable: Timestamp,
     /// Newest tick that is durable and passed by every live dataflow. Never goes back.

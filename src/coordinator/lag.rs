@@ -34,11 +34,15 @@ const BLOCKED_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct InFlight {
     ticks: VecDeque<(Timestamp, usize)>,
     bytes: usize,
+    /// The last tick that was closed, and the one before it; 0 where there was none since the start.
+    last: Timestamp,
+    before: Timestamp,
 }
 
 impl InFlight {
     /// A tick was closed.
     pub(crate) fn add(&mut self, time: Timestamp, bytes: usize) {
+        self.before = std::mem::replace(&mut self.last, time);
         if bytes > 0 {
             self.ticks.push_back((time, bytes));
             self.bytes += bytes;
@@ -117,7 +121,7 @@ impl Core {
     /// True where the next tick may close while the last one is on its way.
     pub(crate) fn may_run_ahead(&self) -> bool {
         let wanted = self.commits() || !self.reads.is_empty() || self.checkpoint_is_due(Duration::ZERO);
-        !wanted && !self.in_flight.is_full() && !self.is_behind_of(self.tick_before)
+        !wanted && !self.in_flight.is_full() && !self.is_behind_of(self.in_flight.before)
     }
 
     /// How long the tick after one that has not passed still waits, where nobody wakes the coordinator.

@@ -244,7 +244,6 @@ pub(crate) fn recover(
         resume_ms: config.subscribe_resume.as_millis() as u64,
         began: (last, Instant::now()),
         last_tick: last,
-        tick_before: last,
         durable: last,
         read_ts: last,
         acked: last,

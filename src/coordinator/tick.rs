@@ -120,7 +120,7 @@ impl Core {
         let flows: Vec<GlobalId> =
             self.flows.iter().filter(|(_, f)| f.hydration.is_none()).map(|(id, _)| *id).collect();
         self.engine.tick(time + 1, &flows);
-        self.tick_before = std::mem::replace(&mut self.last_tick, time);
+        self.last_tick = time;
         self.last_close = Instant::now();
         time
     }
