@@ -28,8 +28,8 @@ pub fn owner(key: &[u8], peers: usize) -> usize {
 /// A worker's part of a batch.
 #[derive(Debug, Default)]
 struct Part {
-    /// Its rows; none where they are all.
-    rows: Option<Vec<u32>>,
+    /// Its rows, ascending.
+    rows: Vec<u32>,
     /// The bytes of their keys, one after the other.
     keys: Vec<u8>,
     ends: Vec<usize>,
@@ -69,13 +69,13 @@ impl Keyed {
     /// The rows of that batch that they are; `None` where they are all.
     pub fn numbers(&self) -> Option<&[u32]> {
         let (part, first, len) = self.part.as_ref()?;
-        part.rows.as_ref().map(|rows| &rows[*first..first + len])
+        (*len < self.whole.len()).then(|| &part.rows[*first..first + len])
     }
     /// Which row of that batch row `row` of these is.
     #[inline]
     pub fn at(&self, row: usize) -> usize {
         match &self.part {
-            Some((part, first, _)) => part.rows.as_ref().map_or(first + row, |rows| rows[first + row] as usize),
+            Some((part, first, _)) => part.rows[first + row] as usize,
             None => row,
         }
     }
@@ -86,10 +86,9 @@ impl Keyed {
     }
     /// As a batch of their own: copied where others have a part of it.
     pub fn batch(&self) -> UpdateBatch {
-        match (self.numbers(), &self.part) {
-            (Some(rows), _) => select(&self.whole, &rows.to_vec().into()),
-            (None, Some((_, first, len))) => slice(&self.whole, *first, *len),
-            (None, None) => self.whole.clone(),
+        match self.numbers() {
+            Some(rows) => select(&self.whole, &rows.to_vec().into()),
+            None => self.whole.clone(),
         }
     }
     /// The key of each row under the layout by which they were dealt.
@@ -244,21 +243,20 @@ pub fn exchange<'s>(stream: RowStream<'s>, layout: &Layout) -> RowStream<'s> {
 
 /// Gives the rows of a batch by owner.
 fn split(batch: &UpdateBatch, layout: &Layout, peers: usize, mut give: impl FnMut(usize, Keyed)) {
-    let mut parts: Vec<(Vec<u32>, Part)> = vec![];
+    let mut parts: Vec<Part> = vec![];
     parts.resize_with(peers, Default::default);
     let mut encoder = layout.key_encoder(&batch.rows);
     let mut key = Vec::new();
     for row in 0..batch.len() {
         key.clear();
         encoder.encode(row, &mut key);
-        let (rows, part) = &mut parts[owner(&key, peers)];
-        rows.push(row as u32);
+        let part = &mut parts[owner(&key, peers)];
+        part.rows.push(row as u32);
         part.keys.extend_from_slice(&key);
         part.ends.push(part.keys.len());
     }
-    for (owner, (rows, part)) in parts.into_iter().enumerate().filter(|(_, part)| !part.0.is_empty()) {
-        let len = rows.len();
-        let part = Part { rows: (len < batch.len()).then_some(rows), ..part };
+    for (owner, part) in parts.into_iter().enumerate().filter(|(_, part)| !part.rows.is_empty()) {
+        let len = part.rows.len();
         give(owner, Keyed { whole: batch.clone(), part: Some((Arc::new(part), 0, len)) });
     }
 }
@@ -280,4 +278,43 @@ pub fn slice(batch: &UpdateBatch, at: usize, len: usize) -> UpdateBatch {
     }
     let diffs = batch.diffs.as_ref().map(|d| Arc::new(d.slice(at, len)));
     UpdateBatch { rows: batch.rows.slice(at, len), diffs, time: batch.time }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, AsArray, Int32Array};
+    use arrow::datatypes::Int32Type;
+    use hw_repr::SqlType;
+
+    /// A batch is taken in pieces, also where all of it is one worker's.
+    #[test]
+    fn a_piece_of_a_part_is_not_the_whole() {
+        let types = [SqlType::Int4, SqlType::Int4];
+        let keys = [vec![7; 6], (0..6).collect::<Vec<i32>>()];
+        for keys in keys {
+            let columns: Vec<ArrayRef> =
+                vec![Arc::new(Int32Array::from(keys)), Arc::new(Int32Array::from((10..16).collect::<Vec<i32>>()))];
+            let rows = crate::types::batch_of(&crate::types::schema_of(&types), columns, 6).expect("six rows");
+            let batch = UpdateBatch { rows, diffs: None, time: 1 };
+            let layout = Layout::keyed(&types, &[0]);
+            let mut seen = vec![];
+            split(&batch, &layout, 2, |_, part| {
+                for at in 0..part.len() {
+                    let piece = part.slice(at, 1);
+                    let own = piece.batch();
+                    assert_eq!((piece.len(), own.len()), (1, 1));
+                    assert_eq!(piece.numbers(), Some(&[piece.at(0) as u32][..]));
+                    let value = own.rows.column(1).as_primitive::<Int32Type>().value(0);
+                    assert_eq!(value as usize, 10 + piece.at(0));
+                    let mut key = vec![];
+                    layout.key_encoder(&batch.rows).encode(piece.at(0), &mut key);
+                    assert_eq!(piece.keys(&layout).get(0), key);
+                    seen.push(value);
+                }
+            });
+            seen.sort_unstable();
+            assert_eq!(seen, (10..16).collect::<Vec<i32>>());
+        }
+    }
 }
