@@ -49,7 +49,7 @@ impl Aggregate {
         };
         Aggregate {
             func: AggregateFunc::TopRows,
-            arg: Some(0),
+            arg: (width > 0).then_some(0),
             more: (1..width).collect(),
             distinct: false,
             filter: None,

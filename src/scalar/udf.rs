@@ -5,6 +5,7 @@ use crate::eval::Input;
 use crate::value::Val;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
+use datafusion_expr::interval_arithmetic::Interval;
 use datafusion_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -134,6 +135,12 @@ impl ScalarUDFImpl for ScalarExprUdf {
 
     fn return_field_from_args(&self, _: ReturnFieldArgs) -> DfResult<FieldRef> {
         Ok(Arc::new(self.expr.ty().field(&self.name, true)))
+    }
+
+    /// Any value of its type: an interval without one cannot be compared with those of other types, and the planner then
+    /// takes an order by such a comparison for none.
+    fn evaluate_bounds(&self, _: &[&Interval]) -> DfResult<Interval> {
+        Interval::make_unbounded(&self.expr.ty().arrow()).or_else(|_| Interval::make_unbounded(&DataType::Null))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

@@ -12,10 +12,12 @@
 //! Ad hoc, EXISTS and IN that are conditions of their own, cannot fail and correlate by nothing but equality are left for
 //! DataFusion to join.
 
+mod groups;
 mod lift;
 mod native;
 mod push;
 mod scope;
+pub(crate) use groups::name_groups;
 pub(crate) use scope::outer_references;
 
 use crate::emit::emit;

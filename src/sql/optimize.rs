@@ -5,6 +5,7 @@
 mod barrier;
 mod unique;
 
+pub(crate) use self::unique::Forgetful;
 use self::unique::ForgetUnique;
 use crate::error::from_planner;
 use arrow::datatypes::{DataType, FieldRef};

@@ -5,6 +5,7 @@ use crate::aggregate::aggregate_by_name;
 use crate::error::{external, from_planner};
 use crate::functions::UserCall;
 use crate::lazy::{Lazy, OperatorPlanner, lazy};
+use crate::optimize::Forgetful;
 use crate::prepare::{
     ARRAY_OF, AT, BITS, CAST, CELL, COERCED, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR,
     ORDINALITY, OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, TIES, VARIADIC, WHOLE_ROW,
@@ -18,7 +19,7 @@ use crate::volatile::Volatile;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result as DfResult, TableReference};
-use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use hw_plan::{CatalogView, Func, Object, ObjectKind};
@@ -398,6 +399,7 @@ struct Context<'a, 'b> {
     env: &'b Env<'a>,
     config: ConfigOptions,
     planners: Vec<Arc<dyn ExprPlanner>>,
+    relations: Vec<Arc<dyn RelationPlanner>>,
 }
 
 impl ContextProvider for Context<'_, '_> {
@@ -406,6 +408,9 @@ impl ContextProvider for Context<'_, '_> {
     }
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.planners
+    }
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relations
     }
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         function(name).or_else(|| {
@@ -454,7 +459,14 @@ impl ContextProvider for Context<'_, '_> {
     }
 }
 
-impl Context<'_, '_> {
+impl<'a, 'b> Context<'a, 'b> {
+    fn new(env: &'b Env<'a>) -> Self {
+        let mut config = ConfigOptions::default();
+        // The order of a subquery is kept: `ARRAY(SELECT ... ORDER BY ...)` needs it.
+        config.sql_parser.enable_subquery_sort_elimination = false;
+        let relations: Vec<Arc<dyn RelationPlanner>> = vec![Arc::new(Forgetful::default())];
+        Context { env, config, planners: vec![Arc::new(OperatorPlanner)], relations }
+    }
     fn undefined(&self, schema: Option<&str>, table: &str) -> SqlError {
         let e = undefined_relation(schema, table);
         let full = schema.map_or_else(|| table.to_string(), |s| format!("{s}.{table}"));
@@ -643,7 +655,7 @@ fn with_text(name: &str) -> Option<Lazy> {
 /// Plans a query, every expression with its final types; not yet optimised.
 pub(crate) fn plan_query(env: &Env, mut query: Query) -> Result<LogicalPlan, SqlError> {
     prepare_query(env, &mut query)?;
-    let context = Context { env, config: config(), planners: vec![Arc::new(OperatorPlanner)] };
+    let context = Context::new(env);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let plan = planner
         .sql_statement_to_plan(sqlparser::ast::Statement::Query(Box::new(query)))
@@ -651,14 +663,8 @@ pub(crate) fn plan_query(env: &Env, mut query: Query) -> Result<LogicalPlan, Sql
     if env.star_of_using.take() {
         crate::prepare::check_using(&plan)?;
     }
+    let plan = crate::decorrelate::name_groups(plan)?;
     crate::decorrelate::decorrelate(env, retype_plan(env, plan, &[])?)
-}
-
-/// The order of a subquery is kept: `ARRAY(SELECT ... ORDER BY ...)` needs it.
-fn config() -> ConfigOptions {
-    let mut config = ConfigOptions::default();
-    config.sql_parser.enable_subquery_sort_elimination = false;
-    config
 }
 
 /// The body of a function over the columns of `schema`, not yet typed.
@@ -668,7 +674,7 @@ pub(crate) fn plan_body(
     schema: &datafusion_common::DFSchema,
 ) -> Result<datafusion_expr::Expr, SqlError> {
     crate::prepare::prepare_expr(env, &mut expr)?;
-    let context = Context { env, config: config(), planners: vec![Arc::new(OperatorPlanner)] };
+    let context = Context::new(env);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))
 }
@@ -740,7 +746,7 @@ pub(crate) fn plan_expr_in(
 ) -> Result<hw_plan::ScalarExpr, SqlError> {
     let mut expr = expr.clone();
     crate::prepare::prepare_expr(env, &mut expr)?;
-    let context = Context { env, config: config(), planners: vec![Arc::new(OperatorPlanner)] };
+    let context = Context::new(env);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let planned = planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(|e| env.planner_error(e))?;
     let mut typer = crate::typing::Typer::new(env, schema, &[]);

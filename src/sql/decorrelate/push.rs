@@ -4,7 +4,7 @@
 //! column; above, every operator keeps its columns: groups and DISTINCT take them as keys. A group of everything, which
 //! has a row also where its input has none, takes the domain itself in as rows that its aggregates skip.
 
-use super::scope::{localized, nested, outer_references};
+use super::scope::{localized, outer_references, renamed};
 use super::{input_schema, joined, project};
 use crate::error::{external, from_planner};
 use crate::planner::Env;
@@ -319,7 +319,7 @@ fn push_join(env: &Env, j: Join, domain: &Domain, rows: &LogicalPlan) -> Result<
     if is_lateral(&right) {
         // What it reads of the domain it finds on its left.
         let left = push(env, left, domain, rows)?;
-        let right = nested(right, &mut vec![left_schema], &replace).map_err(from_planner)?;
+        let right = renamed(right, &left_schema, &replace).map_err(from_planner)?;
         return remake(left, right, on, filter, j.null_equality);
     }
     let keeps_left = matches!(j.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti);

@@ -125,11 +125,28 @@ pub(super) fn localized(
             Some(new) => Transformed::yes(Expr::Column(new)),
             None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
         }),
-        other => with_subplan(other, &mut |plan| nested(plan, &mut vec![own.clone()], replace)),
+        other => with_subplan(other, &mut |plan| renamed(plan, own, replace)),
     })
     .data()
     .map_err(from_planner)
 }
+
+/// A query within a query of the schema `own`, its references to columns further out replaced.
+pub(super) fn renamed(
+    plan: LogicalPlan,
+    own: &DFSchema,
+    replace: &dyn Fn(&Column) -> Option<Column>,
+) -> DfResult<LogicalPlan> {
+    nested(plan, &mut vec![own.clone()], &|e, inside| match e {
+        Expr::OuterReferenceColumn(field, column) if !inside(column) => {
+            replace(column).map(|new| Expr::OuterReferenceColumn(Arc::clone(field), new))
+        }
+        _ => None,
+    })
+}
+
+/// Another expression in the place of one; the function tells which outer columns are those of a query between.
+pub(super) type Replace<'a> = &'a dyn Fn(&Expr, &dyn Fn(&Column) -> bool) -> Option<Expr>;
 
 /// The expression with another plan in its subquery, where it is one.
 pub(super) fn with_subplan(
@@ -159,12 +176,8 @@ pub(super) fn with_subplan(
     })
 }
 
-/// A query within a query, its references to what is further out replaced.
-pub(super) fn nested(
-    plan: LogicalPlan,
-    scopes: &mut Vec<DFSchema>,
-    replace: &dyn Fn(&Column) -> Option<Column>,
-) -> DfResult<LogicalPlan> {
+/// A query within queries of the schemas `scopes`, its expressions replaced.
+pub(super) fn nested(plan: LogicalPlan, scopes: &mut Vec<DFSchema>, replace: Replace<'_>) -> DfResult<LogicalPlan> {
     if let LogicalPlan::Subquery(mut q) = plan {
         q.subquery = Arc::new(nested(Arc::unwrap_or_clone(q.subquery), scopes, replace)?);
         q.outer_ref_columns = q.subquery.all_out_ref_exprs();
@@ -193,20 +206,16 @@ pub(super) fn nested(
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let new = expr.transform_down(|e| match e {
-            Expr::OuterReferenceColumn(field, column) => {
-                let inside = scopes.iter().any(|s| s.has_column(&column));
-                Ok(match replace(&column).filter(|_| !inside) {
-                    Some(new) => Transformed::yes(Expr::OuterReferenceColumn(field, new)),
-                    None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
-                })
+        let new = expr.transform_down(|e| {
+            if let Some(new) = replace(&e, &|c| scopes.iter().any(|s| s.has_column(c))) {
+                return Ok(Transformed::yes(new));
             }
-            other => with_subplan(other, &mut |plan| {
+            with_subplan(e, &mut |plan| {
                 scopes.push(own.clone());
                 let new = nested(plan, scopes, replace);
                 scopes.pop();
                 new
-            }),
+            })
         })?;
         // The cells of VALUES have no names.
         Ok(if is_values { new } else { new.update_data(|e| name.restore(e)) })

@@ -9,7 +9,7 @@ use super::outside::outside;
 use super::{Preparer, call};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
+    BinaryOperator, Expr, Ident, Join, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
     Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 use std::collections::HashSet;
@@ -202,8 +202,53 @@ impl Preparer<'_, '_> {
 
     /// The names of a query's columns, where its list says them.
     fn names_of_query(&self, query: &Query) -> Option<Vec<String>> {
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
-        select.projection.iter().map(output).collect()
+        self.names_of_body(&query.body)
+    }
+
+    fn names_of_body(&self, body: &SetExpr) -> Option<Vec<String>> {
+        match body {
+            SetExpr::Select(select) => {
+                let mut names = vec![];
+                for item in &select.projection {
+                    match item {
+                        SelectItem::Wildcard(_) => names.extend(self.names_of_star(select)?),
+                        item => names.push(output(item)?),
+                    }
+                }
+                Some(names)
+            }
+            SetExpr::Values(values) => {
+                let row = values.rows.first()?;
+                Some((1..=row.len()).map(|n| format!("column{n}")).collect())
+            }
+            SetExpr::SetOperation { left, .. } => self.names_of_body(left),
+            SetExpr::Query(query) => self.names_of_query(query),
+            _ => None,
+        }
+    }
+
+    /// What `*` gives where nothing is joined by names.
+    fn names_of_star(&self, select: &Select) -> Option<Vec<String>> {
+        let joins = || select.from.iter().flat_map(|f| &f.joins);
+        let plain = |join: &Join| match &join.join_operator {
+            JoinOperator::Join(c)
+            | JoinOperator::Inner(c)
+            | JoinOperator::Left(c)
+            | JoinOperator::LeftOuter(c)
+            | JoinOperator::Right(c)
+            | JoinOperator::RightOuter(c)
+            | JoinOperator::FullOuter(c)
+            | JoinOperator::CrossJoin(c) => !matches!(c, Constraint::Using(_) | Constraint::Natural),
+            _ => false,
+        };
+        if !joins().all(plain) {
+            return None;
+        }
+        let mut names = vec![];
+        for factor in factors(select) {
+            names.extend(self.columns_of(factor, &|_| None)?.into_iter().map(|c| c.name));
+        }
+        Some(names)
     }
 }
 
