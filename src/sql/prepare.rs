@@ -24,6 +24,7 @@ mod using;
 mod windows;
 
 pub(crate) use functions::{nulls, qualify, rows_query};
+pub(crate) use merged::unmerged;
 pub(crate) use tables::{ONCE, ORDINALITY, ROWS_FROM, SET};
 pub(crate) use using::check_using;
 

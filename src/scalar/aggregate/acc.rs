@@ -82,13 +82,21 @@ impl Acc {
         bytes: &[u8],
         diff: Diff,
     ) -> Result<(), SqlError> {
-        if let Acc::Count(n) = self {
-            *n += diff;
-            return Ok(());
+        match self {
+            Acc::Count(n) => {
+                *n += diff;
+                return Ok(());
+            }
+            // A row of no columns has an entry, too.
+            Acc::List(entries) => {
+                entries.add(bytes, diff);
+                return Ok(());
+            }
+            _ => {}
         }
         let arg = args.first().ok_or_else(|| SqlError::internal("an aggregate without its argument"))?;
         match self {
-            Acc::Count(_) => {}
+            Acc::Count(_) | Acc::List(_) => {}
             Acc::Best(best) => {
                 let better = |b: &Small| if agg.func == F::Min { bytes < b.bytes() } else { bytes > b.bytes() };
                 if best.as_ref().is_none_or(better) {
@@ -129,7 +137,6 @@ impl Acc {
                 pairs.add(number::float(arg, row), number::float(x, row), diff);
             }
             Acc::Spans(spans) => spans.add(arg, row, diff),
-            Acc::List(entries) => entries.add(bytes, diff),
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::outside::outside;
 use super::{Preparer, call};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, Join, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
+    BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
     Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 use std::collections::HashSet;
@@ -229,24 +229,9 @@ impl Preparer<'_, '_> {
 
     /// What `*` gives where nothing is joined by names.
     fn names_of_star(&self, select: &Select) -> Option<Vec<String>> {
-        let joins = || select.from.iter().flat_map(|f| &f.joins);
-        let plain = |join: &Join| match &join.join_operator {
-            JoinOperator::Join(c)
-            | JoinOperator::Inner(c)
-            | JoinOperator::Left(c)
-            | JoinOperator::LeftOuter(c)
-            | JoinOperator::Right(c)
-            | JoinOperator::RightOuter(c)
-            | JoinOperator::FullOuter(c)
-            | JoinOperator::CrossJoin(c) => !matches!(c, Constraint::Using(_) | Constraint::Natural),
-            _ => false,
-        };
-        if !joins().all(plain) {
-            return None;
-        }
         let mut names = vec![];
-        for factor in factors(select) {
-            names.extend(self.columns_of(factor, &|_| None)?.into_iter().map(|c| c.name));
+        for factor in unmerged(select) {
+            names.extend(self.columns_of(factor?, &|_| None)?.into_iter().map(|c| c.name));
         }
         Some(names)
     }
@@ -312,6 +297,27 @@ fn concerns(from: &TableWithJoins) -> bool {
 
 fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
     select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)))
+}
+
+/// What a SELECT reads, in order; `None` for what is joined in a way that merges columns.
+pub(crate) fn unmerged(select: &Select) -> impl Iterator<Item = Option<&TableFactor>> {
+    select.from.iter().flat_map(|from| {
+        let joined = from.joins.iter().map(|join| match &join.join_operator {
+            JoinOperator::Join(c)
+            | JoinOperator::Inner(c)
+            | JoinOperator::Left(c)
+            | JoinOperator::LeftOuter(c)
+            | JoinOperator::Right(c)
+            | JoinOperator::RightOuter(c)
+            | JoinOperator::FullOuter(c)
+            | JoinOperator::CrossJoin(c) => match c {
+                Constraint::On(_) | Constraint::None => Some(&join.relation),
+                Constraint::Using(_) | Constraint::Natural => None,
+            },
+            _ => None,
+        });
+        std::iter::once(Some(&from.relation)).chain(joined)
+    })
 }
 
 fn output(item: &SelectItem) -> Option<String> {

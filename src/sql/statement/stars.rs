@@ -7,6 +7,7 @@
 use super::create::written;
 use crate::parse::ast_fold;
 use crate::planner::Env;
+use crate::prepare::unmerged;
 use sqlparser::ast as sql;
 
 /// The query with the columns in the place of `*`; `None` where there is none, or one that stays.
@@ -27,7 +28,7 @@ fn body(env: &Env, body: &mut sql::SetExpr, found: &mut bool) -> Option<()> {
             for item in std::mem::take(&mut select.projection) {
                 match &item {
                     sql::SelectItem::Wildcard(options) if is_plain(options) => {
-                        let all: Option<Vec<_>> = factors(select).map(|f| columns_of(env, f?)).collect();
+                        let all: Option<Vec<_>> = unmerged(select).map(|f| columns_of(env, f?)).collect();
                         items.extend(all?.into_iter().flat_map(|(_, columns)| columns));
                         *found = true;
                     }
@@ -37,7 +38,7 @@ fn body(env: &Env, body: &mut sql::SetExpr, found: &mut bool) -> Option<()> {
                     ) if is_plain(options) => {
                         let [sql::ObjectNamePart::Identifier(wanted)] = name.0.as_slice() else { return None };
                         let wanted = ast_fold(wanted);
-                        let mut all = factors(select).filter_map(|f| columns_of(env, f?));
+                        let mut all = unmerged(select).filter_map(|f| columns_of(env, f?));
                         items.extend(all.find(|(name, _)| *name == wanted)?.1);
                         *found = true;
                     }
@@ -63,27 +64,6 @@ fn is_plain(options: &sql::WildcardAdditionalOptions) -> bool {
         && options.opt_except.is_none()
         && options.opt_replace.is_none()
         && options.opt_rename.is_none()
-}
-
-/// What a SELECT reads, in order; `None` for what is joined in a way that merges columns.
-fn factors(select: &sql::Select) -> impl Iterator<Item = Option<&sql::TableFactor>> {
-    select.from.iter().flat_map(|from| {
-        let joined = from.joins.iter().map(|join| match &join.join_operator {
-            sql::JoinOperator::Join(c)
-            | sql::JoinOperator::Inner(c)
-            | sql::JoinOperator::Left(c)
-            | sql::JoinOperator::LeftOuter(c)
-            | sql::JoinOperator::Right(c)
-            | sql::JoinOperator::RightOuter(c)
-            | sql::JoinOperator::FullOuter(c)
-            | sql::JoinOperator::CrossJoin(c) => match c {
-                sql::JoinConstraint::On(_) | sql::JoinConstraint::None => Some(&join.relation),
-                sql::JoinConstraint::Using(_) | sql::JoinConstraint::Natural => None,
-            },
-            _ => None,
-        });
-        std::iter::once(Some(&from.relation)).chain(joined)
-    })
 }
 
 /// The name of a relation within the query, and its columns as expressions.
