@@ -1,4 +1,4 @@
-//! What the executor may know of a union, and of constants below a window: nothing but the columns.
+//! What the executor may know of a union, and of what is below a window: nothing but the columns.
 //!
 //! DataFusion tells of a column that is constant in each input of a union that it is constant, although the inputs' values
 //! differ; a sort then leaves it out, or stops early as if the rows came sorted by it (apache/datafusion pull request 23528 mends
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 const NAME: &str = "Unknown";
 
-/// The rule that puts the node above each union, and below each window over constants: before every other rule.
+/// The rule that puts the node above each union and below each window: before every other rule.
 #[derive(Debug)]
 pub(crate) struct HideConstants;
 
@@ -30,11 +30,10 @@ impl PhysicalOptimizerRule for HideConstants {
             if node.is::<UnionExec>() || node.is::<InterleaveExec>() {
                 return Ok(Transformed::yes(Arc::new(UnknownExec::new(node)) as Arc<dyn ExecutionPlan>));
             }
-            // A window counts keys that are constant below it in two ways, and fails where they differ.
-            let constants =
-                |input: &Arc<dyn ExecutionPlan>| !input.properties().equivalence_properties().constants().is_empty();
+            // A window counts keys that are constant, equal or ordered below it in two ways, and fails where they differ; joins pass
+            // on other constants once rules have turned them round.
             let window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
-            if window && node.children().into_iter().any(constants) {
+            if window {
                 let hidden = |input: &Arc<dyn ExecutionPlan>| {
                     Arc::new(UnknownExec::new(Arc::clone(input))) as Arc<dyn ExecutionPlan>
                 };

@@ -213,7 +213,7 @@ pub(crate) fn unsupported(func: Func, types: &[SqlType]) -> SqlError {
 }
 
 /// Whether a NULL argument makes the result NULL.
-pub(crate) fn is_strict(func: Func) -> bool {
+pub fn is_strict(func: Func) -> bool {
     array::is_strict(func)
         && !matches!(func, Func::NotDistinct | Func::ConcatFn | Func::Greatest | Func::Least | Func::NullIf)
         && !matches!(func, Func::Overlaps | Func::SingleRow)

@@ -26,6 +26,7 @@ mod value;
 
 pub use compile::{Compiled, compile, eval_const, may_fail};
 pub use condition::{comparison, connective, never_fails};
+pub use kernel::is_strict;
 pub use kernel::variadic::of as variadic_of;
 pub use mfp::{Mfp, MfpOutput, conjuncts};
 pub use resolve::{

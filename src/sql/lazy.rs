@@ -39,6 +39,8 @@ pub(crate) enum Lazy {
     Setting,
     /// A cell of VALUES.
     Cell,
+    /// A subquery under a name of its own.
+    Subquery,
     /// A quoted literal.
     Text(String),
     /// A cast to regclass and the like.
@@ -178,7 +180,7 @@ fn guess(kind: &Lazy, args: &[DataType]) -> Option<SqlType> {
         Lazy::Volatile(kind) => Some(kind.ty()),
         Lazy::Operand(_) => Some(SqlType::Bool),
         Lazy::Fixed(func, args) => hw_scalar::resolve_call(*func, args).ok().map(|(_, ty)| ty),
-        Lazy::Positive => types.first().copied().flatten(),
+        Lazy::Positive | Lazy::Subquery => types.first().copied().flatten(),
         Lazy::System(f) => Some(f.result),
     }
 }

@@ -8,7 +8,7 @@ use crate::lazy::{Lazy, OperatorPlanner, lazy};
 use crate::optimize::Forgetful;
 use crate::prepare::{
     ARRAY_OF, AT, BITS, CAST, CELL, COERCED, FIELD, LITERAL, NEGATIVE, NOT, NOT_DISTINCT, NUMBER, ONCE, OPERATOR,
-    ORDINALITY, OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBSCRIPT, TIES, VARIADIC, WHOLE_ROW,
+    ORDINALITY, OVER_ALL, OVER_ANY, POSITIVE, REG_CAST, ROW_OF, SET, SUBQUERY, SUBSCRIPT, TIES, VARIADIC, WHOLE_ROW,
     prepare_query, split_position,
 };
 use crate::retype::retype_plan;
@@ -639,6 +639,9 @@ fn with_text(name: &str) -> Option<Lazy> {
     }
     if let Some(field) = name.strip_prefix(FIELD) {
         return Some(Lazy::Field(field.to_string()));
+    }
+    if name.starts_with(SUBQUERY) {
+        return Some(Lazy::Subquery);
     }
     if let Some(digits) = name.strip_prefix(BITS) {
         return Some(Lazy::Bits(digits.to_string()));

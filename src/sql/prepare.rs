@@ -19,6 +19,7 @@ mod order;
 mod outside;
 mod rows;
 mod strings;
+mod subqueries;
 mod tables;
 mod using;
 mod windows;
@@ -82,6 +83,8 @@ pub(crate) const FIELD: &str = "hw_field:";
 pub(crate) const COERCED: &str = "hw_coerced:";
 /// A bit string, with `b` or `x` and its digits behind it.
 pub(crate) const BITS: &str = "hw_bits:";
+/// A subquery, with a digest of its text behind it.
+pub(crate) const SUBQUERY: &str = "hw_subquery:";
 /// A cell of VALUES: any type for now.
 pub(crate) const CELL: &str = "hw_cell";
 /// A quoted literal whose position is known.
@@ -189,8 +192,14 @@ impl VisitorMut for Preparer<'_, '_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<SqlError> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         self.scalars.pop();
+        subqueries::name_in_select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        subqueries::name_in_order(query);
         ControlFlow::Continue(())
     }
 

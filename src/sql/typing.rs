@@ -526,7 +526,7 @@ impl<'a> Typer<'a> {
             Lazy::Volatile(kind) => self.volatile(kind, &args, place),
             Lazy::Fixed(func, types) => self.fixed_call(f.func.name(), (func, types), &args, place),
             Lazy::Pair(pair, ty) => self.pair_call(f.func.name(), (pair, ty), &args, place),
-            Lazy::Variadic | Lazy::Not | Lazy::Operand(_) | Lazy::Positive | Lazy::Cell => match args.as_slice() {
+            Lazy::Variadic | Lazy::Not | Lazy::Operand(_) | Lazy::Positive | Lazy::Cell | Lazy::Subquery => match args.as_slice() {
                 [one] => self.of_one(&kind, one, place),
                 _ => Err(SqlError::internal(format!("{kind:?} takes one operand"))),
             },
@@ -562,7 +562,7 @@ impl<'a> Typer<'a> {
             }
             Lazy::Operand(what) => Ok(Typed::known(self.boolean_of(what, one, place)?)),
             Lazy::Positive => self.positive(one, place),
-            // A cell of VALUES, the array behind VARIADIC.
+            // A cell of VALUES, the array behind VARIADIC, a subquery.
             _ => self.typed(one, place),
         }
     }

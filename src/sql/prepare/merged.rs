@@ -12,7 +12,7 @@ use sqlparser::ast::{
     BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
     Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 /// A column that a FROM item gives: its name, and what it is.
@@ -191,7 +191,12 @@ impl Preparer<'_, '_> {
             TableFactor::Derived { subquery, alias: Some(alias), .. } => {
                 (alias.name.clone(), renamed(self.names_of_query(subquery)?, Some(alias)))
             }
-            _ => return None,
+            TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => return None,
+            call => {
+                let mut rows = call.clone();
+                self.factor(&mut rows, true, &mut HashMap::new()).ok()?;
+                return matches!(rows, TableFactor::Derived { .. }).then(|| self.columns_of(&rows, ctes)).flatten();
+            }
         };
         let column = |name: String| {
             let value = Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', name.clone())]);

@@ -84,7 +84,8 @@ impl Preparer<'_, '_> {
         Ok(())
     }
 
-    fn factor(
+    /// A call in FROM as the derived table that it becomes; other factors stay.
+    pub(super) fn factor(
         &self,
         factor: &mut TableFactor,
         lateral: bool,

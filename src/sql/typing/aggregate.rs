@@ -2,6 +2,7 @@
 
 use super::{Place, Typed, Typer, unsupported};
 use crate::aggregate::{Call, call_of, result_type, udaf, wanted_types};
+use crate::decorrelate::has_subquery;
 use datafusion_expr::Expr;
 use datafusion_expr::expr::{AggregateFunction, Sort};
 use hw_plan::{AggregateFunc, OrderKey, ScalarExpr};
@@ -36,7 +37,7 @@ impl Typer<'_> {
                 false => inner.cast(value, *ty, CastContext::Implicit)?,
             });
         }
-        let order = inner.order(&a, func, &mut written, &mut plain)?;
+        let order = inner.order(&a, func, &args, &mut written, &mut plain)?;
         if let Some(filter) = &written_filter {
             for value in plain.iter_mut().filter(|v| hw_scalar::may_fail(v)) {
                 let null = Box::new(ScalarExpr::Literal(Datum::Null, value.ty()));
@@ -87,14 +88,22 @@ impl Typer<'_> {
         &mut self,
         a: &AggregateFunction,
         func: AggregateFunc,
+        args: &[Expr],
         written: &mut Vec<ScalarExpr>,
         plain: &mut Vec<ScalarExpr>,
     ) -> Result<Vec<OrderKey>, SqlError> {
         let arity = plain.len();
         let mut order = vec![];
         for key in &a.params.order_by {
-            let value = self.typed(&key.expr, Place::Value)?;
-            let expr = self.settle(value)?;
+            // A subquery that is planned again may have other names inside: it is the argument where it was written so.
+            let same = args.iter().position(|e| *e == key.expr && has_subquery(e));
+            let expr = match same.and_then(|at| written.get(at)) {
+                Some(argument) => argument.clone(),
+                None => {
+                    let value = self.typed(&key.expr, Place::Value)?;
+                    self.settle(value)?
+                }
+            };
             if matches!(expr.ty(), SqlType::Jsonb | SqlType::Json) {
                 return Err(unsupported(&format!("ORDER BY on type {}", expr.ty())).hint("Cast it to text."));
             }

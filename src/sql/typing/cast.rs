@@ -93,13 +93,28 @@ pub(super) fn parse_literal(text: &str, to: SqlType, explicit: bool) -> Result<S
     Ok(ScalarExpr::Literal(eval_const(&cast)?, to))
 }
 
-/// Computes a call of constants; one that fails stays, to fail when (and if) it is evaluated.
+/// Computes a call of constants; one that fails stays, to fail when (and if) it is evaluated. A strict call with NULL is NULL,
+/// whatever else its arguments are (`eval_const_expressions` of PostgreSQL); one that always fails among them does so still.
 pub(super) fn fold(expr: ScalarExpr) -> ScalarExpr {
+    if let ScalarExpr::Call { func, args, ty } = &expr
+        && hw_scalar::is_strict(*func)
+        && args.iter().any(|a| matches!(a, ScalarExpr::Literal(Datum::Null, _)))
+        && !args.iter().any(always_fails)
+    {
+        return ScalarExpr::Literal(Datum::Null, *ty);
+    }
     let constant = expr.children().iter().all(|c| matches!(c, ScalarExpr::Literal(..)));
     match constant.then(|| eval_const(&expr)) {
         Some(Ok(value)) => ScalarExpr::Literal(value, expr.ty()),
         _ => expr,
     }
+}
+
+/// True where a call of constants stayed because it fails.
+fn always_fails(expr: &ScalarExpr) -> bool {
+    let children = expr.children();
+    let constants = !children.is_empty() && expr.columns().is_empty();
+    constants && hw_scalar::may_fail(expr) || children.into_iter().any(always_fails)
 }
 
 /// A decimal literal cast to a float, which may be greater than any numeric here.
