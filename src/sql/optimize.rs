@@ -5,8 +5,8 @@
 mod barrier;
 mod unique;
 
-pub(crate) use self::unique::Forgetful;
 use self::unique::ForgetUnique;
+pub(crate) use self::unique::Forgetful;
 use crate::error::from_planner;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};

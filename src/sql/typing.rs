@@ -526,10 +526,12 @@ impl<'a> Typer<'a> {
             Lazy::Volatile(kind) => self.volatile(kind, &args, place),
             Lazy::Fixed(func, types) => self.fixed_call(f.func.name(), (func, types), &args, place),
             Lazy::Pair(pair, ty) => self.pair_call(f.func.name(), (pair, ty), &args, place),
-            Lazy::Variadic | Lazy::Not | Lazy::Operand(_) | Lazy::Positive | Lazy::Cell | Lazy::Subquery => match args.as_slice() {
-                [one] => self.of_one(&kind, one, place),
-                _ => Err(SqlError::internal(format!("{kind:?} takes one operand"))),
-            },
+            Lazy::Variadic | Lazy::Not | Lazy::Operand(_) | Lazy::Positive | Lazy::Cell | Lazy::Subquery => {
+                match args.as_slice() {
+                    [one] => self.of_one(&kind, one, place),
+                    _ => Err(SqlError::internal(format!("{kind:?} takes one operand"))),
+                }
+            }
             Lazy::Text(s) => {
                 let literal = Typed::untyped(ScalarExpr::Literal(Datum::Text(s), SqlType::Text));
                 Ok(Typed { position: crate::lazy::position_of(&f.func), ..literal })
