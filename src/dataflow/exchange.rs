@@ -7,7 +7,7 @@
 use crate::layout::Layout;
 use crate::types::{RowStream, Rows};
 use arrow::array::UInt32Array;
-use arrow::compute::{take, take_record_batch};
+use arrow::compute::take;
 use hw_repr::encoding::{RowEncoder, vnode};
 use hw_repr::{Diff, Timestamp, UpdateBatch};
 use std::sync::Arc;
@@ -263,7 +263,7 @@ fn split(batch: &UpdateBatch, layout: &Layout, peers: usize, mut give: impl FnMu
 
 /// The rows of a batch at `indices`, which lie inside it.
 pub fn select(batch: &UpdateBatch, indices: &UInt32Array) -> UpdateBatch {
-    let rows = take_record_batch(&batch.rows, indices).expect("invariant: indices lie inside the batch");
+    let rows = crate::types::rows_at(&batch.rows, indices).expect("invariant: indices lie inside the batch");
     let diffs = batch.diffs.as_ref().map(|d| {
         let taken = take(d.as_ref(), indices, None).expect("invariant: indices lie inside the batch");
         Arc::new(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(taken.as_ref()).clone())
@@ -316,5 +316,19 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, (10..16).collect::<Vec<i32>>());
         }
+    }
+
+    /// Rows without columns are rows.
+    #[test]
+    fn a_piece_of_rows_without_columns_has_rows() {
+        let rows = crate::types::batch_of(&crate::types::schema_of(&[]), vec![], 6).expect("six rows");
+        let batch = UpdateBatch { rows, diffs: None, time: 1 };
+        let mut seen = 0;
+        split(&batch, &Layout::keyed(&[], &[]), 2, |_, part| {
+            let (one, rest) = (part.slice(0, 1).batch(), part.slice(1, part.len() - 1).batch());
+            assert_eq!((one.len(), rest.len()), (1, 5));
+            seen += one.len() + rest.len();
+        });
+        assert_eq!(seen, 6);
     }
 }

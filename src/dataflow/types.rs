@@ -3,7 +3,8 @@
 //! Invariant: an [`UpdateBatch`] travels under a capability at or before its own time.
 
 use crate::chunk::RowChunk;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::chunk::ChunkBatch;
@@ -76,6 +77,15 @@ pub fn schema_of(types: &[SqlType]) -> SchemaRef {
     let fields: Vec<Field> =
         types.iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t.arrow(), true)).collect();
     Arc::new(Schema::new(fields))
+}
+
+/// The rows of a batch at `indices`, which lie inside it, also where there are no columns.
+pub fn rows_at(batch: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch, SqlError> {
+    let taken = |c: &ArrayRef| {
+        take(c.as_ref(), indices, None).map_err(|e| SqlError::internal(format!("rows lie outside their batch: {e}")))
+    };
+    let columns = batch.columns().iter().map(taken).collect::<Result<_, _>>()?;
+    batch_of(&batch.schema(), columns, indices.len())
 }
 
 /// A batch of `rows` rows, also where there are no columns.

@@ -5,8 +5,8 @@
 mod barrier;
 mod unique;
 
-use self::unique::ForgetUnique;
 pub(crate) use self::unique::Forgetful;
+use self::unique::{ForgetUnique, GroupDistinct};
 use crate::error::from_planner;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -69,9 +69,7 @@ pub(crate) fn optimize_view(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> 
 pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
     use datafusion_optimizer as o;
     let rules: Rules = vec![
-        Arc::new(ForgetUnique),
-        // The physical planner takes no DISTINCT.
-        Arc::new(o::replace_distinct_aggregate::ReplaceDistinctWithAggregate::new()),
+        Arc::new(GroupDistinct),
         Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
         Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
         Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),

@@ -5,8 +5,9 @@
 //! few batches, and a row is copied about once for every eightfold growth of its segment. A segment may be some rows of a
 //! batch the others of which are kept by other workers: it is not copied then.
 
+use crate::types::rows_at;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, interleave, take_record_batch};
+use arrow::compute::{concat_batches, interleave};
 use hw_repr::SqlError;
 
 /// Rows from which on a segment is left as it is.
@@ -46,7 +47,7 @@ impl Segment {
     /// Some of the rows as a batch of their own.
     fn piece(&self, from: usize, len: usize) -> Result<RecordBatch, SqlError> {
         let Some(rows) = &self.rows else { return Ok(self.batch.slice(from, len)) };
-        take_record_batch(&self.batch, &UInt32Array::from(rows[from..from + len].to_vec())).map_err(internal)
+        rows_at(&self.batch, &UInt32Array::from(rows[from..from + len].to_vec()))
     }
 
     /// The order of magnitude of its rows, in powers of eight; none for what is not joined.

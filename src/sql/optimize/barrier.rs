@@ -12,8 +12,8 @@ use crate::decorrelate::fallible;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{DFSchemaRef, JoinType, NullEquality, Result as DfResult, ScalarValue};
 use datafusion_expr::logical_plan::{Extension, Filter, Join, Limit};
-use datafusion_expr::utils::split_conjunction;
-use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion_expr::utils::{conjunction, split_conjunction};
+use datafusion_expr::{Expr, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
 use hw_repr::SqlError;
 use std::any::Any;
 use std::collections::HashSet;
@@ -117,6 +117,36 @@ fn is_outer(j: &Join) -> bool {
     matches!(j.join_type, JoinType::Left | JoinType::Right | JoinType::Full)
 }
 
+/// A join of which `IS NOT DISTINCT FROM` is the only equality, with keys: the rules would make them, and give them to an equality
+/// of WHERE later on.
+fn with_null_safe_keys(mut join: Join) -> DfResult<Join> {
+    let pairs = join.on.is_empty() && (join.join_type == JoinType::Inner || is_outer(&join));
+    let Some(filter) = join.filter.take_if(|_| pairs) else { return Ok(join) };
+    let of = |e: &Expr, side: &LogicalPlan| {
+        let columns = e.column_refs();
+        !columns.is_empty() && columns.into_iter().all(|c| side.schema().has_column(c)) && !fallible(e)
+    };
+    let sides = |e: &Expr, op: Operator| match e {
+        Expr::BinaryExpr(b) if b.op == op => {
+            let straight = of(&b.left, &join.left) && of(&b.right, &join.right);
+            let crossed = of(&b.left, &join.right) && of(&b.right, &join.left);
+            let (left, right) = if crossed { (&b.right, &b.left) } else { (&b.left, &b.right) };
+            (straight || crossed).then(|| (left.as_ref().clone(), right.as_ref().clone()))
+        }
+        _ => None,
+    };
+    let conjuncts = split_conjunction(&filter);
+    let keys: Vec<(Expr, Expr)> = conjuncts.iter().filter_map(|c| sides(c, Operator::IsNotDistinctFrom)).collect();
+    if keys.is_empty() || conjuncts.iter().any(|c| sides(c, Operator::Eq).is_some()) {
+        join.filter = Some(filter);
+        return Ok(join);
+    }
+    let rest = conjuncts.into_iter().filter(|c| sides(c, Operator::IsNotDistinctFrom).is_none()).cloned();
+    let filter = conjunction(rest);
+    let (kind, constraint, null_aware) = (join.join_type, join.join_constraint, join.null_aware);
+    Join::try_new(join.left, join.right, keys, filter, kind, constraint, NullEquality::NullEqualsNull, null_aware)
+}
+
 /// A conjunct of no column, which would be pushed below an aggregate of all rows: that has a row still.
 fn has_constant(condition: &Expr) -> bool {
     let is_true = |c: &Expr| matches!(c, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
@@ -130,10 +160,13 @@ pub(super) fn raise(plan: LogicalPlan) -> DfResult<LogicalPlan> {
             let node = Arc::new(Barrier { predicate: f.predicate, input: f.input });
             Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
         }
-        LogicalPlan::Join(join) if is_endangered(&join) => {
-            let node = Arc::new(NullSafe { join });
-            Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
-        }
+        LogicalPlan::Join(join) => match with_null_safe_keys(join)? {
+            join if is_endangered(&join) => {
+                let node = Arc::new(NullSafe { join });
+                Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
+            }
+            join => Ok(Transformed::no(LogicalPlan::Join(join))),
+        },
         LogicalPlan::Aggregate(a) if a.group_expr.is_empty() => {
             // A condition of no column (a key that a grouping set leaves out is a constant) would be pushed below, where its
             // one row stays. No rule goes past a LIMIT.

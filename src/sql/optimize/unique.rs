@@ -7,10 +7,11 @@
 //! and no relation of FROM tells the planner of it.
 
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{DFSchemaRef, FunctionalDependencies, Result as DfResult};
-use datafusion_expr::LogicalPlan;
-use datafusion_expr::logical_plan::{Distinct, Extension};
+use datafusion_common::{DFSchemaRef, FunctionalDependencies, Result as DfResult, ScalarValue};
+use datafusion_expr::logical_plan::{Aggregate, Distinct, Extension, Limit};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_optimizer::optimizer::ApplyOrder;
 use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
 use sqlparser::ast::TableFactor;
 use std::sync::Arc;
@@ -34,6 +35,34 @@ impl OptimizerRule for ForgetUnique {
         })?;
         // As if nothing had changed: nobody is to go on because of it.
         Ok(Transformed::no(forgotten.data))
+    }
+}
+
+/// DISTINCT as groups of all columns, whatever is unique: the physical planner takes no DISTINCT.
+#[derive(Debug)]
+pub(super) struct GroupDistinct;
+
+impl OptimizerRule for GroupDistinct {
+    fn name(&self) -> &str {
+        "group_distinct"
+    }
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
+        let LogicalPlan::Distinct(Distinct::All(input)) = plan else { return Ok(Transformed::no(plan)) };
+        let keys: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let plan = match keys.is_empty() {
+            true => {
+                let fetch = Some(Box::new(Expr::Literal(ScalarValue::Int64(Some(1)), None)));
+                LogicalPlan::Limit(Limit { skip: None, fetch, input })
+            }
+            false => LogicalPlan::Aggregate(Aggregate::try_new(input, keys, vec![])?),
+        };
+        Ok(Transformed::yes(plan))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Right and full joins by USING and NATURAL, and several of such joins, written out as PostgreSQL defines them (SQL:2016, 7.10): ON the equality of both
+//! Joins by USING and NATURAL, written out as PostgreSQL defines them (SQL:2016, 7.10): ON the equality of both
 //! columns; the joined column's name alone is that of the right side, or COALESCE of both; and `*` gives the joined columns
 //! first, then what is left of either side.
 //!
@@ -158,8 +158,13 @@ impl Preparer<'_, '_> {
                     let both = |c: &&Column| right.iter().any(|r| r.name == c.name);
                     left.iter().filter(both).map(|c| c.name.clone()).collect()
                 }
-                _ => {
+                other => {
                     left.extend(right);
+                    // It sees what is joined so far, not what stands beside that in FROM.
+                    if let Constraint::On(on) = other {
+                        let own = |query: &Query| self.names_of_from(query, ctes);
+                        let _ = on.visit(&mut Joined { scopes: vec![], columns: &left, own: &own });
+                    }
                     continue;
                 }
             };
@@ -279,16 +284,16 @@ fn renamed(names: Vec<String>, alias: Option<&sqlparser::ast::TableAlias>) -> Ve
     names.into_iter().enumerate().map(name).collect()
 }
 
-/// Whether a FROM item has a join by names that DataFusion does not give PostgreSQL's columns: one that keeps the right side, or
-/// one of several joins.
+/// Whether a FROM item has a join by names, whose columns DataFusion chooses and orders otherwise, or joins in parentheses.
 fn concerns(from: &TableWithJoins) -> bool {
     let by_names = from.joins.iter().any(|join| match &join.join_operator {
-        JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
-            from.joins.len() > 1 && matches!(c, Constraint::Using(_) | Constraint::Natural)
-        }
-        JoinOperator::Right(c) | JoinOperator::RightOuter(c) | JoinOperator::FullOuter(c) => {
-            matches!(c, Constraint::Using(_) | Constraint::Natural)
-        }
+        JoinOperator::Join(c)
+        | JoinOperator::Inner(c)
+        | JoinOperator::Left(c)
+        | JoinOperator::LeftOuter(c)
+        | JoinOperator::Right(c)
+        | JoinOperator::RightOuter(c)
+        | JoinOperator::FullOuter(c) => matches!(c, Constraint::Using(_) | Constraint::Natural),
         _ => false,
     });
     let nested = |factor: &TableFactor| match factor {

@@ -108,8 +108,9 @@ pub(crate) fn check_using(plan: &LogicalPlan) -> Result<(), SqlError> {
             && join.join_constraint == JoinConstraint::Using
         {
             let columns = join.left.schema().columns();
-            let same = |(i, (left, _)): (usize, &(PlanExpr, PlanExpr))| match left {
-                PlanExpr::Column(c) => columns.get(i) == Some(c),
+            // Of both columns, DataFusion shows that of the first name.
+            let same = |(i, (left, right)): (usize, &(PlanExpr, PlanExpr))| match (left, right) {
+                (PlanExpr::Column(l), PlanExpr::Column(r)) => columns.get(i) == Some(l) && l < r,
                 _ => false,
             };
             first &= join.on.iter().enumerate().all(same);
