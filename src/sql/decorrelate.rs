@@ -18,7 +18,7 @@ mod native;
 mod push;
 mod scope;
 pub(crate) use groups::name_groups;
-pub(crate) use scope::outer_references;
+pub(crate) use scope::{columns_read, outer_references};
 
 use crate::emit::emit;
 use crate::error::{external, from_planner};

@@ -187,8 +187,9 @@ fn share(
     group: &[Expr],
     aggregates: &[Expr],
 ) -> Result<Arc<LogicalPlan>, SqlError> {
-    let used: Vec<_> = group.iter().chain(aggregates).flat_map(|e| e.column_refs()).collect();
-    let columns = input.schema().columns().into_iter().filter(|c| used.contains(&c)).map(Expr::Column).collect();
+    let read = |e| crate::decorrelate::columns_read(e, input.schema());
+    let used: Vec<_> = group.iter().chain(aggregates).flat_map(read).collect();
+    let columns = input.schema().columns().into_iter().filter(|c| used.contains(c)).map(Expr::Column).collect();
     let narrow = LogicalPlan::Projection(Projection::try_new(columns, input).map_err(from_planner)?);
     let node = SharedInput { id: env.fresh_number(), input: Arc::new(narrow) };
     Ok(Arc::new(LogicalPlan::Extension(Extension { node: Arc::new(node) })))

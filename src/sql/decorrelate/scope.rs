@@ -60,7 +60,7 @@ fn expression_references(
 }
 
 /// The columns of `schema` that an expression, subqueries in it included, reads.
-pub(super) fn columns_read(expr: &Expr, schema: &DFSchema) -> Vec<Column> {
+pub(crate) fn columns_read(expr: &Expr, schema: &DFSchema) -> Vec<Column> {
     let mut found: Vec<Column> = vec![];
     let mut note = |c: &Column| {
         if schema.has_column(c) && !found.contains(c) {
