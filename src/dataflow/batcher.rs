@@ -20,7 +20,7 @@ const AT_ONCE: usize = 32 << 10;
 /// Rows that wait as they came.
 const RAW_ROWS: usize = 16 << 10;
 /// Rows that are merged in a turn, where they are more.
-const TURN_ROWS: usize = 16 << 10;
+const TURN_ROWS: usize = 4 << 10;
 
 /// Changes.
 struct Run {

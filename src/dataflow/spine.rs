@@ -65,8 +65,11 @@ pub struct RowSpine {
 /// Readers let go of earlier times only after the tick in which an arrangement compacts: then it does so again.
 const TRIES: u8 = 4;
 
-/// Rows merged in a turn: a millisecond or two, which everything else on the worker waits for.
-const TURN_ROWS: usize = 16 << 10;
+/// Rows merged in a turn to which nothing has come: less than a millisecond, which everything else on the worker waits for, and
+/// on the other workers too, several times a tick.
+const TURN_ROWS: usize = 4 << 10;
+/// The most in any turn.
+const TURN_ROWS_MAX: usize = 64 << 10;
 /// Where more arrives than turns come, a turn merges this often what has arrived: each row is merged a few times.
 const TURN_SHARE: usize = 8;
 
@@ -191,7 +194,7 @@ impl Trace for RowSpine {
     fn exert(&mut self) {
         self.serve_request();
         self.layers.begin(self.logical.borrow(), self.physical.borrow());
-        let rows = std::mem::take(&mut self.arrived).saturating_mul(TURN_SHARE).clamp(TURN_ROWS, 4 * TURN_ROWS);
+        let rows = std::mem::take(&mut self.arrived).saturating_mul(TURN_SHARE).clamp(TURN_ROWS, TURN_ROWS_MAX);
         self.layers.work(rows as isize, self.logical.borrow(), self.physical.borrow());
         if self.layers.is_merging_any()
             && let Some(activator) = &self.activator

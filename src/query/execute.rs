@@ -39,25 +39,23 @@ impl Default for QueryOptions {
 
 /// Runs `plan`, whose scans are named `hw_<oid>` and found in `tables`. The plan is already optimised and its
 /// parameters are bound. Errors inside the stream are DataFusion's; [`to_sql_error`] turns them into ours.
-/// The rows are computed on threads of their own, and dropping the stream ends that; those of a few keys are read by
-/// whoever polls the stream.
+/// The rows are computed on threads of their own, and dropping the stream ends that; a few that are found by
+/// their key, or given as they are, are read by whoever polls the stream.
 pub async fn execute(
     plan: LogicalPlan,
     tables: HashMap<GlobalId, QueryTable>,
     opts: QueryOptions,
 ) -> Result<SendableRecordBatchStream, SqlError> {
-    let Bound { plan, plain, seeks } = bind_tables(plan, &tables, opts.batch_rows)?;
+    let Bound { plan, plain, few } = bind_tables(plan, &tables, opts.batch_rows)?;
     let state = if plain { plain_session(&opts)? } else { session(&opts)?.build() };
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(crate::sets::SetPlanner)]);
     let physical = planner.create_physical_plan(&plan, &state).await.map_err(|e| to_sql_error(&e))?;
     let context = Arc::new(TaskContext::from(&state));
-    if plain && seeks {
+    if plain && few {
         return execute_stream(physical, context).map_err(|e| to_sql_error(&e));
     }
     let stop = StopFlag::default();
-    let physical = make_stoppable(physical, &stop)?;
-    let rows = execute_stream(physical, context).map_err(|e| to_sql_error(&e))?;
-    run_apart(rows, stop)
+    run_apart(make_stoppable(physical, &stop)?, context, stop)
 }
 
 /// A state without optimizer rules: they change nothing in a plan that only filters and projects, and take longer than

@@ -5,7 +5,7 @@
 
 use crate::error::wrap;
 use crate::seek::{Arranged, add_filter};
-use crate::snapshot::{Scan, ShardReader, check_readable};
+use crate::snapshot::{Scan, ShardReader, are_few, check_readable};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use hw_plan::ScalarExpr;
 use hw_plan::seek::{self, Fixed};
 use hw_repr::chunk::PublishedShard;
@@ -145,6 +145,13 @@ impl Provider {
     pub(crate) fn seeks(&self, filters: &[Expr]) -> bool {
         let fixed = self.fixed_with(filters);
         self.arrangements().iter().any(|a| a.way.is_fixed(&fixed))
+    }
+
+    /// True where a scan with `filters` reads a few rows.
+    pub(crate) fn reads_few(&self, filters: &[Expr]) -> bool {
+        let all = self.arrangements();
+        let (best, _, prefix) = seek::best(all.iter().map(|a| &a.way), &self.fixed_with(filters));
+        all.get(best).is_some_and(|a| are_few(a.published, &prefix))
     }
 
     fn fixed_with(&self, filters: &[Expr]) -> Fixed {
@@ -291,7 +298,8 @@ impl PartitionStream for Partition {
             Part::Shard(scan, shard) => {
                 let mut reader = ShardReader::new(scan.clone(), shard.clone());
                 let batches = std::iter::from_fn(move || reader.next_batch().map_err(wrap).transpose());
-                Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches.fuse())))
+                let batches = with_pauses(futures::stream::iter(batches.fuse()));
+                Box::pin(RecordBatchStreamAdapter::new(schema, batches))
             }
             Part::Batches(all) => {
                 let batches = all.clone().into_iter().map(narrow);
@@ -303,6 +311,22 @@ impl PartitionStream for Partition {
             }
         }
     }
+}
+
+/// Batches after which a scan lets other queries run: a few milliseconds of work.
+const BATCHES_AT_ONCE: usize = 2;
+
+/// The same, without empty ones, with a pause after every few: what is computed of a scan may take all of it without giving a row.
+fn with_pauses(
+    batches: impl Stream<Item = DfResult<RecordBatch>> + Send,
+) -> impl Stream<Item = DfResult<RecordBatch>> + Send {
+    let paused = batches.enumerate().then(|(at, batch)| async move {
+        if at % BATCHES_AT_ONCE == BATCHES_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        batch
+    });
+    paused.filter(|batch| std::future::ready(!batch.as_ref().is_ok_and(|b| b.num_rows() == 0)))
 }
 
 /// The projected columns of a batch under the planned schema.

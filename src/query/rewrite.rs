@@ -29,8 +29,8 @@ pub(crate) struct Bound {
     pub plan: LogicalPlan,
     /// It only filters and projects what it scans.
     pub plain: bool,
-    /// Every scan reads the rows of one key.
-    pub seeks: bool,
+    /// Every scan reads a few rows: those of one key, or of a small relation of which nothing is computed.
+    pub few: bool,
 }
 
 /// `plan` with every scan (in subqueries too) reading from `tables`.
@@ -42,9 +42,10 @@ pub(crate) fn bind_tables(
     // Of rows in several partitions, the physical planner takes those with a constant key for rows that are together.
     let merged = plan.exists(|node| Ok(matches!(node, LogicalPlan::Window(_)))).unwrap_or(true);
     let reading = Reading { batch_rows, merged };
-    let (mut plain, mut seeks) = (true, true);
+    let (mut plain, mut bare, mut few, mut keyed) = (true, true, true, true);
     let bind = |node: LogicalPlan| -> DfResult<Transformed<LogicalPlan>> {
         plain &= is_plain(&node);
+        bare &= node.expressions().iter().all(is_bare);
         match node {
             LogicalPlan::Filter(mut filter) => {
                 let input = bind_below(&[&filter.predicate], &filter.input, tables, reading)?;
@@ -59,7 +60,9 @@ pub(crate) fn bind_tables(
                 let changed = bound.is_some();
                 let scan = bound.unwrap_or(scan);
                 let provider = source_as_provider(&scan.source)?;
-                seeks &= provider.downcast_ref::<Provider>().is_some_and(|p| p.seeks(&scan.filters));
+                let provider = provider.downcast_ref::<Provider>();
+                few &= provider.is_some_and(|p| p.reads_few(&scan.filters));
+                keyed &= provider.is_some_and(|p| p.seeks(&scan.filters));
                 Ok(Transformed::new_transformed(LogicalPlan::TableScan(scan), changed))
             }
             LogicalPlan::Limit(limit) => checked_limit(limit).map_err(wrap),
@@ -68,7 +71,7 @@ pub(crate) fn bind_tables(
         }
     };
     let plan = plan.transform_down_with_subqueries(bind).map(|t| t.data).map_err(|e| to_sql_error(&e))?;
-    Ok(Bound { plan, plain, seeks })
+    Ok(Bound { plan, plain, few: few && (keyed || bare) })
 }
 
 /// Gives computed keys of a join names of their own: the physical planner makes columns of them, and takes two casts of one column
@@ -98,6 +101,14 @@ fn is_plain(node: &LogicalPlan) -> bool {
     );
     let queries = |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
     known && node.expressions().iter().all(|e| !e.exists(|e| Ok(queries(e))).unwrap_or(true))
+}
+
+/// A column or a constant, whatever it is called: it costs nothing.
+fn is_bare(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_bare(&alias.expr),
+        other => matches!(other, Expr::Column(_) | Expr::Literal(..)),
+    }
 }
 
 /// LIMIT and OFFSET as PostgreSQL has them, now that parameters have values: NULL is none, less than zero an error. No

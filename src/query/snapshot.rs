@@ -101,8 +101,32 @@ pub(crate) fn check_readable(published: &PublishedRelation, as_of: Timestamp) ->
     }
 }
 
+/// Changes that are few: to read them takes a fraction of a millisecond. A single row that is changed all the time has hundreds
+/// until they are merged.
+const FEW: usize = 2048;
+
+/// True where a few changes are of rows whose bytes start with `prefix`.
+pub(crate) fn are_few(published: &PublishedRelation, prefix: &[u8]) -> bool {
+    let mut left = FEW;
+    published.shards.iter().flat_map(|s| &s.runs).all(|run| {
+        let first = run.partition_point(|view| view.last().is_some_and(|last| last < prefix));
+        let found = run[first..].iter().map(|view| view.starting_with(prefix).len()).take_while(|rows| *rows > 0);
+        for rows in found {
+            match left.checked_sub(rows) {
+                Some(fewer) => left = fewer,
+                None => return false,
+            }
+        }
+        true
+    })
+}
+
 /// Bytes of encoded rows after which a batch ends: columns of text hold less than 2 GiB.
 const BATCH_BYTES: usize = 32 << 20;
+
+/// A batch ends when so many times its rows were looked at: after a large deletion there may be a million without one that is
+/// still there.
+const LOOKS: usize = 2;
 
 /// The rows of one shard, merged and consolidated, as batches.
 #[derive(Debug)]
@@ -133,7 +157,7 @@ impl ShardReader {
         ShardReader { scan, rows }
     }
 
-    /// The next batch: at most `batch_rows` rows, `None` at the end.
+    /// The next batch: at most `batch_rows` rows, none where many in a row are not there at the time; `None` at the end.
     pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, SqlError> {
         let mut room = self.scan.batch_rows as Diff;
         let (merge, pending) = match &mut self.rows {
@@ -146,9 +170,13 @@ impl ShardReader {
             }
         };
         let mut rows = vec![];
-        let mut bytes = 0;
-        while room > 0 && bytes < BATCH_BYTES {
-            let Some((at, count)) = pending.take().or_else(|| merge.next_row()) else { break };
+        let (mut bytes, mut looks) = (0, LOOKS * self.scan.batch_rows);
+        while room > 0 && bytes < BATCH_BYTES && looks > 0 {
+            let Some((at, count)) = pending.take().or_else(|| merge.next_row()) else {
+                looks = usize::MAX;
+                break;
+            };
+            looks -= 1;
             if count < 0 {
                 return Err(self.scan.negative(count));
             }
@@ -163,7 +191,7 @@ impl ShardReader {
                 *pending = Some((at, count - now));
             }
         }
-        if rows.is_empty() {
+        if rows.is_empty() && looks == usize::MAX {
             return Ok(None);
         }
         self.scan.batch(merge, &rows).map(Some)
@@ -196,4 +224,56 @@ pub fn point_read(
         }
     }
     Ok(Some(batches))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{Field, Schema};
+    use hw_repr::chunk::{Body, ChunkBody, ChunkView};
+
+    /// Rows `(key, n)` with their changes, ascending, in views of at most a hundred.
+    fn published(changes: impl Iterator<Item = (i64, i64, Timestamp, Diff)>) -> PublishedRelation {
+        let codec = RowCodec::new(&[SqlType::Int8, SqlType::Int8]);
+        let mut body = ChunkBody::default();
+        for (key, n, time, diff) in changes {
+            let mut bytes = vec![];
+            codec.encode_datums(&[Datum::Int8(key), Datum::Int8(n)], &mut bytes).expect("encodes");
+            body.push(&bytes, codec.prefix_len(&bytes, 1), time, diff);
+        }
+        let len = body.len();
+        let body = Arc::new(Body::from(body));
+        let views = (0..len).step_by(100).map(|lo| ChunkView { body: body.clone(), lo, hi: (lo + 100).min(len) });
+        let shard = PublishedShard { since: 0, upper: 10, runs: vec![views.collect()] };
+        PublishedRelation { shards: vec![Arc::new(shard)], key: vec![0], order: vec![0, 1] }
+    }
+
+    fn prefix(key: i64) -> Vec<u8> {
+        hw_plan::seek::encode_prefix(&[SqlType::Int8, SqlType::Int8], &[0], &[Datum::Int8(key)]).expect("seeks")
+    }
+
+    #[test]
+    fn few_are_counted_where_they_are_sought() {
+        let few = FEW as i64;
+        let all = (0..3).chain((0..few).map(|_| 5)).chain((0..=few).map(|_| 7)).enumerate();
+        let all = published(all.map(|(n, key)| (key, n as i64, 1, 1)));
+        assert!(are_few(&all, &prefix(1)) && are_few(&all, &prefix(5)) && are_few(&all, &prefix(6)));
+        assert!(!are_few(&all, &prefix(7)) && !are_few(&all, &[]));
+    }
+
+    /// Of what is not there at the time, a reader looks at a bounded part at once.
+    #[test]
+    fn rows_that_are_gone_end_a_batch() {
+        let gone = (0..100).flat_map(|n| [(1, n, 1, 1), (1, n, 2, -1)]).chain([(2, 0, 1, 1)]);
+        let (published, types) = (published(gone), [SqlType::Int8, SqlType::Int8]);
+        let field = |name: &str| Field::new(name, SqlType::Int8.arrow(), true);
+        let schema: SchemaRef = Arc::new(Schema::new(vec![field("key"), field("n")]));
+        let scan = Scan::new(&types, &published, &[0, 1], schema, vec![], 5, 4).expect("scans");
+        let mut reader = ShardReader::new(Arc::new(scan), published.shards[0].clone());
+        let mut rows = vec![];
+        while let Some(batch) = reader.next_batch().expect("reads") {
+            rows.push(batch.num_rows());
+        }
+        assert_eq!((rows.len(), rows.iter().sum::<usize>()), (100 / (4 * LOOKS) + 1, 1));
+    }
 }

@@ -10,14 +10,14 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{StreamExt, stream};
 use hw_repr::{SqlError, SqlState};
 use std::fmt;
@@ -73,14 +73,21 @@ pub(crate) fn make_stoppable(
     plan.transform_up(change).map(|t| t.data).map_err(|e| to_sql_error(&e))
 }
 
-/// The rows of `rows`, computed by a task that ends when the result is dropped.
+/// The rows of `plan`, computed by tasks that end when the result is dropped.
 pub(crate) fn run_apart(
-    mut rows: SendableRecordBatchStream,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
     stop: StopFlag,
 ) -> Result<SendableRecordBatchStream, SqlError> {
+    let threads = threads()?;
+    let mut rows = {
+        // What puts several partitions together starts their tasks here and now, on the runtime that is entered.
+        let _entered = threads.enter();
+        execute_stream(plan, context).map_err(|e| to_sql_error(&e))?
+    };
     let schema = rows.schema();
     let (to, from) = mpsc::channel(BATCHES_AHEAD);
-    let task = threads()?.spawn(async move {
+    let task = threads.spawn(async move {
         while let Some(batch) = rows.next().await {
             if to.send(batch).await.is_err() {
                 return;

@@ -302,6 +302,23 @@ async fn a_relation_that_does_not_fit_its_plan_is_refused() {
     assert_eq!(got.expect_err("refused").code, SqlState::INTERNAL);
 }
 
+/// What is computed of several partitions is computed on the threads of queries, whatever runtime asks for it.
+#[test]
+fn partitions_are_read_beside_the_caller() {
+    let published = publish(&[vec![(1, "a", 1, 1)], vec![(2, "b", 1, 1)], vec![(3, "c", 1, 1)]], 3, 0, 9);
+    let plan = scan(1).aggregate(Vec::<Expr>::new(), vec![count(col("v"))]).and_then(|p| p.build()).expect("plan");
+    let (done, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let caller = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("starts");
+        let tables = HashMap::from([(GlobalId(1), snapshot(&published, 5))]);
+        let stream = caller.block_on(execute(plan, tables, QueryOptions::default())).expect("starts");
+        // From here on the caller's runtime runs nothing.
+        let batches: Vec<_> = futures::executor::block_on(stream.collect());
+        let _ = done.send(batches.into_iter().map(|b| b.expect("rows").num_rows()).sum::<usize>());
+    });
+    assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(30)), Ok(1));
+}
+
 #[test]
 fn point_reads_answer_without_a_plan() {
     let published = poisoned();
