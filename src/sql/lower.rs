@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 /// Lowers an optimised plan. Its scans must be of relations in `catalog`.
 pub fn lower(plan: &LogicalPlan, catalog: &dyn CatalogView) -> Result<FlowPlan, SqlError> {
-    let lowering = Lowering { catalog, shared: RefCell::default(), inputs: RefCell::default() };
+    let lowering =
+        Lowering { catalog, shared: RefCell::default(), bound: RefCell::default(), inputs: RefCell::default() };
     let mut flow = lowering.plan(plan)?;
     // What was met first may be read by what comes after it.
     for (id, value) in lowering.shared.into_inner().into_iter().rev() {
@@ -43,6 +44,8 @@ struct Lowering<'a> {
     catalog: &'a dyn CatalogView,
     /// What several branches read, with the number it has in the plan; inner ones first.
     shared: RefCell<Vec<(u32, FlowPlan)>>,
+    /// Where in it those are that were bound here, by identity.
+    bound: RefCell<HashMap<u64, Vec<usize>>>,
     /// What the planner shares, as it was met first.
     inputs: RefCell<HashMap<u32, Arc<LogicalPlan>>>,
 }
@@ -160,12 +163,19 @@ impl Lowering<'_> {
         Ok(FlowPlan::Mfp { input: Box::new(input), filter: vec![], project, names: names(&p.schema) })
     }
 
-    /// A plan that is read at several places, made once.
+    /// A plan that is read at several places, made once; where it is one that is bound already, that. Subqueries in each
+    /// other have copies of what is around them by the hundred.
     fn bind(&self, value: FlowPlan) -> FlowPlan {
         let mut shared = self.shared.borrow_mut();
         let names: Vec<String> = (0..value.types().len()).map(|i| format!("c{i}")).collect();
         let desc = hw_plan::transform::describe(&value, &names);
+        let mut bound = self.bound.borrow_mut();
+        let alike = bound.entry(hw_plan::arranged::identity(&value)).or_default();
+        if let Some((id, _)) = alike.iter().filter_map(|at| shared.get(*at)).find(|(_, known)| *known == value) {
+            return FlowPlan::Shared { id: *id, desc };
+        }
         let id = FIRST_BOUND + shared.len() as u32;
+        alike.push(shared.len());
         shared.push((id, value));
         FlowPlan::Shared { id, desc }
     }
