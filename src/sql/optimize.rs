@@ -56,6 +56,7 @@ pub(crate) fn optimize_view(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> 
     let rules: Rules = vec![
         Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
         Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(barrier::HideNullSafe),
         Arc::new(o::eliminate_filter::EliminateFilter::new()),
         Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
         Arc::new(o::push_down_filter::PushDownFilter::new()),
@@ -73,6 +74,7 @@ pub(crate) fn optimize_query(plan: LogicalPlan) -> Result<LogicalPlan, SqlError>
         Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
         Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
         Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(barrier::HideNullSafe),
         Arc::new(o::eliminate_filter::EliminateFilter::new()),
         Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
         Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),

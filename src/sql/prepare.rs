@@ -111,12 +111,12 @@ pub(crate) fn split_position(name: &str) -> (&str, Option<usize>) {
 pub(crate) fn prepare_query(env: &Env, query: &mut Query) -> Result<(), SqlError> {
     let mut ctes = HashSet::new();
     collect_ctes(query, &mut ctes);
-    finish(query.visit(&mut Preparer { env, ctes, scalars: vec![] }))
+    finish(query.visit(&mut Preparer { env, ctes, with: vec![], scalars: vec![] }))
 }
 
 /// Rewrites an expression in place.
 pub(crate) fn prepare_expr(env: &Env, expr: &mut Expr) -> Result<(), SqlError> {
-    finish(expr.visit(&mut Preparer { env, ctes: HashSet::new(), scalars: vec![] }))
+    finish(expr.visit(&mut Preparer { env, ctes: HashSet::new(), with: vec![], scalars: vec![] }))
 }
 
 /// Names of all CTEs at any depth.
@@ -142,6 +142,8 @@ fn finish(flow: ControlFlow<SqlError>) -> Result<(), SqlError> {
 struct Preparer<'a, 'b> {
     env: &'a Env<'b>,
     ctes: HashSet<String>,
+    /// The CTEs of each query around, with their columns where they are known.
+    with: Vec<Vec<(String, Option<Vec<String>>)>>,
     /// A level for each SELECT around; see [`tables`].
     scalars: Vec<tables::Scalars>,
 }
@@ -150,6 +152,7 @@ impl VisitorMut for Preparer<'_, '_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        self.with.push(self.columns_of_ctes(query));
         if !query.locks.is_empty() || !query.pipe_operators.is_empty() {
             return ControlFlow::Break(SqlError::unsupported("FOR UPDATE and |> are not supported"));
         }
@@ -199,6 +202,7 @@ impl VisitorMut for Preparer<'_, '_> {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        self.with.pop();
         subqueries::name_in_order(query);
         ControlFlow::Continue(())
     }

@@ -16,23 +16,23 @@ use std::sync::Arc;
 
 /// The plan of a query as DataFusion makes it, not yet typed, with the columns of groups in the place of equal expressions of outer columns.
 pub(crate) fn name_groups(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    plan.transform_up_with_subqueries(|node| match groups_below(&node) {
-        Some(groups) if node.expressions().iter().any(has_subquery) => {
-            let outer = Outer::new(groups)?;
-            outer.replace_in(node).map(Transformed::yes)
+    plan.transform_up_with_subqueries(|node| {
+        let asks = node.expressions().iter().any(has_subquery);
+        match asks.then(|| groups_below(&node)).flatten() {
+            Some(groups) => Outer::new(groups.clone())?.replace_in(node).map(Transformed::yes),
+            None => Ok(Transformed::no(node)),
         }
-        _ => Ok(Transformed::no(node)),
     })
     .data()
     .map_err(from_planner)
 }
 
 /// The groups of the SELECT that a node belongs to, where it stands above them.
-fn groups_below(node: &LogicalPlan) -> Option<Aggregate> {
+fn groups_below(node: &LogicalPlan) -> Option<&Aggregate> {
     let [mut input] = node.inputs()[..] else { return None };
     loop {
         input = match input {
-            LogicalPlan::Aggregate(a) => return Some(a.clone()),
+            LogicalPlan::Aggregate(a) => return Some(a),
             LogicalPlan::Filter(f) => &f.input,
             LogicalPlan::Window(w) => &w.input,
             _ => return None,

@@ -491,12 +491,15 @@ pub(super) fn lateral(env: &Env, j: Join, query: LogicalPlan) -> Result<LogicalP
     let (left, right) = (Arc::new(left), Arc::new(right));
     if j.join_type == JoinType::Left {
         let join = Join::try_new(left, right, on, j.filter, JoinType::Left, JoinConstraint::On, null_equality, false);
-        return project(columns, LogicalPlan::Join(join.map_err(from_planner)?));
+        return project(columns, super::join(env, join.map_err(from_planner)?)?);
     }
     let join = Join::try_new(left, right, on, None, JoinType::Inner, JoinConstraint::On, null_equality, false);
     let mut plan = LogicalPlan::Join(join.map_err(from_planner)?);
     if let Some(condition) = j.filter {
-        plan = super::filtered(condition, plan)?;
+        plan = match super::has_subquery(&condition) {
+            true => super::filter(env, Filter::try_new(condition, Arc::new(plan)).map_err(from_planner)?)?,
+            false => super::filtered(condition, plan)?,
+        };
     }
     project(columns, plan).map_err(external).map_err(from_planner)
 }

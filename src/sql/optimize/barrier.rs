@@ -8,12 +8,14 @@
 //! into. What cannot fail may pass it downwards: it leaves out rows that PostgreSQL, which tries first what costs less,
 //! leaves out first, too.
 
-use crate::decorrelate::fallible;
+use crate::decorrelate::{fallible, has_subquery};
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{DFSchemaRef, JoinType, NullEquality, Result as DfResult, ScalarValue};
 use datafusion_expr::logical_plan::{Extension, Filter, Join, Limit};
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{Expr, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
+use datafusion_optimizer::optimizer::ApplyOrder;
+use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
 use hw_repr::SqlError;
 use std::any::Any;
 use std::collections::HashSet;
@@ -106,11 +108,39 @@ impl UserDefinedLogicalNodeCore for NullSafe {
     }
 }
 
-/// The rules would change what the join means.
+/// The rules would change what the join means. A subquery may not stand in a node of ours.
 fn is_endangered(j: &Join) -> bool {
     let pairs = j.join_type == JoinType::Inner || is_outer(j);
-    pairs && j.null_equality == NullEquality::NullEqualsNull
-        || is_outer(j) && j.filter.as_ref().is_some_and(has_constant)
+    let endangered = pairs && j.null_equality == NullEquality::NullEqualsNull
+        || is_outer(j) && j.filter.as_ref().is_some_and(has_constant);
+    endangered && !j.filter.as_ref().is_some_and(has_subquery)
+}
+
+fn hidden(join: Join) -> LogicalPlan {
+    LogicalPlan::Extension(Extension { node: Arc::new(NullSafe { join }) })
+}
+
+/// Hides joins that have got keys of which NULL is like NULL only now, of a condition of WHERE. It stands behind the rule that
+/// makes such keys: the next ones would give them to the join of all.
+#[derive(Debug)]
+pub(super) struct HideNullSafe;
+
+impl OptimizerRule for HideNullSafe {
+    fn name(&self) -> &str {
+        "hide_null_safe"
+    }
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
+        Ok(match plan {
+            LogicalPlan::Join(join) if is_endangered(&join) => Transformed::yes(hidden(join)),
+            other => Transformed::no(other),
+        })
+    }
 }
 
 fn is_outer(j: &Join) -> bool {
@@ -121,7 +151,7 @@ fn is_outer(j: &Join) -> bool {
 /// of WHERE later on.
 fn with_null_safe_keys(mut join: Join) -> DfResult<Join> {
     let pairs = join.on.is_empty() && (join.join_type == JoinType::Inner || is_outer(&join));
-    let Some(filter) = join.filter.take_if(|_| pairs) else { return Ok(join) };
+    let Some(filter) = join.filter.take_if(|f| pairs && !has_subquery(f)) else { return Ok(join) };
     let of = |e: &Expr, side: &LogicalPlan| {
         let columns = e.column_refs();
         !columns.is_empty() && columns.into_iter().all(|c| side.schema().has_column(c)) && !fallible(e)
@@ -161,10 +191,7 @@ pub(super) fn raise(plan: LogicalPlan) -> DfResult<LogicalPlan> {
             Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
         }
         LogicalPlan::Join(join) => match with_null_safe_keys(join)? {
-            join if is_endangered(&join) => {
-                let node = Arc::new(NullSafe { join });
-                Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
-            }
+            join if is_endangered(&join) => Ok(Transformed::yes(hidden(join))),
             join => Ok(Transformed::no(LogicalPlan::Join(join))),
         },
         LogicalPlan::Aggregate(a) if a.group_expr.is_empty() => {

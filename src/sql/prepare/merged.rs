@@ -9,8 +9,8 @@ use super::outside::outside;
 use super::{Preparer, call};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    BinaryOperator, Cte, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind,
+    Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -34,15 +34,11 @@ enum Keeps {
 impl Preparer<'_, '_> {
     /// Rewrites the SELECT that a query is.
     pub(super) fn merge_joined(&self, query: &mut Query) -> Result<(), SqlError> {
-        let Query { body, with, order_by, .. } = query;
+        let Query { body, order_by, .. } = query;
         let SetExpr::Select(select) = body.as_mut() else { return Ok(()) };
         let ctes = |name: &str| {
-            let cte =
-                with.iter().flat_map(|w| &w.cte_tables).find(|c| crate::parse::ast_fold(&c.alias.name) == name)?;
-            match cte.alias.columns.is_empty() {
-                true => self.names_of_query(&cte.query),
-                false => Some(cte.alias.columns.iter().map(|c| crate::parse::ast_fold(&c.name)).collect()),
-            }
+            let mut found = self.with.iter().rev().flatten().filter(|(known, _)| known == name);
+            found.next().and_then(|(_, columns)| columns.clone())
         };
         self.refuse_ambiguous(select, order_by.as_mut(), &ctes)?;
         if !select.from.iter().any(concerns) {
@@ -74,6 +70,16 @@ impl Preparer<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Each CTE of a query, with its columns where they are known.
+    pub(super) fn columns_of_ctes(&self, query: &Query) -> Vec<(String, Option<Vec<String>>)> {
+        let columns = |cte: &Cte| match cte.alias.columns.is_empty() {
+            true => self.names_of_query(&cte.query),
+            false => Some(cte.alias.columns.iter().map(|c| crate::parse::ast_fold(&c.name)).collect()),
+        };
+        let ctes = query.with.iter().flat_map(|w| &w.cte_tables);
+        ctes.map(|cte| (crate::parse::ast_fold(&cte.alias.name), columns(cte))).collect()
     }
 
     /// The names of the columns in the FROM of the SELECT that a query is, where all are known.
@@ -286,16 +292,7 @@ fn renamed(names: Vec<String>, alias: Option<&sqlparser::ast::TableAlias>) -> Ve
 
 /// Whether a FROM item has a join by names, whose columns DataFusion chooses and orders otherwise, or joins in parentheses.
 fn concerns(from: &TableWithJoins) -> bool {
-    let by_names = from.joins.iter().any(|join| match &join.join_operator {
-        JoinOperator::Join(c)
-        | JoinOperator::Inner(c)
-        | JoinOperator::Left(c)
-        | JoinOperator::LeftOuter(c)
-        | JoinOperator::Right(c)
-        | JoinOperator::RightOuter(c)
-        | JoinOperator::FullOuter(c) => matches!(c, Constraint::Using(_) | Constraint::Natural),
-        _ => false,
-    });
+    let by_names = from.joins.iter().any(|join| constraint_of(&join.join_operator).is_some_and(is_by_names));
     let nested = |factor: &TableFactor| match factor {
         TableFactor::NestedJoin { table_with_joins, .. } => {
             concerns(table_with_joins) || !table_with_joins.joins.is_empty()
@@ -305,6 +302,31 @@ fn concerns(from: &TableWithJoins) -> bool {
     by_names || std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation)).any(nested)
 }
 
+/// How the sides of a join of PostgreSQL's kinds find each other; `None` for others.
+pub(super) fn constraint_of(operator: &JoinOperator) -> Option<&Constraint> {
+    match operator {
+        JoinOperator::Join(c)
+        | JoinOperator::Inner(c)
+        | JoinOperator::Left(c)
+        | JoinOperator::LeftOuter(c)
+        | JoinOperator::Right(c)
+        | JoinOperator::RightOuter(c)
+        | JoinOperator::FullOuter(c)
+        | JoinOperator::CrossJoin(c) => Some(c),
+        _ => None,
+    }
+}
+
+/// Whether columns are joined by their names.
+pub(super) fn is_by_names(constraint: &Constraint) -> bool {
+    matches!(constraint, Constraint::Using(_) | Constraint::Natural)
+}
+
+/// Whether a join keeps rows of its right side that match none.
+pub(super) fn keeps_right(operator: &JoinOperator) -> bool {
+    matches!(operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_))
+}
+
 fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
     select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)))
 }
@@ -312,19 +334,9 @@ fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
 /// What a SELECT reads, in order; `None` for what is joined in a way that merges columns.
 pub(crate) fn unmerged(select: &Select) -> impl Iterator<Item = Option<&TableFactor>> {
     select.from.iter().flat_map(|from| {
-        let joined = from.joins.iter().map(|join| match &join.join_operator {
-            JoinOperator::Join(c)
-            | JoinOperator::Inner(c)
-            | JoinOperator::Left(c)
-            | JoinOperator::LeftOuter(c)
-            | JoinOperator::Right(c)
-            | JoinOperator::RightOuter(c)
-            | JoinOperator::FullOuter(c)
-            | JoinOperator::CrossJoin(c) => match c {
-                Constraint::On(_) | Constraint::None => Some(&join.relation),
-                Constraint::Using(_) | Constraint::Natural => None,
-            },
-            _ => None,
+        let joined = from.joins.iter().map(|join| {
+            let constraint = constraint_of(&join.join_operator)?;
+            (!is_by_names(constraint)).then_some(&join.relation)
         });
         std::iter::once(Some(&from.relation)).chain(joined)
     })

@@ -3,13 +3,14 @@
 //! DataFusion takes the joined column from the left side, also where a right or full join has no row there, and leaves it
 //! where it stands among the left columns, where PostgreSQL puts it first in `*`.
 
+use super::merged::{constraint_of, is_by_names, keeps_right};
 use super::outside::outside;
 use datafusion_common::JoinConstraint;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr as PlanExpr, LogicalPlan};
 use hw_repr::SqlError;
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint as Constraint, JoinOperator, Select, SelectItem, TableFactor, TableWithJoins,
+    Expr, Ident, Join, JoinConstraint as Constraint, Select, SelectItem, TableFactor, TableWithJoins,
 };
 use std::ops::ControlFlow;
 
@@ -30,17 +31,10 @@ fn joins_using(from: &TableWithJoins) -> Result<bool, SqlError> {
         }
     }
     for join in &from.joins {
-        let (constraint, keeps_right) = match &join.join_operator {
-            JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
-                (c, false)
-            }
-            JoinOperator::Right(c) | JoinOperator::RightOuter(c) | JoinOperator::FullOuter(c) => (c, true),
-            _ => continue,
-        };
-        if !matches!(constraint, Constraint::Using(_) | Constraint::Natural) {
+        if !constraint_of(&join.join_operator).is_some_and(is_by_names) {
             continue;
         }
-        if keeps_right {
+        if keeps_right(&join.join_operator) {
             return Err(SqlError::unsupported("a right or full join by USING or NATURAL is not supported yet")
                 .hint("Join ON the columns, and select COALESCE of both sides."));
         }
@@ -71,16 +65,11 @@ impl super::Preparer<'_, '_> {
     /// The relation whose column a joined column of this name is.
     fn joined_column(&self, from: &TableWithJoins, name: &str) -> Option<Ident> {
         let alone = |factor: &TableFactor| TableWithJoins { relation: factor.clone(), joins: vec![] };
-        let is_joined = |join: &Join| match &join.join_operator {
-            JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
-                match c {
-                    Constraint::Using(names) => names.iter().any(|n| {
-                        n.0.last().and_then(|p| p.as_ident()).is_some_and(|i| crate::parse::ast_fold(i) == name)
-                    }),
-                    Constraint::Natural => self.has_column(&alone(&join.relation), name),
-                    _ => false,
-                }
-            }
+        let is_joined = |join: &Join| match constraint_of(&join.join_operator) {
+            Some(Constraint::Using(names)) => names
+                .iter()
+                .any(|n| n.0.last().and_then(|p| p.as_ident()).is_some_and(|i| crate::parse::ast_fold(i) == name)),
+            Some(Constraint::Natural) => self.has_column(&alone(&join.relation), name),
             _ => false,
         };
         if let TableFactor::NestedJoin { table_with_joins, alias: None } = &from.relation
