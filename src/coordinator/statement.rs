@@ -371,9 +371,10 @@ pub(crate) fn done(outcome: Outcome) -> Executed {
 /// Bytes of a statement that is planned without making room first.
 const SHORT_TEXT: usize = 2048;
 
-/// Plans a statement. A long one takes long: other sessions do not wait for its thread.
+/// Plans a statement. A long one, or one with subqueries, may take long: other sessions do not wait for its thread.
 fn beside_others<T>(text: &str, plan: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     let shared = Handle::try_current().is_ok_and(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if shared && text.len() > SHORT_TEXT { tokio::task::block_in_place(plan) } else { plan() }
+    let long = text.len() > SHORT_TEXT || text.to_ascii_lowercase().matches("select").nth(1).is_some();
+    if shared && long { tokio::task::block_in_place(plan) } else { plan() }
 }

@@ -10,7 +10,8 @@ use super::{Preparer, call};
 use hw_repr::{SqlError, SqlState};
 use sqlparser::ast::{
     BinaryOperator, Cte, Expr, Ident, JoinConstraint as Constraint, JoinOperator, ObjectName, OrderBy, OrderByKind,
-    Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, VisitMut,
+    VisitorMut,
 };
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -36,10 +37,8 @@ impl Preparer<'_, '_> {
     pub(super) fn merge_joined(&self, query: &mut Query) -> Result<(), SqlError> {
         let Query { body, order_by, .. } = query;
         let SetExpr::Select(select) = body.as_mut() else { return Ok(()) };
-        let ctes = |name: &str| {
-            let mut found = self.with.iter().rev().flatten().filter(|(known, _)| known == name);
-            found.next().and_then(|(_, columns)| columns.clone())
-        };
+        select.from.iter_mut().try_for_each(derive_named)?;
+        let ctes = |name: &str| self.columns_of_cte(name);
         self.refuse_ambiguous(select, order_by.as_mut(), &ctes)?;
         if !select.from.iter().any(concerns) {
             return Ok(());
@@ -80,6 +79,11 @@ impl Preparer<'_, '_> {
         };
         let ctes = query.with.iter().flat_map(|w| &w.cte_tables);
         ctes.map(|cte| (crate::parse::ast_fold(&cte.alias.name), columns(cte))).collect()
+    }
+
+    fn columns_of_cte(&self, name: &str) -> Option<Vec<String>> {
+        let mut found = self.with.iter().rev().flatten().filter(|(known, _)| known == name);
+        found.next().and_then(|(_, columns)| columns.clone())
     }
 
     /// The names of the columns in the FROM of the SELECT that a query is, where all are known.
@@ -216,18 +220,22 @@ impl Preparer<'_, '_> {
         Some(names.into_iter().map(column).collect())
     }
 
-    /// The names of a query's columns, where its list says them.
+    /// The names of a query's columns, where they are known.
     fn names_of_query(&self, query: &Query) -> Option<Vec<String>> {
-        self.names_of_body(&query.body)
+        self.names_of_body(&query.body, query.with.is_none())
     }
 
-    fn names_of_body(&self, body: &SetExpr) -> Option<Vec<String>> {
+    /// `alone`: it has no WITH of its own, which may hide the relations that are known here.
+    fn names_of_body(&self, body: &SetExpr, alone: bool) -> Option<Vec<String>> {
         match body {
             SetExpr::Select(select) => {
                 let mut names = vec![];
                 for item in &select.projection {
                     match item {
-                        SelectItem::Wildcard(_) => names.extend(self.names_of_star(select)?),
+                        SelectItem::Wildcard(_) => names.extend(self.names_of_star(select, alone)?),
+                        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(of), _) => {
+                            names.extend(self.names_of_relation(select, of, alone)?);
+                        }
                         item => names.push(output(item)?),
                     }
                 }
@@ -237,20 +245,50 @@ impl Preparer<'_, '_> {
                 let row = values.rows.first()?;
                 Some((1..=row.len()).map(|n| format!("column{n}")).collect())
             }
-            SetExpr::SetOperation { left, .. } => self.names_of_body(left),
+            SetExpr::SetOperation { left, .. } => self.names_of_body(left, alone),
             SetExpr::Query(query) => self.names_of_query(query),
             _ => None,
         }
     }
 
-    /// What `*` gives where nothing is joined by names.
-    fn names_of_star(&self, select: &Select) -> Option<Vec<String>> {
+    /// What `*` gives.
+    fn names_of_star(&self, select: &Select, alone: bool) -> Option<Vec<String>> {
+        let ctes = |name: &str| self.columns_of_cte(name).filter(|_| alone);
         let mut names = vec![];
-        for factor in unmerged(select) {
-            names.extend(self.columns_of(factor?, &|_| None)?.into_iter().map(|c| c.name));
+        for from in &select.from {
+            let mut from = from.clone();
+            derive_named(&mut from).ok()?;
+            names.extend(self.written_out(&mut from, &ctes)?.into_iter().map(|c| c.name));
         }
         Some(names)
     }
+
+    /// What `of.*` gives.
+    fn names_of_relation(&self, select: &Select, of: &ObjectName, alone: bool) -> Option<Vec<String>> {
+        let ctes = |name: &str| self.columns_of_cte(name).filter(|_| alone);
+        let [wanted] = of.0.as_slice() else { return None };
+        let wanted = crate::parse::ast_fold(wanted.as_ident()?);
+        let is_wanted = |c: &Column| matches!(&c.value, Expr::CompoundIdentifier(parts) if crate::parse::ast_fold(&parts[0]) == wanted);
+        let found = factors(select)
+            .find_map(|factor| self.columns_of(factor, &ctes).filter(|all| all.iter().all(is_wanted)))?;
+        (!found.is_empty()).then(|| found.into_iter().map(|c| c.name).collect())
+    }
+}
+
+/// Joins in parentheses with a name are a derived table of all their columns.
+fn derive_named(from: &mut TableWithJoins) -> Result<(), SqlError> {
+    for factor in std::iter::once(&mut from.relation).chain(from.joins.iter_mut().map(|j| &mut j.relation)) {
+        let TableFactor::NestedJoin { table_with_joins, alias } = factor else { continue };
+        derive_named(table_with_joins)?;
+        if alias.is_some() {
+            let mut subquery = crate::parse::parse_query("SELECT * FROM hw_joined")?;
+            if let SetExpr::Select(all) = subquery.body.as_mut() {
+                all.from = vec![table_with_joins.as_ref().clone()];
+            }
+            *factor = TableFactor::Derived { lateral: false, subquery, alias: alias.take(), sample: None };
+        }
+    }
+    Ok(())
 }
 
 /// The joined columns and the condition of a join of `left` and `right`; `None` where a name is not once on either side.
