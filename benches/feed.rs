@@ -1,4 +1,5 @@
-//! Events as ready batches: made before the clock starts, one tick at a time to whoever reads.
+//! Events as ready batches: made before the clock starts. Who reads gets as many as it asks for, as from a source that is far
+//! behind its upstream.
 
 use arrow::array::RecordBatch;
 use hw_connect::source::Notify;
@@ -22,6 +23,10 @@ pub fn make(events: u64, tick: u64) -> Ticks {
 /// What the readers of one run share.
 pub struct Feed {
     ticks: Ticks,
+    /// Bytes of each.
+    sizes: Vec<usize>,
+    /// How many were given to the reader that was given most.
+    given: AtomicUsize,
     tick: u64,
     go: AtomicBool,
     notify: Mutex<Vec<Notify>>,
@@ -30,7 +35,15 @@ pub struct Feed {
 impl Feed {
     /// Closed until [`Feed::open`].
     pub fn new(ticks: Ticks, tick: u64) -> Arc<Feed> {
-        Arc::new(Feed { ticks, tick, go: AtomicBool::new(false), notify: Mutex::default() })
+        let size = |outputs: &[RecordBatch; 3]| outputs.iter().map(RecordBatch::get_array_memory_size).sum();
+        let sizes = ticks.iter().map(size).collect();
+        let given = AtomicUsize::new(0);
+        Arc::new(Feed { ticks, sizes, given, tick, go: AtomicBool::new(false), notify: Mutex::default() })
+    }
+
+    /// True where a reader was given all.
+    pub fn is_drained(&self) -> bool {
+        self.given.load(Ordering::Acquire) == self.ticks.len()
     }
 
     /// Lets the readers read.
@@ -56,26 +69,37 @@ impl Reader {
     fn position(&self, tick: usize) -> i64 {
         (tick as u64 * self.feed.tick) as i64
     }
-}
 
-impl SourceReader for Reader {
-    fn try_take(&self, _: usize) -> Vec<SourceBatch> {
-        let at = self.next.load(Ordering::Acquire);
-        if self.bounded || !self.feed.go.load(Ordering::Acquire) || at >= self.feed.ticks.len() {
-            return vec![];
-        }
-        self.next.store(at + 1, Ordering::Release);
-        let outputs = self.feed.ticks[at].to_vec();
+    fn batch(&self, tick: usize) -> SourceBatch {
+        let outputs = self.feed.ticks[tick].to_vec();
         let count = outputs.iter().map(|o| o.num_rows() as u64).sum();
-        vec![SourceBatch {
+        SourceBatch {
             partition: 0,
-            from: self.position(at),
-            to: self.position(at + 1),
+            from: self.position(tick),
+            to: self.position(tick + 1),
             digest: RangeDigest { count, ..RangeDigest::default() },
             outputs,
             dead: vec![],
-            memory: 1,
-        }]
+            memory: self.feed.sizes[tick],
+        }
+    }
+}
+
+impl SourceReader for Reader {
+    fn try_take(&self, max_bytes: usize) -> Vec<SourceBatch> {
+        if self.bounded || !self.feed.go.load(Ordering::Acquire) {
+            return vec![];
+        }
+        let (mut taken, mut bytes) = (vec![], 0);
+        let mut at = self.next.load(Ordering::Acquire);
+        while at < self.feed.ticks.len() && bytes < max_bytes {
+            bytes += self.feed.sizes[at];
+            taken.push(self.batch(at));
+            at += 1;
+        }
+        self.next.store(at, Ordering::Release);
+        self.feed.given.fetch_max(at, Ordering::AcqRel);
+        taken
     }
     fn positions(&self) -> BTreeMap<i32, i64> {
         BTreeMap::from([(0, self.position(self.next.load(Ordering::Acquire)))])

@@ -51,7 +51,9 @@ pub fn arrange<'s>(
         move |input, output| {
             input.for_each(|cap, rows| {
                 let rows = std::mem::take(&mut rows.0);
-                let room = rows.iter().map(UpdateBatch::len).sum::<usize>() / if stay { 1 } else { peers };
+                // A share is rarely the average: what has no room in a body moves all of it.
+                let all = rows.iter().map(UpdateBatch::len).sum::<usize>();
+                let room = if stay { all } else { all / peers * 9 / 8 + 16 };
                 let mut bodies: Vec<ChunkBody> = vec![];
                 bodies.resize_with(peers, ChunkBody::default);
                 let mut session = output.session_with_builder(&cap);
@@ -72,7 +74,8 @@ pub fn arrange<'s>(
                         }
                         false => {
                             let of = |key: &[u8]| owner(key, peers);
-                            layout.encode_apart(&batch, &drop_null, &mut bodies, of, BODY_BYTES, &mut send);
+                            let bodies = (bodies.as_mut_slice(), here);
+                            layout.encode_apart(&batch, &drop_null, bodies, of, BODY_BYTES, &mut send);
                         }
                     }
                 }

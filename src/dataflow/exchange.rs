@@ -25,14 +25,40 @@ pub fn owner(key: &[u8], peers: usize) -> usize {
     usize::from(vnode(key)) * peers / 256
 }
 
-/// A worker's part of a batch.
+/// The keys of a batch's rows: their bytes, one after the other, and where each ends.
 #[derive(Debug, Default)]
+struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    /// `row_bytes`: of a key, as far as is known.
+    fn of(batch: &UpdateBatch, layout: &Layout, row_bytes: &mut usize) -> Keys {
+        let (mut encoder, rows) = (layout.key_encoder(&batch.rows), batch.len());
+        let mut keys = Keys { bytes: Vec::with_capacity(rows * *row_bytes), ends: Vec::with_capacity(rows) };
+        for row in 0..rows {
+            encoder.encode(row, &mut keys.bytes);
+            keys.ends.push(keys.bytes.len());
+        }
+        *row_bytes = keys.bytes.len().checked_div(rows).map_or(*row_bytes, |bytes| bytes + 1);
+        keys
+    }
+
+    #[inline]
+    fn get(&self, row: usize) -> &[u8] {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[row]]
+    }
+}
+
+/// A worker's part of a batch.
+#[derive(Debug)]
 struct Part {
     /// Its rows, ascending.
-    rows: Vec<u32>,
-    /// The bytes of their keys, one after the other.
-    keys: Vec<u8>,
-    ends: Vec<usize>,
+    rows: UInt32Array,
+    /// The keys of all rows of the batch.
+    keys: Arc<Keys>,
 }
 
 /// Rows of a batch that others may have a part of, with the bytes of their keys where they are known.
@@ -69,13 +95,13 @@ impl Keyed {
     /// The rows of that batch that they are; `None` where they are all.
     pub fn numbers(&self) -> Option<&[u32]> {
         let (part, first, len) = self.part.as_ref()?;
-        (*len < self.whole.len()).then(|| &part.rows[*first..first + len])
+        (*len < self.whole.len()).then(|| &part.rows.values()[*first..first + len])
     }
     /// Which row of that batch row `row` of these is.
     #[inline]
     pub fn at(&self, row: usize) -> usize {
         match &self.part {
-            Some((part, first, _)) => part.rows[first + row] as usize,
+            Some((part, first, _)) => part.rows.value(first + row) as usize,
             None => row,
         }
     }
@@ -86,9 +112,19 @@ impl Keyed {
     }
     /// As a batch of their own: copied where others have a part of it.
     pub fn batch(&self) -> UpdateBatch {
+        match &self.part {
+            Some((part, first, len)) if *len < self.whole.len() => select(&self.whole, &part.rows.slice(*first, *len)),
+            _ => self.whole.clone(),
+        }
+    }
+    /// Them where they lie: not copied.
+    pub fn window(&self) -> Window<'_> {
         match self.numbers() {
-            Some(rows) => select(&self.whole, &rows.to_vec().into()),
-            None => self.whole.clone(),
+            Some([first, .., last]) => {
+                let batch = slice(&self.whole, *first as usize, (last - first) as usize + 1);
+                Window { batch, numbers: self.numbers(), first: *first }
+            }
+            _ => Window { batch: self.batch(), numbers: None, first: 0 },
         }
     }
     /// The key of each row under the layout by which they were dealt.
@@ -107,6 +143,22 @@ impl Keyed {
     }
 }
 
+/// A part of a batch, of which some rows are meant.
+pub struct Window<'a> {
+    /// The part.
+    pub batch: UpdateBatch,
+    /// Their numbers, counted from `first`; all where there are none.
+    numbers: Option<&'a [u32]>,
+    first: u32,
+}
+
+impl Window<'_> {
+    /// Which rows of the part they are, where it has others.
+    pub fn rows(&self) -> Option<impl Iterator<Item = usize> + '_> {
+        Some(self.numbers?.iter().map(|n| (n - self.first) as usize))
+    }
+}
+
 /// See [`Keyed::keys`].
 pub struct RowKeys<'a>(Source<'a>);
 
@@ -122,11 +174,7 @@ impl RowKeys<'_> {
     #[inline]
     pub fn get(&mut self, row: usize) -> &[u8] {
         match &mut self.0 {
-            Source::Known(part, first) => {
-                let at = *first + row;
-                let start = at.checked_sub(1).map_or(0, |before| part.ends[before]);
-                &part.keys[start..part.ends[at]]
-            }
+            Source::Known(part, first) => part.keys.get(part.rows.value(*first + row) as usize),
             Source::Encoded(encoder, key) => {
                 key.clear();
                 encoder.encode(row, key);
@@ -207,13 +255,16 @@ pub fn deal<'s>(stream: RowStream<'s>, layout: &Layout, input: usize, placed: bo
     let (peers, here) = (stream.scope().peers(), stream.scope().index());
     let (layout, stay) = (layout.clone(), placed || peers == 1);
     stream.unary::<NoopBuilder<Dealt>, _, _, _>(Pipeline, "Deal", move |_, _| {
+        let mut row_bytes = 0;
         move |from, output| {
             from.for_each(|cap, rows| {
                 let mut parts = vec![Dealt::default(); peers];
                 for batch in rows.0.drain(..) {
                     match stay {
                         true => parts[here].rows.push((input, batch.into())),
-                        false => split(&batch, &layout, peers, |owner, part| parts[owner].rows.push((input, part))),
+                        false => split(&batch, &layout, peers, &mut row_bytes, |owner, part| {
+                            parts[owner].rows.push((input, part));
+                        }),
                     }
                 }
                 let mut session = output.session_with_builder(&cap);
@@ -241,22 +292,24 @@ pub fn exchange<'s>(stream: RowStream<'s>, layout: &Layout) -> RowStream<'s> {
     })
 }
 
-/// Gives the rows of a batch by owner.
-fn split(batch: &UpdateBatch, layout: &Layout, peers: usize, mut give: impl FnMut(usize, Keyed)) {
-    let mut parts: Vec<Part> = vec![];
-    parts.resize_with(peers, Default::default);
-    let mut encoder = layout.key_encoder(&batch.rows);
-    let mut key = Vec::new();
+/// Gives the rows of a batch by owner. Their keys are encoded before the first is hashed: to read bytes that were just written
+/// would wait for them, row by row.
+fn split(
+    batch: &UpdateBatch,
+    layout: &Layout,
+    peers: usize,
+    row_bytes: &mut usize,
+    mut give: impl FnMut(usize, Keyed),
+) {
+    let keys = Arc::new(Keys::of(batch, layout, row_bytes));
+    let mut parts: Vec<Vec<u32>> = vec![];
+    parts.resize_with(peers, || Vec::with_capacity(batch.len() / peers * 9 / 8 + 16));
     for row in 0..batch.len() {
-        key.clear();
-        encoder.encode(row, &mut key);
-        let part = &mut parts[owner(&key, peers)];
-        part.rows.push(row as u32);
-        part.keys.extend_from_slice(&key);
-        part.ends.push(part.keys.len());
+        parts[owner(keys.get(row), peers)].push(row as u32);
     }
-    for (owner, part) in parts.into_iter().enumerate().filter(|(_, part)| !part.rows.is_empty()) {
-        let len = part.rows.len();
+    for (owner, rows) in parts.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+        let len = rows.len();
+        let part = Part { rows: rows.into(), keys: keys.clone() };
         give(owner, Keyed { whole: batch.clone(), part: Some((Arc::new(part), 0, len)) });
     }
 }
@@ -299,7 +352,7 @@ mod tests {
             let batch = UpdateBatch { rows, diffs: None, time: 1 };
             let layout = Layout::keyed(&types, &[0]);
             let mut seen = vec![];
-            split(&batch, &layout, 2, |_, part| {
+            split(&batch, &layout, 2, &mut 0, |_, part| {
                 for at in 0..part.len() {
                     let piece = part.slice(at, 1);
                     let own = piece.batch();
@@ -324,7 +377,7 @@ mod tests {
         let rows = crate::types::batch_of(&crate::types::schema_of(&[]), vec![], 6).expect("six rows");
         let batch = UpdateBatch { rows, diffs: None, time: 1 };
         let mut seen = 0;
-        split(&batch, &Layout::keyed(&[], &[]), 2, |_, part| {
+        split(&batch, &Layout::keyed(&[], &[]), 2, &mut 0, |_, part| {
             let (one, rest) = (part.slice(0, 1).batch(), part.slice(1, part.len() - 1).batch());
             assert_eq!((one.len(), rest.len()), (1, 5));
             seen += one.len() + rest.len();

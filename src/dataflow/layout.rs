@@ -89,15 +89,16 @@ impl Layout {
         limit: usize,
         full: &mut dyn FnMut(&mut ChunkBody),
     ) {
-        self.encode_apart(batch, drop_null, std::slice::from_mut(out), |_| 0, limit, &mut |_, out| full(out));
+        self.encode_apart(batch, drop_null, (std::slice::from_mut(out), 0), |_| 0, limit, &mut |_, out| full(out));
     }
 
-    /// The same into several bodies: each row into the one that `of` chooses by its key.
+    /// The same into several bodies: each row into the one that `of` chooses by its key. A key is written into the one at
+    /// `home` first, so that only the keys of the others are moved.
     pub fn encode_apart(
         &self,
         batch: &UpdateBatch,
         drop_null: &[usize],
-        out: &mut [ChunkBody],
+        (out, home): (&mut [ChunkBody], usize),
         of: impl Fn(&[u8]) -> usize,
         limit: usize,
         full: &mut dyn FnMut(usize, &mut ChunkBody),
@@ -105,26 +106,20 @@ impl Layout {
         let mut key_encoder = self.key_encoder(&batch.rows);
         let mut rest = self.rest_codec.row_encoder(&columns(&batch.rows, &self.rest));
         let strict = columns(&batch.rows, drop_null);
-        let mut key = vec![];
         for row in 0..batch.len() {
             let diff = batch.diff(row);
             if diff == 0 || strict.iter().any(|c| c.is_null(row)) {
                 continue;
             }
-            let mut at = 0;
-            if out.len() > 1 {
-                key.clear();
-                key_encoder.encode(row, &mut key);
-                at = of(&key);
+            let start = out[home].data.len();
+            key_encoder.encode(row, &mut out[home].data);
+            let key_len = out[home].data.len() - start;
+            let at = of(&out[home].data[start..]);
+            if let Ok([mine, other]) = out.get_disjoint_mut([home, at]) {
+                other.data.extend_from_slice(&mine.data[start..]);
+                mine.data.truncate(start);
             }
-            let one = out.len() == 1;
             let out = &mut out[at];
-            let start = out.data.len();
-            match one {
-                true => key_encoder.encode(row, &mut out.data),
-                false => out.data.extend_from_slice(&key),
-            }
-            let key_len = out.data.len() - start;
             rest.encode(row, &mut out.data);
             out.seal(key_len, batch.time, diff);
             if out.data.len() >= limit {

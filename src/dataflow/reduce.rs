@@ -235,20 +235,20 @@ impl Reduce {
 impl ClosedTick for Reduce {
     fn absorb(&mut self, _: usize, rows: Keyed) {
         let mut keys = rows.keys(&self.layout);
-        let batch = rows.batch();
         let mut slots = std::mem::take(&mut self.slots);
         slots.clear();
         let first = self.touched.len();
-        for row in 0..batch.len() {
+        for row in 0..rows.len() {
             let slot = self.slot(keys.get(row));
             self.touch(slot);
             slots.push(slot);
         }
         self.remember(first);
         for (row, slot) in slots.iter().enumerate() {
-            *self.rows.get_mut(*slot as usize) += batch.diff(row);
+            *self.rows.get_mut(*slot as usize) += rows.diff(row);
         }
-        self.folds.iter_mut().for_each(|f| f.add(&slots, &batch));
+        let window = rows.window();
+        self.folds.iter_mut().for_each(|f| f.add(&slots, &window));
         self.slots = slots;
     }
 

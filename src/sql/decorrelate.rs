@@ -12,6 +12,7 @@
 //! Ad hoc, EXISTS and IN that are conditions of their own, cannot fail and correlate by nothing but equality are left for
 //! DataFusion to join.
 
+mod base;
 mod groups;
 mod lift;
 mod native;
@@ -608,11 +609,11 @@ fn attach(
         return Ok((joined(plan, project(exprs, query)?, vec![])?, columns));
     }
     let domain = Domain::new(env, refs);
-    let all = domain.plan(env, base(&plan, &domain.outer), None)?;
+    let all = domain.plan(env, &base::of(&plan, &domain.outer, !plan_fallible(&query))?, None)?;
     let some = match &asked {
         Some(condition) => {
             let read = condition.column_refs().into_iter().chain(&domain.outer).cloned().collect::<Vec<_>>();
-            domain.plan(env, base(&plan, &read), Some(condition.clone()))?
+            domain.plan(env, &base::of(&plan, &read, false)?, Some(condition.clone()))?
         }
         None => all.clone(),
     };
@@ -638,24 +639,6 @@ fn attach(
     exprs.extend(values.into_iter().zip(&columns).map(|(f, t)| give(f, t)));
     let on = domain.outer.iter().cloned().zip(keys).map(|(o, k)| (Expr::Column(o), Expr::Column(k))).collect();
     Ok((joined(plan, project(exprs, pushed)?, on)?, columns))
-}
-
-/// The plan before the subqueries were joined whose columns are not among these: it has the same rows.
-fn base<'a>(plan: &'a LogicalPlan, columns: &[Column]) -> &'a LogicalPlan {
-    let has = |input: &LogicalPlan| columns.iter().all(|c| input.schema().has_column(c));
-    let is_ours = |right: &LogicalPlan| {
-        let first = right.schema().iter().next().and_then(|(q, _)| q.map(|q| q.table().to_string()));
-        first.is_some_and(|q| q.starts_with(SUBQUERY))
-    };
-    match plan {
-        LogicalPlan::Join(j) if is_ours(&j.right) && has(&j.left) => base(&j.left, columns),
-        LogicalPlan::Projection(p)
-            if has(&p.input) && p.schema.fields().last().is_some_and(|f| f.name().starts_with(OPERAND)) =>
-        {
-            base(&p.input, columns)
-        }
-        other => other,
-    }
 }
 
 /// An inner join by keys of which NULL is like NULL.

@@ -4,6 +4,7 @@
 //! touched groups were when the tick began; so a tick's old rows need no copy of what was shown.
 
 use super::top::Top;
+use crate::exchange::Window;
 use crate::slab::Slab;
 use crate::state::Input;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, LargeBinaryBuilder, PrimitiveArray, RecordBatch};
@@ -14,7 +15,7 @@ use arrow::datatypes::{
 };
 use hw_plan::kept;
 use hw_plan::{Aggregate, AggregateFunc};
-use hw_repr::{Datum, Diff, SqlError, SqlType, UpdateBatch, datum::datums_to_array};
+use hw_repr::{Datum, Diff, SqlError, SqlType, datum::datums_to_array};
 use hw_scalar::aggregate::{self, Evaluator, Few, State};
 use std::sync::Arc;
 
@@ -36,8 +37,8 @@ pub trait Fold {
     fn grow(&mut self, slots: usize);
     /// Notes what slots are, before they are changed for the first time in this tick.
     fn remember(&mut self, slots: &[u32]);
-    /// Takes the rows of a batch; `slots` has one a row.
-    fn add(&mut self, slots: &[u32], batch: &UpdateBatch);
+    /// Takes rows; `slots` has one a row.
+    fn add(&mut self, slots: &[u32], rows: &Window<'_>);
     /// True where the i-th touched group, in `slot`, may show another value than before.
     fn changed(&self, i: usize, slot: u32) -> bool;
     /// The values to show.
@@ -99,20 +100,26 @@ fn live(filter: Option<usize>, args: impl Iterator<Item = usize>, batch: &Record
     filter.into_iter().chain(nulls).reduce(|a, b| &a & &b)
 }
 
-/// Calls `f` with (row, slot, diff) of every row that is `live`.
+/// Calls `f` with (row of the window's batch, slot, diff) of every row that is `live`.
 #[inline]
 pub(super) fn each(
     live: Option<BooleanBuffer>,
     slots: &[u32],
-    batch: &UpdateBatch,
+    window: &Window<'_>,
     mut f: impl FnMut(usize, usize, Diff),
 ) {
-    match (live, &batch.diffs) {
-        (None, None) => slots.iter().enumerate().for_each(|(row, s)| f(row, *s as usize, 1)),
-        (None, Some(d)) => {
-            slots.iter().zip(d.values()).enumerate().for_each(|(row, (s, d))| f(row, *s as usize, *d));
+    let diffs = window.batch.diffs.as_ref().map(|d| d.values());
+    let diff = |row: usize| diffs.map_or(1, |d| d[row]);
+    match (window.rows(), live) {
+        (None, None) => slots.iter().enumerate().for_each(|(row, s)| f(row, *s as usize, diff(row))),
+        (None, Some(live)) => live.set_indices().for_each(|row| f(row, slots[row] as usize, diff(row))),
+        (Some(rows), None) => rows.zip(slots).for_each(|(row, s)| f(row, *s as usize, diff(row))),
+        (Some(rows), Some(live)) => {
+            // Without a branch a row: who lives is rarely foreseeable.
+            let rows: Vec<usize> = rows.collect();
+            let own = BooleanBuffer::collect_bool(rows.len(), |i| live.value(rows[i]));
+            own.set_indices().for_each(|i| f(rows[i], slots[i] as usize, diff(rows[i])));
         }
-        (Some(live), _) => live.set_indices().for_each(|row| f(row, slots[row] as usize, batch.diff(row))),
     }
 }
 
@@ -248,9 +255,10 @@ struct Count {
 impl Fold for Count {
     kept!();
 
-    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
+    fn add(&mut self, slots: &[u32], window: &Window<'_>) {
+        let batch = &window.batch.rows;
         let now = &mut self.kept.now;
-        each(live_of(&self.agg, &batch.rows), slots, batch, |_, slot, diff| *now.get_mut(slot) += diff);
+        each(live_of(&self.agg, batch), slots, window, |_, slot, diff| *now.get_mut(slot) += diff);
     }
     fn finish(&self, picks: &[Pick]) -> Result<Finished, SqlError> {
         let values: PrimitiveArray<Int64Type> = picks.iter().map(|p| self.kept.get(*p)).collect::<Vec<_>>().into();
@@ -275,10 +283,11 @@ struct Sum {
 impl Fold for Sum {
     kept!();
 
-    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
-        let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
+    fn add(&mut self, slots: &[u32], window: &Window<'_>) {
+        let batch = &window.batch.rows;
+        let Some(column) = self.agg.arg.map(|a| batch.column(a)) else { return };
         let now = &mut self.kept.now;
-        with_integers!(column, value => each(live_of(&self.agg, &batch.rows), slots, batch, |row, slot, diff| {
+        with_integers!(column, value => each(live_of(&self.agg, batch), slots, window, |row, slot, diff| {
             let total = now.get_mut(slot);
             total.sum += value(row) * i128::from(diff);
             total.values += diff;
@@ -330,10 +339,11 @@ struct Best {
 impl Fold for Best {
     kept!();
 
-    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
-        let Some(column) = self.agg.arg.map(|a| batch.rows.column(a)) else { return };
+    fn add(&mut self, slots: &[u32], window: &Window<'_>) {
+        let batch = &window.batch.rows;
+        let Some(column) = self.agg.arg.map(|a| batch.column(a)) else { return };
         let (now, max) = (&mut self.kept.now, self.max);
-        with_integers!(column, value => each(live_of(&self.agg, &batch.rows), slots, batch, |row, slot, _| {
+        with_integers!(column, value => each(live_of(&self.agg, batch), slots, window, |row, slot, _| {
             let value = word(value(row));
             let best = now.get_mut(slot);
             if best.is_none_or(|b| if max { value > b } else { value < b }) {
@@ -406,11 +416,12 @@ impl Fold for Any {
             self.before.push(shown);
         }
     }
-    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
-        let mut rows = self.evaluator.rows(|c| batch.rows.column(c).clone());
-        let live = live(self.agg.filter, self.evaluator.strict_columns(), &batch.rows);
+    fn add(&mut self, slots: &[u32], window: &Window<'_>) {
+        let batch = &window.batch.rows;
+        let mut rows = self.evaluator.rows(|c| batch.column(c).clone());
+        let live = live(self.agg.filter, self.evaluator.strict_columns(), batch);
         let (evaluator, now, heap) = (&self.evaluator, &mut self.now, &mut self.heap);
-        each(live, slots, batch, |row, slot, diff| {
+        each(live, slots, window, |row, slot, diff| {
             let state = now.get_mut(slot).get_or_insert_with(|| Box::new(evaluator.fresh()));
             let before = state.bytes() as isize;
             evaluator.add(state, &mut rows, row, diff).expect("invariant: the planner checked the argument's type");

@@ -3,10 +3,11 @@
 //! Invariant: what a group was before the tick is kept only where the tick has changed it.
 
 use super::fold::{Finished, Fold, Pick, each};
+use crate::exchange::Window;
 use crate::slab::{Slab, Small};
 use crate::state::Input;
 use arrow::array::BinaryBuilder;
-use hw_repr::{SqlError, UpdateBatch};
+use hw_repr::SqlError;
 use hw_scalar::aggregate::Few;
 use std::sync::Arc;
 
@@ -49,10 +50,10 @@ impl Fold for Top {
             self.before.push(None);
         }
     }
-    fn add(&mut self, slots: &[u32], batch: &UpdateBatch) {
-        let mut rows = self.few.evaluator().rows(|c| batch.rows.column(c).clone());
+    fn add(&mut self, slots: &[u32], window: &Window<'_>) {
+        let mut rows = self.few.evaluator().rows(|c| window.batch.rows.column(c).clone());
         let Top { few, now, before, places, heap } = self;
-        each(None, slots, batch, |row, slot, diff| {
+        each(None, slots, window, |row, slot, diff| {
             let list = now.get_mut(slot);
             let next = few.with(list.bytes(), &mut rows, row, diff).expect("invariant: a list that this operator made");
             let Some(next) = next else { return };
