@@ -20,8 +20,34 @@ use std::thread::Thread;
 use timely::WorkerConfig;
 use timely::communication::{Config as Communication, WorkerGuards};
 
-/// Rows above which one batch is sliced over the workers.
+/// Rows from which on batches are shared by the workers row by row.
 const SLICE_ROWS: usize = 1024;
+
+/// Many rows in equal shares, with as few slices as that takes: what follows costs by the batch, too. Few ones batch by batch, from
+/// worker `next` on.
+fn share(workers: usize, next: &mut usize, batches: Vec<UpdateBatch>) -> Vec<Vec<UpdateBatch>> {
+    let mut out: Vec<Vec<UpdateBatch>> = vec![vec![]; workers];
+    let rows: usize = batches.iter().map(UpdateBatch::len).sum();
+    let batches = batches.into_iter().filter(|b| !b.is_empty());
+    if workers == 1 || rows < SLICE_ROWS {
+        for batch in batches {
+            out[*next % workers].push(batch);
+            *next += 1;
+        }
+        return out;
+    }
+    let step = rows.div_ceil(workers);
+    let mut given = 0;
+    for batch in batches {
+        let mut at = 0;
+        while at < batch.len() {
+            let len = (batch.len() - at).min(step - given % step);
+            out[given / step].push(slice(&batch, at, len));
+            (at, given) = (at + len, given + len);
+        }
+    }
+    out
+}
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -286,34 +312,12 @@ impl Engine {
                 return Err(SqlError::internal(format!("a batch for {input} does not have its columns: {schema}")));
             }
         }
-        for (worker, batches) in self.deal(&mut flows.next_worker, batches).into_iter().enumerate() {
+        for (worker, batches) in share(self.workers(), &mut flows.next_worker, batches).into_iter().enumerate() {
             if !batches.is_empty() {
                 let _ = self.senders[worker].send(Command::Send(flow, input, batches));
             }
         }
         Ok(())
-    }
-
-    /// Large batches sliced over all workers, small ones in turn.
-    fn deal(&self, next: &mut usize, batches: Vec<UpdateBatch>) -> Vec<Vec<UpdateBatch>> {
-        let workers = self.workers();
-        let mut out: Vec<Vec<UpdateBatch>> = vec![vec![]; workers];
-        for batch in batches.into_iter().filter(|b| !b.is_empty()) {
-            if batch.len() < SLICE_ROWS || workers == 1 {
-                out[*next % workers].push(batch);
-                *next += 1;
-                continue;
-            }
-            let step = batch.len().div_ceil(workers);
-            for (worker, out) in out.iter_mut().enumerate() {
-                let at = (worker * step).min(batch.len());
-                let len = step.min(batch.len() - at);
-                if len > 0 {
-                    out.push(slice(&batch, at, len));
-                }
-            }
-        }
-        out
     }
 
     /// Workers that sleep take up what was left for them.
@@ -505,4 +509,48 @@ impl Drop for Engine {
 
 fn not_there(flow: GlobalId) -> SqlError {
     SqlError::internal(format!("dataflow {flow} is not installed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    fn shares(workers: usize, next: &mut usize, sizes: &[usize]) -> Vec<Vec<Vec<i64>>> {
+        let mut from = 0i64;
+        let batches = sizes.iter().map(|size| {
+            let values = from..from + *size as i64;
+            from = values.end;
+            let column = Arc::new(Int64Array::from_iter_values(values));
+            let schema = crate::types::schema_of(&[SqlType::Int8]);
+            let rows = crate::types::batch_of(&schema, vec![column], *size).expect("fits");
+            UpdateBatch { rows, diffs: None, time: 1 }
+        });
+        let values = |batch: &UpdateBatch| batch.rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+        share(workers, next, batches.collect()).iter().map(|own| own.iter().map(values).collect()).collect()
+    }
+
+    #[test]
+    fn many_rows_are_shared_equally_and_cut_where_a_share_ends() {
+        let sizes: [&[usize]; 6] =
+            [&[1024], &[10_000; 14], &[0, 5000, 0, 1, 1, 3000], &[1; 1500], &[1, 7000], &[1023, 2]];
+        for (sizes, workers) in sizes.iter().flat_map(|s| [2, 3, 5, 256].map(|w| (*s, w))) {
+            let rows: usize = sizes.iter().sum();
+            let shares = shares(workers, &mut 0, sizes);
+            let all: Vec<i64> = shares.iter().flatten().flatten().copied().collect();
+            assert_eq!(all, (0..rows as i64).collect::<Vec<_>>(), "{sizes:?} {workers}");
+            assert!(shares.iter().all(|own| own.iter().map(Vec::len).sum::<usize>() <= rows.div_ceil(workers)));
+            assert!(shares.iter().flatten().all(|batch| !batch.is_empty()));
+            assert!(shares.iter().map(Vec::len).sum::<usize>() <= sizes.len() + workers, "{sizes:?} {workers}");
+        }
+    }
+
+    #[test]
+    fn few_rows_go_batch_by_batch() {
+        let mut next = 1;
+        assert_eq!(shares(2, &mut next, &[2, 0, 1, 1]), [vec![vec![2]], vec![vec![0, 1], vec![3]]]);
+        assert_eq!(next, 4);
+        assert_eq!(shares(1, &mut 0, &[2000, 1]).concat().concat().len(), 2001);
+    }
 }
