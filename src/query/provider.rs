@@ -95,6 +95,15 @@ impl fmt::Debug for QueryTable {
     }
 }
 
+/// How a scan reads its relation.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Reach {
+    /// A few rows.
+    pub few: bool,
+    /// The rows of one key of an arrangement.
+    pub one_key: bool,
+}
+
 /// A relation as DataFusion sees it.
 #[derive(Debug)]
 pub(crate) struct Provider {
@@ -141,17 +150,14 @@ impl Provider {
         Ok(Provider { table, schema, fixed, reading })
     }
 
-    /// True where a scan with `filters` reads the rows of one key of an arrangement.
-    pub(crate) fn seeks(&self, filters: &[Expr]) -> bool {
-        let fixed = self.fixed_with(filters);
-        self.arrangements().iter().any(|a| a.way.is_fixed(&fixed))
-    }
-
-    /// True where a scan with `filters` reads a few rows.
-    pub(crate) fn reads_few(&self, filters: &[Expr]) -> bool {
-        let all = self.arrangements();
-        let (best, _, prefix) = seek::best(all.iter().map(|a| &a.way), &self.fixed_with(filters));
-        all.get(best).is_some_and(|a| are_few(a.published, &prefix))
+    /// How a scan with `filters` reads.
+    pub(crate) fn reach(&self, filters: &[Expr]) -> Reach {
+        let (all, fixed) = (self.arrangements(), self.fixed_with(filters));
+        let (best, _, prefix) = seek::best(all.iter().map(|a| &a.way), &fixed);
+        Reach {
+            few: all.get(best).is_some_and(|a| are_few(a.published, &prefix)),
+            one_key: all.iter().any(|a| a.way.is_fixed(&fixed)),
+        }
     }
 
     fn fixed_with(&self, filters: &[Expr]) -> Fixed {

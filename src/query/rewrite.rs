@@ -61,8 +61,9 @@ pub(crate) fn bind_tables(
                 let scan = bound.unwrap_or(scan);
                 let provider = source_as_provider(&scan.source)?;
                 let provider = provider.downcast_ref::<Provider>();
-                few &= provider.is_some_and(|p| p.reads_few(&scan.filters));
-                keyed &= provider.is_some_and(|p| p.seeks(&scan.filters));
+                let reach = provider.map(|p| p.reach(&scan.filters)).unwrap_or_default();
+                few &= reach.few;
+                keyed &= reach.one_key;
                 Ok(Transformed::new_transformed(LogicalPlan::TableScan(scan), changed))
             }
             LogicalPlan::Limit(limit) => checked_limit(limit).map_err(wrap),

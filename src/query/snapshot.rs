@@ -170,13 +170,13 @@ impl ShardReader {
             }
         };
         let mut rows = vec![];
-        let (mut bytes, mut looks) = (0, LOOKS * self.scan.batch_rows);
-        while room > 0 && bytes < BATCH_BYTES && looks > 0 {
+        let (mut bytes, mut looks, mut at_end) = (0, 0, false);
+        while room > 0 && bytes < BATCH_BYTES && looks < LOOKS * self.scan.batch_rows {
             let Some((at, count)) = pending.take().or_else(|| merge.next_row()) else {
-                looks = usize::MAX;
+                at_end = true;
                 break;
             };
-            looks -= 1;
+            looks += 1;
             if count < 0 {
                 return Err(self.scan.negative(count));
             }
@@ -191,7 +191,7 @@ impl ShardReader {
                 *pending = Some((at, count - now));
             }
         }
-        if rows.is_empty() && looks == usize::MAX {
+        if rows.is_empty() && at_end {
             return Ok(None);
         }
         self.scan.batch(merge, &rows).map(Some)

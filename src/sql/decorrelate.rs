@@ -638,7 +638,7 @@ fn attach(
     let mut exprs: Vec<Expr> = domain.columns.iter().cloned().zip(&keys).map(|(f, t)| give(f, t)).collect();
     exprs.extend(values.into_iter().zip(&columns).map(|(f, t)| give(f, t)));
     let on = domain.outer.iter().cloned().zip(keys).map(|(o, k)| (Expr::Column(o), Expr::Column(k))).collect();
-    Ok((joined(plan, project(exprs, pushed)?, on)?, columns))
+    Ok((base::bounded(joined(plan, project(exprs, pushed)?, on)?)?, columns))
 }
 
 /// An inner join by keys of which NULL is like NULL.

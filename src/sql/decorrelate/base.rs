@@ -14,25 +14,35 @@ use hw_repr::{SqlError, SqlState};
 
 /// Nodes from which on a plan is large.
 const LARGE: usize = 200;
-/// Nodes from which on a plan is refused: to plan it takes seconds, and more than a GiB.
-const MOST: usize = 20_000;
+/// Nodes from which on a plan is refused: to plan one takes ten seconds, and 300 MiB.
+const MOST: usize = 50_000;
+/// The same of one whose rows are a domain: it will be there five times.
+const BASE_MOST: usize = MOST / 5;
 
 /// A plan with these columns that has every row that `plan` has. Others only where it is `wide`.
 pub(super) fn of(plan: &LogicalPlan, columns: &[Column], wide: bool) -> Result<LogicalPlan, SqlError> {
     let same = below(plan, columns, false)?.unwrap_or_else(|| plan.clone());
-    let size = nodes(&same);
-    if wide && size >= LARGE {
+    if wide && nodes(&same) >= LARGE {
         return Ok(below(plan, columns, true)?.unwrap_or(same));
     }
-    if size >= MOST {
-        let error = SqlError::new(SqlState::new("54001"), "statement too complex");
-        return Err(error
-            .detail(
-                "Conditions with subqueries that may fail are computed one after the other, and these are too many.",
-            )
-            .hint("Compute some of them in views of their own."));
+    within(BASE_MOST, same)
+}
+
+/// The plan; 54001 where it has grown too large.
+pub(super) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    within(MOST, plan)
+}
+
+fn within(most: usize, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    if nodes(&plan) < most {
+        return Ok(plan);
     }
-    Ok(same)
+    let error = SqlError::new(SqlState::new("54001"), "statement too complex");
+    Err(error
+        .detail(
+            "Subqueries that may fail, or that are in each other, multiply each other's plans, and these are too many.",
+        )
+        .hint("Compute some of them in views of their own."))
 }
 
 /// How many nodes a plan has, as far as that matters.

@@ -496,10 +496,7 @@ pub(super) fn lateral(env: &Env, j: Join, query: LogicalPlan) -> Result<LogicalP
     let join = Join::try_new(left, right, on, None, JoinType::Inner, JoinConstraint::On, null_equality, false);
     let mut plan = LogicalPlan::Join(join.map_err(from_planner)?);
     if let Some(condition) = j.filter {
-        plan = match super::has_subquery(&condition) {
-            true => super::filter(env, Filter::try_new(condition, Arc::new(plan)).map_err(from_planner)?)?,
-            false => super::filtered(condition, plan)?,
-        };
+        plan = super::filter(env, Filter::try_new(condition, Arc::new(plan)).map_err(from_planner)?)?;
     }
     project(columns, plan).map_err(external).map_err(from_planner)
 }

@@ -38,15 +38,14 @@ impl Preparer<'_, '_> {
         let Query { body, order_by, .. } = query;
         let SetExpr::Select(select) = body.as_mut() else { return Ok(()) };
         select.from.iter_mut().try_for_each(derive_named)?;
-        let ctes = |name: &str| self.columns_of_cte(name);
-        self.refuse_ambiguous(select, order_by.as_mut(), &ctes)?;
+        self.refuse_ambiguous(select, order_by.as_mut())?;
         if !select.from.iter().any(concerns) {
             return Ok(());
         }
         let mut columns = vec![];
         let mut rewritten = select.from.clone();
         for from in &mut rewritten {
-            match self.written_out(from, &ctes) {
+            match self.written_out(from, true) {
                 Some(found) => columns.extend(found),
                 None => return Ok(()),
             }
@@ -54,7 +53,7 @@ impl Preparer<'_, '_> {
         select.from = rewritten;
         write_star(select, &columns);
         let outputs: Vec<String> = select.projection.iter().filter_map(output).collect();
-        let own = |query: &Query| self.names_of_from(query, &ctes);
+        let own = |query: &Query| self.names_of_from(query, true);
         let mut names = Joined { scopes: vec![], columns: &columns, own: &own };
         name_items(select, &columns);
         let _ = select.visit(&mut names);
@@ -87,22 +86,17 @@ impl Preparer<'_, '_> {
     }
 
     /// The names of the columns in the FROM of the SELECT that a query is, where all are known.
-    fn names_of_from(&self, query: &Query, ctes: &dyn Fn(&str) -> Option<Vec<String>>) -> Option<Vec<String>> {
+    fn names_of_from(&self, query: &Query, alone: bool) -> Option<Vec<String>> {
         let SetExpr::Select(select) = query.body.as_ref() else { return None };
         let mut names = vec![];
         for factor in factors(select) {
-            names.extend(self.columns_of(factor, ctes)?.into_iter().map(|c| c.name));
+            names.extend(self.columns_of(factor, alone)?.into_iter().map(|c| c.name));
         }
         Some(names)
     }
 
     /// 42702 for a column that a subquery or a CTE of FROM has twice: DataFusion would take the first.
-    fn refuse_ambiguous(
-        &self,
-        select: &mut Select,
-        order_by: Option<&mut OrderBy>,
-        ctes: &dyn Fn(&str) -> Option<Vec<String>>,
-    ) -> Result<(), SqlError> {
+    fn refuse_ambiguous(&self, select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<(), SqlError> {
         let mut twice: HashSet<(String, String)> = HashSet::new();
         for factor in factors(select) {
             let derived = match factor {
@@ -114,7 +108,7 @@ impl Preparer<'_, '_> {
                 _ => false,
             };
             let mut seen = HashSet::new();
-            for c in derived.then(|| self.columns_of(factor, ctes)).flatten().unwrap_or_default() {
+            for c in derived.then(|| self.columns_of(factor, true)).flatten().unwrap_or_default() {
                 if !seen.insert(c.name.clone())
                     && let Expr::CompoundIdentifier(parts) = &c.value
                 {
@@ -133,21 +127,17 @@ impl Preparer<'_, '_> {
     }
 
     /// The columns of a FROM item, whose joins by names become joins ON; `None` where they are not known.
-    fn written_out(
-        &self,
-        from: &mut TableWithJoins,
-        ctes: &dyn Fn(&str) -> Option<Vec<String>>,
-    ) -> Option<Vec<Column>> {
+    fn written_out(&self, from: &mut TableWithJoins, alone: bool) -> Option<Vec<Column>> {
         let mut left = match &mut from.relation {
-            TableFactor::NestedJoin { table_with_joins, alias: None } => self.written_out(table_with_joins, ctes)?,
-            factor => self.columns_of(factor, ctes)?,
+            TableFactor::NestedJoin { table_with_joins, alias: None } => self.written_out(table_with_joins, alone)?,
+            factor => self.columns_of(factor, alone)?,
         };
         for join in &mut from.joins {
             let right = match &mut join.relation {
                 TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                    self.written_out(table_with_joins, ctes)?
+                    self.written_out(table_with_joins, alone)?
                 }
-                factor => self.columns_of(factor, ctes)?,
+                factor => self.columns_of(factor, alone)?,
             };
             let (constraint, keeps) = match &mut join.join_operator {
                 JoinOperator::Join(c) | JoinOperator::Inner(c) => (c, Keeps::Left),
@@ -172,7 +162,7 @@ impl Preparer<'_, '_> {
                     left.extend(right);
                     // It sees what is joined so far, not what stands beside that in FROM.
                     if let Constraint::On(on) = other {
-                        let own = |query: &Query| self.names_of_from(query, ctes);
+                        let own = |query: &Query| self.names_of_from(query, alone);
                         let _ = on.visit(&mut Joined { scopes: vec![], columns: &left, own: &own });
                     }
                     continue;
@@ -187,7 +177,7 @@ impl Preparer<'_, '_> {
         Some(left)
     }
 
-    fn columns_of(&self, factor: &TableFactor, ctes: &dyn Fn(&str) -> Option<Vec<String>>) -> Option<Vec<Column>> {
+    fn columns_of(&self, factor: &TableFactor, alone: bool) -> Option<Vec<Column>> {
         let (alias, names) = match factor {
             TableFactor::Table { name, args: None, alias, .. } => {
                 let parts: Vec<&Ident> = name.0.iter().filter_map(|p| p.as_ident()).collect();
@@ -195,7 +185,7 @@ impl Preparer<'_, '_> {
                 let folded: Vec<String> = parts.iter().map(|i| crate::parse::ast_fold(i)).collect();
                 let (table, schema) = (folded.last()?, folded.iter().rev().nth(1));
                 let names = match schema.is_none() && self.ctes.contains(table) {
-                    true => ctes(table)?,
+                    true => self.columns_of_cte(table).filter(|_| alone)?,
                     false => {
                         let object = self.env.resolve(schema.map(String::as_str), table)?;
                         object.desc()?.columns.iter().map(|c| c.name.clone()).collect()
@@ -210,7 +200,7 @@ impl Preparer<'_, '_> {
             call => {
                 let mut rows = call.clone();
                 self.factor(&mut rows, true, &mut HashMap::new()).ok()?;
-                return matches!(rows, TableFactor::Derived { .. }).then(|| self.columns_of(&rows, ctes)).flatten();
+                return matches!(rows, TableFactor::Derived { .. }).then(|| self.columns_of(&rows, alone)).flatten();
             }
         };
         let column = |name: String| {
@@ -253,24 +243,22 @@ impl Preparer<'_, '_> {
 
     /// What `*` gives.
     fn names_of_star(&self, select: &Select, alone: bool) -> Option<Vec<String>> {
-        let ctes = |name: &str| self.columns_of_cte(name).filter(|_| alone);
         let mut names = vec![];
         for from in &select.from {
             let mut from = from.clone();
             derive_named(&mut from).ok()?;
-            names.extend(self.written_out(&mut from, &ctes)?.into_iter().map(|c| c.name));
+            names.extend(self.written_out(&mut from, alone)?.into_iter().map(|c| c.name));
         }
         Some(names)
     }
 
     /// What `of.*` gives.
     fn names_of_relation(&self, select: &Select, of: &ObjectName, alone: bool) -> Option<Vec<String>> {
-        let ctes = |name: &str| self.columns_of_cte(name).filter(|_| alone);
         let [wanted] = of.0.as_slice() else { return None };
         let wanted = crate::parse::ast_fold(wanted.as_ident()?);
         let is_wanted = |c: &Column| matches!(&c.value, Expr::CompoundIdentifier(parts) if crate::parse::ast_fold(&parts[0]) == wanted);
         let found = factors(select)
-            .find_map(|factor| self.columns_of(factor, &ctes).filter(|all| all.iter().all(is_wanted)))?;
+            .find_map(|factor| self.columns_of(factor, alone).filter(|all| all.iter().all(is_wanted)))?;
         (!found.is_empty()).then(|| found.into_iter().map(|c| c.name).collect())
     }
 }
