@@ -61,10 +61,11 @@ pub fn arrange<'s>(
                     let chunks = vec![RowChunk::from(std::mem::take(body))];
                     session.give_container(&mut Chunks { owner, chunks });
                 };
+                let bytes = room.saturating_mul(row_bytes).min(BODY_BYTES);
                 if stay {
-                    bodies[here].reserve(room, room * row_bytes);
+                    bodies[here].reserve(room, bytes);
                 } else {
-                    bodies.iter_mut().for_each(|body| body.reserve(room, room * row_bytes));
+                    bodies.iter_mut().for_each(|body| body.reserve(room, bytes));
                 }
                 for batch in rows {
                     match stay {

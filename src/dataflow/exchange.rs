@@ -25,6 +25,9 @@ pub fn owner(key: &[u8], peers: usize) -> usize {
     usize::from(vnode(key)) * peers / 256
 }
 
+/// Bytes for which room is made before they are there: a batch of long rows may be followed by one of many short ones.
+const ROOM_BYTES: usize = 4 << 20;
+
 /// The keys of a batch's rows: their bytes, one after the other, and where each ends.
 #[derive(Debug, Default)]
 struct Keys {
@@ -36,7 +39,8 @@ impl Keys {
     /// `row_bytes`: of a key, as far as is known.
     fn of(batch: &UpdateBatch, layout: &Layout, row_bytes: &mut usize) -> Keys {
         let (mut encoder, rows) = (layout.key_encoder(&batch.rows), batch.len());
-        let mut keys = Keys { bytes: Vec::with_capacity(rows * *row_bytes), ends: Vec::with_capacity(rows) };
+        let room = rows.saturating_mul(*row_bytes).min(ROOM_BYTES);
+        let mut keys = Keys { bytes: Vec::with_capacity(room), ends: Vec::with_capacity(rows) };
         for row in 0..rows {
             encoder.encode(row, &mut keys.bytes);
             keys.ends.push(keys.bytes.len());
@@ -369,6 +373,19 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, (10..16).collect::<Vec<i32>>());
         }
+    }
+
+    /// What was long before says little of what comes.
+    #[test]
+    fn room_for_keys_is_bounded() {
+        let types = [SqlType::Int4];
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from_iter_values(0..1000))];
+        let rows = crate::types::batch_of(&crate::types::schema_of(&types), columns, 1000).expect("fits");
+        let batch = UpdateBatch { rows, diffs: None, time: 1 };
+        let mut row_bytes = usize::MAX / 2;
+        let keys = Keys::of(&batch, &Layout::keyed(&types, &[0]), &mut row_bytes);
+        assert!(keys.bytes.capacity() <= ROOM_BYTES);
+        assert!((1..100).contains(&row_bytes), "{row_bytes}");
     }
 
     /// Rows without columns are rows.
