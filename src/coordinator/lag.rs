@@ -4,8 +4,8 @@
 //! acknowledged, but no longer than [`LAG`]: then those that are behind are set apart. They hold up no tick and no read of
 //! another relation until they have caught up; a read of them waits for them.
 //!
-//! While sources have more at hand, and nobody waits for a commit or a read, the next tick closes when the one before the last has
-//! passed: workers go on with it where they would wait for each other and for the coordinator (ADR 20).
+//! While sources have more at hand, and nobody waits for a commit or a read, the next tick closes while [`AHEAD`] are on their way:
+//! workers go on with it where they would wait for each other and for the coordinator (ADR 20).
 //!
 //! One that has not moved for [`STUCK`] is left to itself: what reads a failed one never moves.
 //!
@@ -13,6 +13,7 @@
 //! sources; a commit waits for room at most [`LAG_MAX`].
 
 use crate::core::{Core, Flow, Place};
+use crate::tick::TICK_SOURCE_BYTES_MAX;
 use hw_repr::{GlobalId, Timestamp};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,8 +23,11 @@ use std::time::{Duration, Instant};
 const LAG: Duration = Duration::from_millis(10);
 /// The same where too much is in flight, and for a checkpoint that has waited for long.
 const LAG_MAX: Duration = Duration::from_secs(1);
-/// Bytes of changes in ticks that some dataflow has not passed.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Ticks that may be on their way when the next one closes. With one, workers that share a tick unevenly wait for each other at its
+/// end; with two, what one has more in a tick it mostly has less in the next.
+const AHEAD: usize = 2;
+/// Bytes of changes in ticks that some dataflow has not passed: what sources give to as many ticks.
+const IN_FLIGHT_BYTES: usize = (AHEAD + 1) * TICK_SOURCE_BYTES_MAX;
 /// After this long without moving, nothing waits for a dataflow.
 const STUCK: Duration = Duration::from_secs(10);
 /// While the previous tick has not passed, its passing wakes the coordinator; beside that it looks this often.
@@ -34,15 +38,15 @@ const BLOCKED_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct InFlight {
     ticks: VecDeque<(Timestamp, usize)>,
     bytes: usize,
-    /// The last tick that was closed, and the one before it; 0 where there was none since the start.
-    last: Timestamp,
-    before: Timestamp,
+    /// The ticks that were closed last, oldest first; 0 where there was none since the start.
+    closed: [Timestamp; AHEAD + 1],
 }
 
 impl InFlight {
     /// A tick was closed.
     pub(crate) fn add(&mut self, time: Timestamp, bytes: usize) {
-        self.before = std::mem::replace(&mut self.last, time);
+        self.closed.rotate_left(1);
+        self.closed[AHEAD] = time;
         if bytes > 0 {
             self.ticks.push_back((time, bytes));
             self.bytes += bytes;
@@ -53,6 +57,11 @@ impl InFlight {
         while let Some((_, bytes)) = self.ticks.pop_front_if(|(time, _)| *time < frontier) {
             self.bytes -= bytes;
         }
+    }
+
+    /// The tick that must have passed before the next one closes.
+    fn gate(&self) -> Timestamp {
+        self.closed[0]
     }
 
     fn is_full(&self) -> bool {
@@ -118,10 +127,10 @@ impl Core {
         self.flows.iter().any(behind)
     }
 
-    /// True where the next tick may close while the last one is on its way.
+    /// True where the next tick may close while the last ones are on their way.
     pub(crate) fn may_run_ahead(&self) -> bool {
         let wanted = self.commits() || !self.reads.is_empty() || self.checkpoint_is_due(Duration::ZERO);
-        !wanted && !self.in_flight.is_full() && !self.is_behind_of(self.in_flight.before)
+        !wanted && !self.in_flight.is_full() && !self.is_behind_of(self.in_flight.gate())
     }
 
     /// How long the tick after one that has not passed still waits, where nobody wakes the coordinator.
@@ -168,5 +177,17 @@ mod tests {
         assert!(!flight.is_full());
         flight.passed(4);
         assert_eq!((flight.ticks.len(), flight.bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_next_tick_waits_for_one_that_was_closed_earlier() {
+        let mut flight = InFlight::default();
+        let gates: Vec<Timestamp> = (1..=5)
+            .map(|tick| {
+                flight.add(10 * tick, 0);
+                flight.gate()
+            })
+            .collect();
+        assert_eq!(gates, [0, 0, 10, 20, 30]);
     }
 }

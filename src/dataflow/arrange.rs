@@ -2,7 +2,7 @@
 
 use crate::batcher::Batcher;
 use crate::chunk::RowChunk;
-use crate::exchange::{Addressed, by_owner, owner};
+use crate::exchange::{Addressed, by_owner, owner, room_for_share};
 use crate::layout::Layout;
 use crate::restore::Restored;
 use crate::types::{Chunks, RowArranged, RowBatch, RowSpine, RowStream, RowTrace, Rows};
@@ -43,7 +43,7 @@ pub fn arrange<'s>(
 ) -> RowArranged<'s> {
     let scope = stream.scope();
     let (peers, here) = (scope.peers(), scope.index());
-    let begin = restored.map(|r| r.batches(here, peers));
+    let begin = restored.map(|r| r.batches(layout, here, peers));
     let (layout, drop_null, stay) = (layout.clone(), drop_null.to_vec(), placed || peers == 1);
     let chunks = stream.unary::<NoopBuilder<Chunks>, _, _, _>(Pipeline, "Encode", move |_, _| {
         // Of a row, as far as is known.
@@ -51,9 +51,8 @@ pub fn arrange<'s>(
         move |input, output| {
             input.for_each(|cap, rows| {
                 let rows = std::mem::take(&mut rows.0);
-                // A share is rarely the average: what has no room in a body moves all of it.
                 let all = rows.iter().map(UpdateBatch::len).sum::<usize>();
-                let room = if stay { all } else { all / peers * 9 / 8 + 16 };
+                let room = if stay { all } else { room_for_share(all, peers) };
                 let mut bodies: Vec<ChunkBody> = vec![];
                 bodies.resize_with(peers, ChunkBody::default);
                 let mut session = output.session_with_builder(&cap);
@@ -483,8 +482,8 @@ mod tests {
     fn changes_after_a_time_are_found_in_every_restored_run() {
         let layout = Layout::keyed(&[SqlType::Int4], &[0]);
         let runs = vec![run(&layout, &[(1, 2), (2, 7)]), run(&layout, &[(3, 4), (4, 9)])];
-        let restored = Restored { shards: vec![Arc::new(PublishedShard { since: 2, upper: 10, runs })] };
-        let waiting: VecDeque<Seen> = restored.batches(0, 1).into_iter().map(|b| Seen::Batch(b, 0)).collect();
+        let restored = Restored { shards: vec![Arc::new(PublishedShard { since: 2, upper: 10, runs })], apart: None };
+        let waiting: VecDeque<Seen> = restored.batches(&layout, 0, 1).into_iter().map(|b| Seen::Batch(b, 0)).collect();
         let mut import = Import { layout, as_of: 5, changes: true, waiting };
         let mut seen: Vec<(Timestamp, i32)> = vec![];
         for batch in import.slice(0) {

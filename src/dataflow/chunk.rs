@@ -150,11 +150,11 @@ fn extend(to: &mut ChunkBody, from: &ChunkBody, lo: usize, hi: usize) {
     extend_col(&mut to.diffs, &from.diffs, lo, hi);
 }
 
-/// Some rows of a sorted run, as chunks.
-pub fn pick(run: &[ChunkView], wanted: impl Fn(&ChunkView, usize) -> bool) -> Vec<RowChunk> {
+/// Some rows of a sorted run, as chunks: `wanted` says of each row of a view whether it is one.
+pub fn pick(run: &[ChunkView], wanted: impl Fn(&ChunkView) -> Vec<bool>) -> Vec<RowChunk> {
     let (mut body, mut out) = (ChunkBody::default(), VecDeque::new());
     for view in run {
-        for i in (view.lo..view.hi).filter(|i| wanted(view, *i)) {
+        for (i, _) in (view.lo..view.hi).zip(wanted(view)).filter(|(_, wanted)| *wanted) {
             append(&mut body, &view.body, i, view.body.times.get(i), view.body.diffs.get(i));
             if is_full(&body) {
                 flush(&mut body, &mut out);

@@ -38,7 +38,7 @@ impl Correction {
 /// The changes from `shown` on that make of it what `stream` is at `at`, and what `stream` is from then on.
 pub fn correct<'s>(stream: RowStream<'s>, shown: &Restored, layout: &Layout, at: Timestamp) -> RowStream<'s> {
     let scope = stream.scope();
-    let batches = shown.batches(scope.index(), scope.peers());
+    let batches = shown.batches(layout, scope.index(), scope.peers());
     let layout = layout.clone();
     let shown = source::<_, NoopBuilder<Rows>, _, _>(scope, "Shown", move |mut capability, info| {
         capability.downgrade(&at);

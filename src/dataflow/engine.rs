@@ -12,6 +12,7 @@ use crate::state::{Request, Share};
 use crate::subscribe::{SubscribeSink, Subscription, SubscriptionId};
 use crate::worker::{Command, Link, run};
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use hw_plan::placed::kept_apart;
 use hw_repr::{GlobalId, PublishedRelation, RelationDesc, SqlError, SqlState, SqlType, Timestamp, UpdateBatch};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -259,7 +260,7 @@ impl Engine {
         if key.iter().any(|k| *k >= desc.arity()) {
             return Err(SqlError::internal("a key column that the relation does not have"));
         }
-        let layout = Layout::served(&desc.types(), &key);
+        let layout = self.layout(&spec.kind, &desc.types(), &key);
         let lenders = self.lenders(&flows, &spec, &reads);
         reads.extend(lenders.values().copied());
         let shared = Arc::new(FlowShared::new(&spec, key, layout.order(), lenders, self.workers()));
@@ -289,6 +290,15 @@ impl Engine {
         flows.entries.insert(id, entry);
         self.broadcast(&flows, Command::Install(Arc::new(spec), shared, layout));
         Ok(())
+    }
+
+    /// How a flow is served that is kept by a key.
+    fn layout(&self, kind: &FlowKind, types: &[SqlType], key: &[usize]) -> Layout {
+        let apart = match kind {
+            FlowKind::View { plan, .. } => kept_apart(plan, types, key, self.assume_retractions),
+            _ => None,
+        };
+        Layout::served(types, key).kept_apart(types, apart)
     }
 
     /// Changes for an input of a flow, at or after the time it was advanced to. Workers that sleep take them up when the
@@ -396,6 +406,11 @@ impl Engine {
     /// The newest contents of a flow; none where it is dropped.
     pub fn published(&self, flow: GlobalId) -> Option<Arc<PublishedRelation>> {
         self.shared(flow).filter(|_| self.is_installed(flow)).map(|s| Arc::new(s.published()))
+    }
+
+    /// By which columns its contents are placed, where they are not by their key; see [`Restored::apart`].
+    pub fn apart(&self, flow: GlobalId) -> Option<Vec<usize>> {
+        self.lock().entries.get(&flow)?.layout.apart().map(<[usize]>::to_vec)
     }
 
     /// The newest errors of a flow: see [`crate::ViewError::decode`].

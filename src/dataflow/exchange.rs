@@ -28,6 +28,11 @@ pub fn owner(key: &[u8], peers: usize) -> usize {
 /// Bytes for which room is made before they are there: a batch of long rows may be followed by one of many short ones.
 const ROOM_BYTES: usize = 4 << 20;
 
+/// For how many of some rows one of `peers` makes room: a share is rarely the average, and what has no room moves all of it.
+pub fn room_for_share(rows: usize, peers: usize) -> usize {
+    rows / peers * 9 / 8 + 16
+}
+
 /// The keys of a batch's rows: their bytes, one after the other, and where each ends.
 #[derive(Debug, Default)]
 struct Keys {
@@ -96,10 +101,14 @@ impl Keyed {
     pub fn whole(&self) -> &UpdateBatch {
         &self.whole
     }
+    /// The part that they are, and which of it; `None` where they are all rows of their batch.
+    fn less(&self) -> Option<(&Part, usize, usize)> {
+        let (part, first, len) = self.part.as_ref()?;
+        (*len < self.whole.len()).then_some((part, *first, *len))
+    }
     /// The rows of that batch that they are; `None` where they are all.
     pub fn numbers(&self) -> Option<&[u32]> {
-        let (part, first, len) = self.part.as_ref()?;
-        (*len < self.whole.len()).then(|| &part.rows.values()[*first..first + len])
+        self.less().map(|(part, first, len)| &part.rows.values()[first..first + len])
     }
     /// Which row of that batch row `row` of these is.
     #[inline]
@@ -116,9 +125,9 @@ impl Keyed {
     }
     /// As a batch of their own: copied where others have a part of it.
     pub fn batch(&self) -> UpdateBatch {
-        match &self.part {
-            Some((part, first, len)) if *len < self.whole.len() => select(&self.whole, &part.rows.slice(*first, *len)),
-            _ => self.whole.clone(),
+        match self.less() {
+            Some((part, first, len)) => select(&self.whole, &part.rows.slice(first, len)),
+            None => self.whole.clone(),
         }
     }
     /// Them where they lie: not copied.
@@ -307,7 +316,7 @@ fn split(
 ) {
     let keys = Arc::new(Keys::of(batch, layout, row_bytes));
     let mut parts: Vec<Vec<u32>> = vec![];
-    parts.resize_with(peers, || Vec::with_capacity(batch.len() / peers * 9 / 8 + 16));
+    parts.resize_with(peers, || Vec::with_capacity(room_for_share(batch.len(), peers)));
     for row in 0..batch.len() {
         parts[owner(keys.get(row), peers)].push(row as u32);
     }

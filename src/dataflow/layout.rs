@@ -3,9 +3,12 @@
 //! Two layouts: **served** rows keep every print tail, since readers decode them; **keyed** rows begin with a key in
 //! which equal SQL values have equal bytes, and carry the key's columns again where the key forgot a print tail.
 
+use crate::exchange::owner;
 use crate::types::{batch_of, schema_of};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use hw_plan::placed::Placement;
+use hw_repr::chunk::ChunkView;
 use hw_repr::encoding::{RowCodec, RowEncoder};
 use hw_repr::{ChunkBody, SqlError, SqlType, UpdateBatch};
 use std::sync::Arc;
@@ -24,6 +27,13 @@ pub struct Layout {
     row_codec: RowCodec,
     wanted: Vec<usize>,
     schema: SchemaRef,
+    /// Rows are on the owners of the keys of these columns, where they are not on those of their own.
+    apart: Option<Arc<Apart>>,
+}
+
+struct Apart {
+    columns: Vec<usize>,
+    codec: RowCodec,
 }
 
 impl Layout {
@@ -53,7 +63,40 @@ impl Layout {
             rest,
             canonical: true,
             schema: schema_of(types),
+            apart: None,
         }
+    }
+
+    /// The same for rows that are on the owners of the keys of other columns, where some are given.
+    pub fn kept_apart(self, types: &[SqlType], columns: Option<Vec<usize>>) -> Layout {
+        let apart = columns.map(|columns| Arc::new(Apart { codec: RowCodec::key(&pick(types, &columns)), columns }));
+        Layout { apart, ..self }
+    }
+
+    /// See [`Layout::kept_apart`].
+    pub fn apart(&self) -> Option<&[usize]> {
+        self.apart.as_ref().map(|apart| &apart.columns[..])
+    }
+
+    /// The owners of rows `lo..hi` of a body, one of `peers` each.
+    pub fn owners(&self, view: &ChunkView, peers: usize) -> Result<Vec<usize>, SqlError> {
+        let Some(Apart { columns, codec }) = self.apart.as_deref() else {
+            return Ok((view.lo..view.hi).map(|i| owner(view.body.key(i), peers)).collect());
+        };
+        // A key may name a column twice.
+        let mut once = columns.clone();
+        once.sort_unstable();
+        once.dedup();
+        let decoded = self.decode_some(&mut (view.lo..view.hi).map(|i| view.body.row(i)), &once)?;
+        let place = |c: &usize| once.iter().position(|o| o == c).expect("invariant: each is among them once");
+        let mut encoder = codec.row_encoder(&columns.iter().map(|c| decoded[place(c)].clone()).collect::<Vec<_>>());
+        let mut key = vec![];
+        let of = |row| {
+            key.clear();
+            encoder.encode(row, &mut key);
+            owner(&key, peers)
+        };
+        Ok((0..view.hi - view.lo).map(of).collect())
     }
 
     /// The same bytes, of which only some columns are read, none twice: [`Layout::decode`] and its like give these. Not for
@@ -69,9 +112,11 @@ impl Layout {
         self.key.iter().chain(&self.rest).copied().collect()
     }
 
-    /// True where rows that are on the owners of the keys of these columns, in this order, are on the owners of this key.
-    pub fn is_placed_by(&self, columns: &[usize]) -> bool {
-        self.canonical && self.key == columns
+    /// True where rows that are placed like this are where they belong.
+    pub fn is_placed_by(&self, placed: &Placement) -> bool {
+        let own = (self.apart.is_none() && self.canonical).then_some(&self.key[..]);
+        let Some(columns) = self.apart().or(own) else { return false };
+        columns.len() == placed.len() && columns.iter().zip(placed).all(|(c, equal)| equal.contains(c))
     }
 
     /// An encoder of the key's bytes.

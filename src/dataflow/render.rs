@@ -1,7 +1,6 @@
 //! FlowPlan to operators.
 
 mod arranged;
-pub mod placement;
 
 use crate::arrange::{Begin, ImportToken, arrange, import, trace_size};
 use crate::closed::{ClosedTick, Counters, closed_ticks};
@@ -19,6 +18,7 @@ use crate::types::{Pair, RowStream, RowTrace};
 pub use arranged::Arranged;
 use hw_plan::arranged::{hash, identity};
 use hw_plan::flow::LookUp;
+use hw_plan::placed::placed_by;
 use hw_plan::{Aggregate, FlowPlan};
 use hw_repr::{GlobalId, SqlError, SqlType, Timestamp};
 use hw_scalar::Mfp;
@@ -341,6 +341,11 @@ impl<'s> Render<'s> {
         !self.assume_retractions && hw_plan::transform::describe(plan, &[]).append_only
     }
 
+    /// True where each row that a plan gives is on its owner under `layout`.
+    pub fn is_placed(&self, plan: &FlowPlan, layout: &Layout) -> bool {
+        placed_by(plan, self.assume_retractions).is_some_and(|by| layout.is_placed_by(&by))
+    }
+
     /// The grouping, or DISTINCT, that `plan` is.
     fn reduce(&mut self, plan: &FlowPlan, input: &FlowPlan, group: &[usize], aggregates: &[Aggregate]) -> Pair<'s> {
         let name = match plan {
@@ -360,7 +365,7 @@ impl<'s> Render<'s> {
         let first = (global && self.restored.is_none()).then_some(self.as_of);
         let Pair { oks, errs } = inner;
         let layout = Reduce::layout(&types, group);
-        let dealt = deal(oks, &layout, 0, placement::is_placed(input, &layout));
+        let dealt = deal(oks, &layout, 0, self.is_placed(input, &layout));
         let made = self.stateful(dealt, name, first, state);
         let own = self.once(plan, made.errs);
         Pair { oks: made.oks, errs: stateless::union(self.scope, vec![errs, own]) }

@@ -4,11 +4,11 @@
 //! ([`preload`]) and taken by it ([`take`]). What comes then follows: the empty batches with which an arrangement starts are
 //! swallowed up to the restored bound (see [`crate::spine`]).
 //!
-//! Invariants: restored rows are sorted runs as an arrangement of the same layout published them; with another number of
-//! workers each row goes to the owner of its key.
+//! Invariants: restored rows are sorted runs as an arrangement of the same layout published them; where they were on other
+//! workers, because of their number or because they were placed by other columns, each row goes to its owner.
 
 use crate::chunk::{RowChunk, merge_runs, pick};
-use crate::exchange::owner;
+use crate::layout::Layout;
 use crate::types::RowBatch;
 use differential_dataflow::trace::chunk::ChunkBatch;
 use differential_dataflow::trace::{BatchReader, Description};
@@ -25,12 +25,14 @@ use timely::progress::Antichain;
 pub struct Restored {
     /// By worker, as published; any number of workers.
     pub shards: Vec<Arc<PublishedShard>>,
+    /// See [`Layout::apart`].
+    pub apart: Option<Vec<usize>>,
 }
 
 impl Restored {
     /// Nothing, below `upper`.
     pub fn empty(upper: Timestamp) -> Restored {
-        Restored { shards: vec![Arc::new(PublishedShard { since: upper, upper, runs: vec![] })] }
+        Restored { shards: vec![Arc::new(PublishedShard { since: upper, upper, runs: vec![] })], apart: None }
     }
 
     /// It can be read from this time on.
@@ -44,21 +46,24 @@ impl Restored {
     }
 
     /// The sorted runs of one of `peers` workers.
-    fn runs(&self, worker: usize, peers: usize) -> Vec<Vec<RowChunk>> {
-        if self.shards.len() == peers {
+    fn runs(&self, layout: &Layout, worker: usize, peers: usize) -> Vec<Vec<RowChunk>> {
+        if self.shards.len() == peers && (peers == 1 || self.apart.as_deref() == layout.apart()) {
             let whole = |run: &Vec<ChunkView>| run.iter().map(RowChunk::restored).collect();
             return self.shards[worker].runs.iter().map(whole).collect();
         }
-        let mine = |view: &ChunkView, i: usize| owner(view.body.key(i), peers) == worker;
+        // Their blocks had the right checksums.
+        let owners =
+            |view: &ChunkView| layout.owners(view, peers).expect("invariant: rows are what the layout encoded");
+        let mine = |view: &ChunkView| owners(view).into_iter().map(|owner| owner == worker).collect();
         let runs = self.shards.iter().flat_map(|s| &s.runs);
         runs.map(|run| pick(run, mine)).filter(|run| !run.is_empty()).collect()
     }
 
     /// The batches with which the trace of one of `peers` workers begins. Without gaps from 0 to [`Restored::upper`]; the
     /// bounds between them lie below every time that can be read.
-    pub fn batches(&self, worker: usize, peers: usize) -> Vec<RowBatch> {
+    pub fn batches(&self, layout: &Layout, worker: usize, peers: usize) -> Vec<RowBatch> {
         let (since, upper) = (self.since(), self.upper());
-        let mut runs = self.runs(worker, peers);
+        let mut runs = self.runs(layout, worker, peers);
         if runs.len() as u64 > since {
             let all: Vec<RowChunk> = runs.into_iter().flatten().collect();
             runs = vec![merge_runs(&all, since)];

@@ -96,7 +96,7 @@ impl RestoredFlow {
 
     /// The runs of entries of a part that belong to one of `peers` workers, oldest first.
     pub(crate) fn entries(&self, part: u32, worker: usize, peers: usize) -> Vec<Vec<RowChunk>> {
-        let mine = |view: &ChunkView, i| owner(view.body.key(i), peers) == worker;
+        let mine = |view: &ChunkView| (view.lo..view.hi).map(|i| owner(view.body.key(i), peers) == worker).collect();
         let run = |run: &Vec<ChunkView>| match peers {
             1 => run.iter().map(RowChunk::restored).collect(),
             _ => pick(run, mine),

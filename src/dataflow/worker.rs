@@ -5,7 +5,6 @@ use crate::closed::Counters;
 use crate::engine::EngineConfig;
 use crate::flow::{FlowKind, FlowShared, FlowSpec};
 use crate::layout::Layout;
-use crate::render::placement::is_placed;
 use crate::render::{Arranged, Held, Relation, Render, account_traces};
 use crate::state::{Request, Taking, Thawing};
 use crate::subscribe::{Subscription, SubscriptionId};
@@ -251,7 +250,7 @@ impl State {
                 render.relations.entry(*id).or_insert(served);
             }
             let pair = rows_of(&mut render, spec, &layout, discard_views);
-            let placed = matches!(&spec.kind, FlowKind::View { plan, .. } if is_placed(plan, &layout));
+            let placed = matches!(&spec.kind, FlowKind::View { plan, .. } if render.is_placed(plan, &layout));
             let [oks, errs] = render.serve(pair, &layout, placed);
             let probe = ProbeHandle::new();
             oks.stream.probe_with(&probe);

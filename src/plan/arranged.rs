@@ -4,6 +4,7 @@
 //! Nothing here is a choice: the renderer makes exactly these, but for those that it finds kept, and `EXPLAIN` names them.
 
 use crate::flow::LookUp;
+use crate::placed::kept_apart;
 use crate::transform::describe;
 use crate::{CatalogView, FlowPlan, Object, ObjectKind, stack};
 use hw_repr::encoding::RowCodec;
@@ -131,7 +132,8 @@ impl Kept {
         plan.for_each_get(&mut |id, _| {
             let Some(object) = catalog.get(id) else { return };
             if let ObjectKind::Table(desc) | ObjectKind::MaterializedView { desc, .. } = &object.kind {
-                kept.0.entry(id).or_insert_with(|| vec![(object.name.clone(), own_key(&object, desc))]);
+                let own = || own_key(&object, desc).map(|key| (object.name.clone(), key));
+                kept.0.entry(id).or_insert_with(|| own().into_iter().collect());
             }
         });
         if kept.0.is_empty() {
@@ -165,10 +167,15 @@ impl Kept {
     }
 }
 
-/// By which columns a relation is served.
-fn own_key(object: &Object, desc: &RelationDesc) -> Vec<usize> {
+/// By which columns a relation is served, where its rows are on the owners of their keys.
+fn own_key(object: &Object, desc: &RelationDesc) -> Option<Vec<usize>> {
     let key = object.kept_by();
-    if key.is_empty() { (0..desc.arity()).collect() } else { key }
+    let key = if key.is_empty() { (0..desc.arity()).collect() } else { key };
+    let apart = match &object.kind {
+        ObjectKind::MaterializedView { plan, .. } => kept_apart(plan, &desc.types(), &key, false),
+        _ => None,
+    };
+    apart.is_none().then_some(key)
 }
 
 /// The columns of a join's key in the order in which the key of a served arrangement has them. `None` where that has others,

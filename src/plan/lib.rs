@@ -13,6 +13,7 @@ pub mod flow;
 pub mod function;
 pub mod index;
 pub mod kept;
+pub mod placed;
 pub mod rules;
 pub mod scalar;
 pub mod seek;

@@ -598,7 +598,8 @@ fn attach(
     }
     scope::check_aggregates(&query)?;
     let alias = env.fresh_name(SUBQUERY);
-    let asked = asked.filter(|_| plan_fallible(&query));
+    let may_fail = plan_fallible(&query);
+    let asked = asked.filter(|_| may_fail);
     let column = |name: String| Column::new(Some(alias.clone()), name);
     let width = query.schema().fields().len();
     let columns: Vec<Column> = (0..width).map(|i| column(format!("c{i}"))).collect();
@@ -609,7 +610,7 @@ fn attach(
         return Ok((joined(plan, project(exprs, query)?, vec![])?, columns));
     }
     let domain = Domain::new(env, refs);
-    let all = domain.plan(env, &base::of(&plan, &domain.outer, !plan_fallible(&query))?, None)?;
+    let all = domain.plan(env, &base::of(&plan, &domain.outer, !may_fail)?, None)?;
     let some = match &asked {
         Some(condition) => {
             let read = condition.column_refs().into_iter().chain(&domain.outer).cloned().collect::<Vec<_>>();

@@ -73,6 +73,8 @@ pub struct SnapshotPart {
     pub part: u32,
     /// Of what it was computed by.
     pub fingerprint: u64,
+    /// Of an arrangement: the columns by which its rows are on the workers, where they are not by its key.
+    pub apart: Option<Vec<usize>>,
     /// What it holds.
     pub contents: Contents,
 }
@@ -360,8 +362,9 @@ impl Checkpoints {
     }
 
     fn save_part(&self, part: SnapshotPart, sparse: &[u64], out: &mut NewFile) -> Result<SavedRelation, SqlError> {
-        let SnapshotPart { id, part, fingerprint, contents } = part;
-        let mut saved = SavedRelation { id, part, fingerprint, kind: Kind::Arrangement, since: 0, shards: vec![] };
+        let SnapshotPart { id, part, fingerprint, apart, contents } = part;
+        let mut saved =
+            SavedRelation { id, part, fingerprint, apart, kind: Kind::Arrangement, since: 0, shards: vec![] };
         match contents {
             Contents::Arrangement(shards) => {
                 saved.since = shards.iter().map(|s| s.since).max().unwrap_or(0);

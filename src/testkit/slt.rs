@@ -12,7 +12,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 pub enum Restarts {
     /// Never.
     Never,
-    /// With SIGKILL between statements, so many times in a hundred, at moments that follow from the seed.
+    /// With SIGKILL between statements, so many times in a hundred, at moments that follow from the seed; every other time after a
+    /// checkpoint. The server starts again with one to three workers.
     Random {
         /// The seed.
         seed: u64,
@@ -67,18 +68,21 @@ struct Wire {
 }
 
 impl Wire {
-    fn restart(&self) -> Result<(), HarnessError> {
+    async fn restart(&mut self) -> Result<(), WireError> {
+        if let Some(client) = self.client.take().filter(|_| self.random.chance(50)) {
+            client.simple_query("CHECKPOINT").await?;
+        }
+        let workers = (1 + self.random.below(3)).to_string();
         let mut server = self.server.lock().map_err(|_| HarnessError("a test panicked".into()))?;
         server.kill()?;
-        server.restart()
+        Ok(server.restart_with(&["--workers", &workers])?)
     }
 
     async fn client(&mut self) -> Result<&Client, WireError> {
         if let Restarts::Random { percent, .. } = self.restarts
             && self.random.chance(percent)
         {
-            self.client = None;
-            self.restart()?;
+            self.restart().await?;
         }
         if self.client.is_none() {
             let addr = self.server.lock().map_err(|_| HarnessError("a test panicked".into()))?.pg_addr;

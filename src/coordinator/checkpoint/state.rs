@@ -49,7 +49,7 @@ impl TakenState {
         }
         for ((id, part), contents) in inner {
             let fingerprint = self.flows.get(&id).copied().unwrap_or(0);
-            parts.push(SnapshotPart { id, part, fingerprint, contents });
+            parts.push(SnapshotPart { id, part, fingerprint, apart: None, contents });
         }
         parts.retain(|p| !left_out.contains(&p.id));
         Ok((parts, left_out))
@@ -103,7 +103,7 @@ impl Checkpointer {
             match contents {
                 Loaded::Arrangement(shards) => {
                     let shards = shards.into_iter().map(Arc::new).collect();
-                    flow.arrangements.insert(saved.part, Restored { shards });
+                    flow.arrangements.insert(saved.part, Restored { shards, apart: saved.apart.clone() });
                 }
                 Loaded::Entries(runs) => drop(flow.entries.insert(saved.part, runs)),
             }
@@ -170,12 +170,12 @@ impl Core {
             let shards = |published: Option<Arc<PublishedRelation>>| {
                 Contents::Arrangement(published.map_or(vec![], |p| p.shards.clone()))
             };
-            let mut part = |part, contents| {
-                served.push(SnapshotPart { id: *id, part, fingerprint: *fingerprint, contents });
+            let mut part = |part, apart, contents| {
+                served.push(SnapshotPart { id: *id, part, fingerprint: *fingerprint, apart, contents });
             };
-            part(SERVED, shards(self.engine.published(*id)));
+            part(SERVED, self.engine.apart(*id), shards(self.engine.published(*id)));
             if *fingerprint != 0 {
-                part(SERVED_ERRORS, shards(self.engine.published_errors(*id)));
+                part(SERVED_ERRORS, None, shards(self.engine.published_errors(*id)));
             }
         }
         let saved = &self.checkpoints.saved;
@@ -209,6 +209,7 @@ mod tests {
             id: GlobalId(id),
             part: SERVED,
             fingerprint: 7,
+            apart: None,
             contents: Contents::Arrangement(vec![]),
         };
         let flows = [1, 2, 3].map(|id| (GlobalId(id), 7)).into();

@@ -49,6 +49,10 @@ impl Entry {
     fn can_lend(&self, begin: Timestamp, columns: &[usize], types: &[SqlType]) -> bool {
         let exact = self.index_on.is_none() || self.exact_from <= begin;
         let same = |(c, ty): (&usize, &SqlType)| self.desc.columns.get(*c).is_some_and(|column| column.ty == *ty);
-        !self.dropped && exact && self.since <= begin && columns.iter().zip(types).all(same)
+        !self.dropped
+            && self.layout.apart().is_none()
+            && exact
+            && self.since <= begin
+            && columns.iter().zip(types).all(same)
     }
 }

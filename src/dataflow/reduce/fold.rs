@@ -38,7 +38,7 @@ pub trait Fold {
     /// Notes what slots are, before they are changed for the first time in this tick.
     fn remember(&mut self, slots: &[u32]);
     /// Takes rows; `slots` has one a row.
-    fn add(&mut self, slots: &[u32], rows: &Window<'_>);
+    fn add(&mut self, slots: &[u32], window: &Window<'_>);
     /// True where the i-th touched group, in `slot`, may show another value than before.
     fn changed(&self, i: usize, slot: u32) -> bool;
     /// The values to show.

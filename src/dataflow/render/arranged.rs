@@ -15,7 +15,6 @@
 //! within the flow follows from the plan alone ([`hw_plan::arranged`]). What is lent has a number too but is not saved: so numbers do
 //! not depend on who lends. Where a start finds neither a lender nor a part, the arrangement is made of what the relation held.
 
-use super::placement::is_placed;
 use super::{HeldTrace, Relation, Render, unhold};
 use crate::arrange::{Begin, arrange, progress};
 use crate::closed::{ClosedTick, Counters};
@@ -177,7 +176,7 @@ impl<'s> Render<'s> {
             (_, Some(stream), _) => stream,
             _ => self.rows_of_named(plan),
         };
-        let placed = if is_placed(plan, &layout) { stream } else { exchange(stream, &layout) };
+        let placed = if self.is_placed(plan, &layout) { stream } else { exchange(stream, &layout) };
         if anew.is_none() {
             self.arranged.placed.insert((by.of, by.key.clone()), placed.clone());
         }
@@ -363,7 +362,7 @@ impl<'s> Render<'s> {
             // They come from where the relation is served.
             let Some(Relation::Served { layout, .. }) = self.relations.get(id) else { return (stream, None) };
             let order = order_in(&by, columns, &inputs.types[i], &layout.key);
-            let same = order.is_some_and(|order| order.into_iter().eq(0..by.len()));
+            let same = layout.apart().is_none() && order.is_some_and(|order| order.into_iter().eq(0..by.len()));
             return (stream, same.then(lies).flatten());
         }
         match self.arranged.placed.get(&(inputs.of[i], by)) {

@@ -159,7 +159,7 @@ fn a_restored_table_goes_on_with_any_number_of_workers() {
             numbers(&engine, start + 10 + 2, 0, -1);
         }
         let published = engine.published(GlobalId(1)).expect("is there");
-        let shards = Restored { shards: published.shards.clone() };
+        let shards = Restored { shards: published.shards.clone(), apart: None };
         let (upper, arrangements) = (shards.upper(), [(0, shards)].into());
         restored = Some(Arc::new(RestoredFlow { upper, arrangements, ..RestoredFlow::default() }));
     }

@@ -22,10 +22,8 @@ const BASE_MOST: usize = MOST / 5;
 /// A plan with these columns that has every row that `plan` has. Others only where it is `wide`.
 pub(super) fn of(plan: &LogicalPlan, columns: &[Column], wide: bool) -> Result<LogicalPlan, SqlError> {
     let same = below(plan, columns, false)?.unwrap_or_else(|| plan.clone());
-    if wide && nodes(&same) >= LARGE {
-        return Ok(below(plan, columns, true)?.unwrap_or(same));
-    }
-    within(BASE_MOST, same)
+    let wider = if wide && reaches(&same, LARGE) { below(plan, columns, true)? } else { None };
+    within(BASE_MOST, wider.unwrap_or(same))
 }
 
 /// The plan; 54001 where it has grown too large.
@@ -34,7 +32,7 @@ pub(super) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
 }
 
 fn within(most: usize, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    if nodes(&plan) < most {
+    if !reaches(&plan, most) {
         return Ok(plan);
     }
     let error = SqlError::new(SqlState::new("54001"), "statement too complex");
@@ -45,14 +43,14 @@ fn within(most: usize, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
         .hint("Compute some of them in views of their own."))
 }
 
-/// How many nodes a plan has, as far as that matters.
-fn nodes(plan: &LogicalPlan) -> usize {
+/// True where a plan has as many nodes.
+fn reaches(plan: &LogicalPlan, most: usize) -> bool {
     let mut count = 0;
     let walked = plan.apply(|_| {
         count += 1;
-        Ok(if count < MOST { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+        Ok(if count < most { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
-    walked.map_or(MOST, |_| count)
+    walked.is_err() || count >= most
 }
 
 fn is_ours(relation: &TableReference) -> bool {

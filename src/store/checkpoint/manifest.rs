@@ -1,6 +1,6 @@
 //! The manifest: what a checkpoint consists of.
 //!
-//! Layout, version 2: the line `headwater manifest 2 <CRC32C of the rest, eight hex digits>`, then JSON. It is replaced
+//! Layout, version 3: the line `headwater manifest 3 <CRC32C of the rest, eight hex digits>`, then JSON. It is replaced
 //! as a whole by an atomic rename, which is what makes a checkpoint count. Version 1 had the contents of tables alone:
 //! what it lacks has a default.
 
@@ -14,7 +14,7 @@ use std::path::Path;
 /// The manifest's file name.
 pub const MANIFEST: &str = "MANIFEST";
 const MAGIC: &str = "headwater manifest ";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Those that are read.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=VERSION;
 /// The fingerprint of what is to be computed anew.
@@ -57,6 +57,9 @@ pub struct SavedRelation {
     /// Of what it was computed by; 0 where nobody asks.
     #[serde(default)]
     pub fingerprint: u64,
+    /// Of an arrangement: the columns by which its rows are on the workers, where they are not by its key. Since version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<Vec<usize>>,
     /// What the runs are.
     #[serde(default)]
     pub kind: Kind,
@@ -161,7 +164,8 @@ impl Manifest {
         };
         let (version, json) = open(&bytes).ok_or_else(damaged)?;
         if !VERSIONS.contains(&version) {
-            let message = format!("\"{}\" has format version {version}, this server reads up to 2", path.display());
+            let message =
+                format!("\"{}\" has format version {version}, this server reads up to {VERSION}", path.display());
             return Err(SqlError::new(SqlState::PREREQUISITE_STATE, message)
                 .hint("Start the version of the server that wrote it."));
         }

@@ -31,7 +31,7 @@ fn snapshot(tick: u64, shard: &Arc<PublishedShard>) -> Snapshot {
 }
 
 fn arrangement(shards: Vec<Arc<PublishedShard>>) -> SnapshotPart {
-    SnapshotPart { id: TABLE, part: 0, fingerprint: 0, contents: Contents::Arrangement(shards) }
+    SnapshotPart { id: TABLE, part: 0, fingerprint: 0, apart: None, contents: Contents::Arrangement(shards) }
 }
 
 /// The number of blocks, or the first that is damaged.
@@ -282,7 +282,7 @@ fn latest(tick: u64, all: bool, changes: Changes<'_>, rows: usize) -> Snapshot {
         bodies.push(body);
     }
     let contents = Contents::Entries(SnapshotEntries { kind: Kind::Latest, all, bodies });
-    let part = SnapshotPart { id: TABLE, part: OPERATOR, fingerprint: 77, contents };
+    let part = SnapshotPart { id: TABLE, part: OPERATOR, fingerprint: 77, apart: None, contents };
     Snapshot { tick, relations: vec![part], ..Snapshot::default() }
 }
 
@@ -369,7 +369,13 @@ fn equal_entries_are_summed() {
             body.push(&[1, key, 9], 2, u64::from(key % 2), 1);
         }
         let entries = SnapshotEntries { kind: Kind::Sum, all: round == 1, bodies: vec![body] };
-        let part = SnapshotPart { id: TABLE, part: OPERATOR, fingerprint: 1, contents: Contents::Entries(entries) };
+        let part = SnapshotPart {
+            id: TABLE,
+            part: OPERATOR,
+            fingerprint: 1,
+            apart: None,
+            contents: Contents::Entries(entries),
+        };
         all.write(Snapshot { tick: round, relations: vec![part], ..Snapshot::default() }, || Ok(())).expect("written");
     }
     let Some(Loaded::Entries(runs)) = part(&mut all, TABLE, OPERATOR) else { panic!() };

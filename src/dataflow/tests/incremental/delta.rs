@@ -77,6 +77,7 @@ pub fn draw(count: usize, random: &mut Random) -> (Plans, Plans) {
 
 fn run(workers: usize, restarts: bool, seed: u64) {
     let shape = Shape { workers, append_only: false, restarts, seed };
+    BY_ALL.set(seed);
     let mut random = Random(seed);
     let (rendered, meant) = draw(6, &mut random);
     let flows: Vec<u32> = [1, 2].into_iter().chain((0..meant.len() as u32).map(|i| FIRST_VIEW + i)).collect();

@@ -19,6 +19,8 @@ pub struct Disk {
     arrangements: BTreeMap<Part, Vec<Arc<PublishedShard>>>,
     entries: BTreeMap<Part, Entries>,
     known: BTreeSet<GlobalId>,
+    /// How served rows were placed.
+    apart: BTreeMap<GlobalId, Option<Vec<usize>>>,
 }
 
 impl Disk {
@@ -30,6 +32,7 @@ impl Disk {
         for id in &flows {
             let served = engine.published(*id).expect("installed");
             self.arrangements.insert((*id, SERVED), served.shards.clone());
+            self.apart.insert(*id, engine.apart(*id));
             let errors = engine.published_errors(*id).expect("installed");
             self.arrangements.insert((*id, SERVED_ERRORS), errors.shards.clone());
         }
@@ -61,7 +64,8 @@ impl Disk {
         let id = GlobalId(id);
         let mut flow = RestoredFlow { upper: self.tick + 1, ..RestoredFlow::default() };
         for ((_, part), shards) in self.arrangements.range((id, 0)..=(id, u32::MAX)) {
-            flow.arrangements.insert(*part, Restored { shards: shards.clone() });
+            let apart = self.apart.get(&id).filter(|_| *part == SERVED).cloned().flatten();
+            flow.arrangements.insert(*part, Restored { shards: shards.clone(), apart });
         }
         for ((_, part), entries) in self.entries.range((id, 0)..=(id, u32::MAX)) {
             let mut body = ChunkBody::default();

@@ -79,7 +79,7 @@ impl Lent {
         let (engine, id) = (&self.running.engine, FIRST_VIEW + i as u32);
         engine.unsubscribe(self.running.subscriptions[i]);
         engine.drop_flow(GlobalId(id));
-        let view = FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] };
+        let view = FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: key(i) };
         engine.install(spec(id, view, tick)).expect("a late view");
         let (sink, from) = SubscribeSink::channel(10_000);
         self.running.subscriptions[i] = engine.subscribe(GlobalId(id), tick, true, sink).expect("a subscription");
@@ -94,6 +94,7 @@ impl Lent {
 
 fn run(workers: usize, restarts: bool, seed: u64) {
     let shape = Shape { workers, append_only: false, restarts, seed };
+    BY_ALL.set(seed);
     let mut random = Random(seed);
     let (rendered, meant) = plans(&mut random);
     let wanted = random.below(16);

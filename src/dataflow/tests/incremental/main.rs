@@ -17,6 +17,7 @@ use hw_dataflow::{
 };
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan, Func, ScalarExpr, SetCall};
 use hw_repr::{Column, Datum, GlobalId, PublishedRelation, RelationDesc, SqlType, UpdateBatch};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,6 +93,13 @@ fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
         on: vec![(0, 1)],
         null_safe: vec![false],
     };
+    // Placed by a column that is equal to that of the key.
+    let of_key = FlowPlan::Mfp {
+        input: Box::new(of_distinct.clone()),
+        filter: vec![],
+        project: [1, 3, 2].map(|c| ScalarExpr::Column(c, SqlType::Int8)).into(),
+        names: ["a", "b", "c"].map(String::from).into(),
+    };
     vec![
         (of_join, 6),
         (of_distinct, 4),
@@ -105,6 +113,7 @@ fn plans(append_only: bool) -> Vec<(FlowPlan, usize)> {
         (view_join, 8),
         (sets(get(1), false), 5),
         (FlowPlan::Distinct { input: Box::new(sets(get(2), true)) }, 5),
+        (of_key, 3),
     ]
 }
 
@@ -220,13 +229,19 @@ fn row(columns: &[ArrayRef], i: usize) -> Vec<Option<i64>> {
 fn read(published: &PublishedRelation, arity: usize, at: u64) -> Rows {
     let layout = Layout::served(&vec![SqlType::Int8; arity], &published.key);
     let mut out = Rows::new();
-    for view in published.shards.iter().flat_map(|s| s.runs.iter().flatten()) {
-        for i in (view.lo..view.hi).filter(|i| view.body.times.get(*i) <= at) {
-            let columns = layout.decode(&mut std::iter::once(view.body.row(i))).expect("rows of this layout");
-            *out.entry(row(&columns, 0)).or_insert(0) += view.body.diffs.get(i);
+    for (worker, shard) in published.shards.iter().enumerate() {
+        let mut mine = Rows::new();
+        for view in shard.runs.iter().flatten() {
+            for i in (view.lo..view.hi).filter(|i| view.body.times.get(*i) <= at) {
+                let columns = layout.decode(&mut std::iter::once(view.body.row(i))).expect("rows of this layout");
+                *mine.entry(row(&columns, 0)).or_insert(0) += view.body.diffs.get(i);
+            }
+        }
+        for (row, diff) in mine.into_iter().filter(|(_, d)| *d != 0) {
+            let other = out.insert(row, diff);
+            assert!(other.is_none(), "a row of worker {worker} is on another one too");
         }
     }
-    out.retain(|_, d| *d != 0);
     out
 }
 
@@ -277,6 +292,16 @@ struct Running {
 
 const FIRST_VIEW: u32 = 10;
 
+thread_local! {
+    /// Which views of a run are kept by all of their columns, bit by bit; the others are by the first one.
+    static BY_ALL: Cell<u64> = const { Cell::new(0) };
+}
+
+/// By what a view is kept. Those that show each other's contents are by the same.
+fn key(i: usize) -> Vec<usize> {
+    if BY_ALL.get() >> (i / 2) & 1 == 1 { vec![] } else { vec![0] }
+}
+
 impl Running {
     /// Begins with what is on disk, where something is; but the views of `anew`, bit by bit, are computed anew, and
     /// correct at a time what was shown.
@@ -302,7 +327,7 @@ impl Running {
         let (mut followed, mut subscriptions) = (vec![], vec![]);
         for (i, (plan, arity)) in plans.iter().enumerate() {
             let id = FIRST_VIEW + i as u32;
-            let view = spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: vec![0] }, 0);
+            let view = spec(id, FlowKind::View { plan: plan.clone(), desc: desc(*arity), key: key(i) }, 0);
             let spec = match disk.filter(|_| anew.1 >> i & 1 == 1) {
                 Some(disk) => {
                     // What was shown of another view of as many columns, where no view goes on from it.
@@ -383,6 +408,7 @@ fn change(table: &mut Rows, random: &mut Random, append_only: bool) -> Changes {
 fn run(shape: Shape) {
     let Shape { workers, append_only, restarts, seed } = shape;
     let plans = plans(append_only);
+    BY_ALL.set(seed);
     let flows: Vec<u32> = [1, 2].into_iter().chain((0..plans.len() as u32).map(|i| FIRST_VIEW + i)).collect();
     let mut running = Running::start(workers, &plans, None, (0, 0));
     let mut random = Random(seed);
