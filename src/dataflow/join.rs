@@ -8,9 +8,10 @@ mod look_up;
 mod merge;
 mod rows;
 
-use crate::closed::{ClosedTick, Counters, closed_ticks};
+use crate::closed::{Counters, closed_ticks};
 use crate::exchange::deal;
 use crate::layout::Layout;
+use crate::state::Holder;
 use crate::stateless;
 use crate::types::{RowArranged, RowStream};
 use hash::HashJoin;
@@ -89,7 +90,7 @@ pub trait Keeper {
     /// Counters of the operator.
     fn counters(&mut self) -> Arc<Counters>;
     /// The next part is the state of this operator, which begins with what was held of it.
-    fn entries(&mut self, state: Rc<RefCell<dyn ClosedTick>>);
+    fn entries(&mut self, state: Holder, counters: Arc<Counters>);
 }
 
 /// Joins two collections from which nothing is ever retracted; see [`hw_plan::FlowPlan::Join`].
@@ -98,10 +99,11 @@ pub fn hash_join<'s>(left: Input<'s>, right: Input<'s>, on: &On<'_>, keeper: &mu
     let scope = left.stream.scope();
     let state = HashJoin::new([&left.types, &right.types], &layouts, [on.strict(0), on.strict(1)]);
     let state = Rc::new(RefCell::new(state));
-    keeper.entries(state.clone());
+    let counters = keeper.counters();
+    keeper.entries(state.clone(), counters.clone());
     let streams = [left.stream, right.stream];
     let dealt = streams.into_iter().zip(&layouts).enumerate();
     let dealt = dealt.map(|(side, (stream, layout))| deal(stream, layout, side, false));
     let both = timely::dataflow::operators::core::Concatenate::concatenate(&scope, dealt);
-    stateless::only_oks(closed_ticks(both, "HashJoin", None, state, keeper.counters()))
+    stateless::only_oks(closed_ticks(both, "HashJoin", None, state, counters))
 }

@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::reduce::Reduce;
 use crate::restore::Restored;
 use crate::sets;
-use crate::state::{Holder, RestoredFlow, SERVED, SERVED_ERRORS};
+use crate::state::{Counted, Holder, RestoredFlow, SERVED, SERVED_ERRORS};
 use crate::stateless;
 use crate::types::{Pair, RowStream, RowTrace};
 pub use arranged::Arranged;
@@ -102,7 +102,7 @@ pub struct Held {
     /// Arrangements.
     pub arrangements: Vec<HeldTrace>,
     /// Operators with state of their own, with their parts.
-    pub operators: Vec<(u32, Holder)>,
+    pub operators: Vec<(u32, Counted)>,
     /// Arrangements that other flows hold for this one. They have numbers too: a part has the same one whoever holds the
     /// others.
     pub lent: u32,
@@ -380,19 +380,19 @@ impl<'s> Render<'s> {
     ) -> Pair<'s> {
         let counters = self.shared.register(name, self.scope.index(), Some(self.nodes.at));
         let state = Rc::new(RefCell::new(state));
-        self.keep(state.clone());
+        self.keep(state.clone(), counters.clone());
         stateless::split_pair(closed_ticks(input, name, first, state, counters))
     }
 
     /// The next part is the state of an operator, which begins with what was held of it.
-    fn keep(&mut self, state: Rc<RefCell<dyn ClosedTick>>) {
+    fn keep(&mut self, state: Holder, counters: Arc<Counters>) {
         let part = self.held.next_part();
         if let Some(flow) = &self.restored {
             let entries = flow.entries(part, self.scope.index(), self.scope.peers());
             // Their blocks had the right checksums.
             state.borrow_mut().restore(entries).expect("invariant: entries are what this operator gave");
         }
-        self.held.operators.push((part, state));
+        self.held.operators.push((part, Counted { state, counters }));
     }
 
     fn no_errors(&self) -> RowStream<'s> {

@@ -9,7 +9,7 @@
 //! it; taking entries goes on between steps, and what the next ticks change is taken before they change it.
 
 use crate::chunk::{RowChunk, pick};
-use crate::closed::ClosedTick;
+use crate::closed::{ClosedTick, Counters};
 use crate::exchange::owner;
 use crate::restore::Restored;
 use crossbeam_channel::Sender;
@@ -108,6 +108,14 @@ impl RestoredFlow {
 /// An operator whose entries can be taken.
 pub type Holder = Rc<RefCell<dyn ClosedTick>>;
 
+/// The same with its counters.
+pub struct Counted {
+    /// The operator.
+    pub state: Holder,
+    /// What it shows of its size.
+    pub counters: Arc<Counters>,
+}
+
 /// What the workers are asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -128,24 +136,30 @@ const THAW_TURNS: u32 = 16;
 /// Operators that have begun with entries, and have not done all of them.
 #[derive(Default)]
 pub struct Thawing {
-    left: VecDeque<Weak<RefCell<dyn ClosedTick>>>,
+    left: VecDeque<(Weak<RefCell<dyn ClosedTick>>, Arc<Counters>)>,
     turns: u32,
 }
 
 impl Thawing {
     /// One more.
-    pub fn add(&mut self, holder: &Holder) {
-        self.left.push_back(Rc::downgrade(holder));
+    pub fn add(&mut self, operator: &Counted) {
+        self.left.push_back((Rc::downgrade(&operator.state), operator.counters.clone()));
     }
 
     /// Goes on with some. True where there is more to do at once.
     pub fn go_on(&mut self, idle: bool) -> bool {
         self.turns = self.turns.wrapping_add(1);
         if (idle || self.turns.is_multiple_of(THAW_TURNS))
-            && let Some(next) = self.left.pop_front()
-            && next.upgrade().is_some_and(|holder| holder.borrow_mut().thaw(THAW_ROWS))
+            && let Some((next, counters)) = self.left.pop_front()
+            && let Some(holder) = next.upgrade()
         {
-            self.left.push_back(next);
+            let more = holder.borrow_mut().thaw(THAW_ROWS);
+            // Until something changes nobody else says how much it holds.
+            let (rows, bytes) = holder.borrow().size();
+            counters.set(rows, bytes);
+            if more {
+                self.left.push_back((next, counters));
+            }
         }
         !self.left.is_empty()
     }

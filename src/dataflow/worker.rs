@@ -134,7 +134,7 @@ impl State {
             Command::Install(spec, shared, layout) => {
                 let flow = self.install(worker, &spec, shared, layout);
                 if spec.restored.is_some() {
-                    flow.held.operators.iter().for_each(|(_, holder)| self.thawing.add(holder));
+                    flow.held.operators.iter().for_each(|(_, operator)| self.thawing.add(operator));
                 }
                 self.flows.insert(spec.id, flow);
             }
@@ -198,8 +198,8 @@ impl State {
             for held in &flow.held.arrangements {
                 taking.arrangement(*id, held.part, shard(&held.trace, upper.saturating_sub(held.lag), upper));
             }
-            for (part, holder) in &flow.held.operators {
-                taking.entries(*id, *part, holder, *all);
+            for (part, operator) in &flow.held.operators {
+                taking.entries(*id, *part, &operator.state, *all);
             }
         }
         self.taking.push_back(taking);

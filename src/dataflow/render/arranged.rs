@@ -17,19 +17,18 @@
 
 use super::{HeldTrace, Relation, Render, unhold};
 use crate::arrange::{Begin, arrange, progress};
-use crate::closed::{ClosedTick, Counters};
+use crate::closed::Counters;
 use crate::exchange::exchange;
 use crate::join::{Arrangement, HeldBy, Input, Keeper, On, Step, hash_join, look_up, merge_join};
 use crate::layout::Layout;
+use crate::state::Holder;
 use crate::stateless;
 use crate::types::{Pair, RowArranged, RowStream};
 use hw_plan::FlowPlan;
 use hw_plan::arranged::{ArrangedBy, identity, order_in, sides};
 use hw_plan::flow::{LookUp, Same};
 use hw_repr::{SqlType, Timestamp};
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// What was rendered for joins while a flow is built.
@@ -460,7 +459,7 @@ impl Keeper for Render<'_> {
         self.shared.register("join", self.scope.index(), Some(self.nodes.at))
     }
 
-    fn entries(&mut self, state: Rc<RefCell<dyn ClosedTick>>) {
-        self.keep(state);
+    fn entries(&mut self, state: Holder, counters: Arc<Counters>) {
+        self.keep(state, counters);
     }
 }

@@ -13,7 +13,8 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use disk::Disk;
 use hw_dataflow::{
-    Correction, Engine, EngineConfig, FlowKind, FlowSpec, Layout, SubscribeMsg, SubscribeSink, SubscriptionId,
+    Correction, Engine, EngineConfig, FlowKind, FlowSpec, Layout, OperatorStats, SubscribeMsg, SubscribeSink,
+    SubscriptionId,
 };
 use hw_plan::{Aggregate, AggregateFunc, FlowPlan, Func, ScalarExpr, SetCall};
 use hw_repr::{Column, Datum, GlobalId, PublishedRelation, RelationDesc, SqlType, UpdateBatch};
@@ -459,6 +460,42 @@ fn late_view(engine: &Engine, plan: &FlowPlan, tables: &[Rows; 2]) {
     wait(engine, 50, 39);
     let published = engine.published(GlobalId(50)).expect("installed");
     assert_eq!(read(&published, 6, 39), naive(plan, tables));
+}
+
+/// Rows that the groupings of the first view hold.
+fn grouped(engine: &Engine) -> u64 {
+    let mine = |o: &&OperatorStats| o.flow.0 == FIRST_VIEW && o.operator == "reduce";
+    engine.operators().iter().filter(mine).map(|o| o.rows).sum()
+}
+
+#[test]
+fn what_operators_hold_is_shown_after_a_restart() {
+    let plans = [(reduce(vec![0], false), 6)];
+    let row = |i, diff| (vec![Some(i), Some(i)], diff);
+    let all = |diff| [(0..5000).map(|i| row(i, diff)).collect(), vec![]];
+    let mut running = Running::start(2, &plans, None, (0, 0));
+    running.tick(1, &all(1));
+    wait(&running.engine, FIRST_VIEW, 1);
+    let mut disk = Disk::default();
+    disk.take(&running.engine, &[1, 2, FIRST_VIEW], 1);
+    let shows = |engine: &Engine, rows: u64| {
+        let start = Instant::now();
+        while grouped(engine) != rows {
+            assert!(start.elapsed() < Duration::from_secs(20), "{} rows instead of {rows}", grouped(engine));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    // Nothing changes; all of it goes at once.
+    for (deleted, left) in [(false, 5000), (true, 0)] {
+        running.engine.shutdown();
+        running = Running::start(2, &plans, Some(&disk), (0, 0));
+        if deleted {
+            running.tick(2, &all(-1));
+            wait(&running.engine, FIRST_VIEW, 2);
+        }
+        shows(&running.engine, left);
+    }
+    running.engine.shutdown();
 }
 
 fn runs(workers: usize) {
