@@ -108,7 +108,10 @@ impl RestoredFlow {
 /// An operator whose entries can be taken.
 pub type Holder = Rc<RefCell<dyn ClosedTick>>;
 
-/// The same with its counters.
+/// The same, which goes with its flow.
+type Fading = Weak<RefCell<dyn ClosedTick>>;
+
+/// An operator with its counters.
 pub struct Counted {
     /// The operator.
     pub state: Holder,
@@ -136,7 +139,7 @@ const THAW_TURNS: u32 = 16;
 /// Operators that have begun with entries, and have not done all of them.
 #[derive(Default)]
 pub struct Thawing {
-    left: VecDeque<(Weak<RefCell<dyn ClosedTick>>, Arc<Counters>)>,
+    left: VecDeque<(Fading, Arc<Counters>)>,
     turns: u32,
 }
 
