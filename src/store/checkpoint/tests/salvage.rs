@@ -207,7 +207,9 @@ fn a_manifest_of_another_version_is_no_damage() {
     all.write(snapshot(10, &shard(&[&[body(0..5)]])), || Ok(())).expect("written");
     drop(all);
     let path = temp.path().join("checkpoint/MANIFEST");
-    let text = std::fs::read_to_string(&path).expect("read").replacen("manifest 2", "manifest 3", 1);
+    let written = std::fs::read_to_string(&path).expect("read");
+    let text = written.replacen("manifest 3", "manifest 4", 1);
+    assert_ne!(written, text);
     std::fs::write(&path, text).expect("write");
     let dir = DataDir::open(temp.path()).expect("data directory");
     for e in [Checkpoints::open(&dir).map(|_| ()), Salvage::of(&dir).map(|_| ())] {
