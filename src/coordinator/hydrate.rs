@@ -6,7 +6,8 @@
 //! is out of reach is waited for; a history that is gone or not the same fails the dataflow.
 //!
 //! History enters in steps at small times of its own below `as_of` (nothing reads it there), so that state builds
-//! up in bounded steps; during recovery the last minute enters at the times it had, where somebody may ask for it. A dataflow that goes on from a
+//! up in bounded steps; after a start, what ticks admitted meanwhile enters after the last tick of before, which can be
+//! read; during recovery the last minute enters at the times it had, where somebody may ask for it. A dataflow that goes on from a
 //! checkpoint lacks only what came since: it is not made to wait for others, and its sources give nothing newer before it
 //! is there, so that what was shown before is shown again as soon as can be. Invariant: `advance` moves past a time only
 //! when everything up to it has been sent.
@@ -81,7 +82,7 @@ pub(crate) struct Hydration {
     floor: Timestamp,
     /// It began with the server.
     of_start: bool,
-    /// All before this time is as it was; what the first stretch did not have came in together at `target`.
+    /// All before this time is as it was; what the first stretch did not have came in from then on, up to `target`.
     known: Timestamp,
     /// There was something that the first stretch did not have.
     late: bool,
@@ -105,11 +106,17 @@ impl Hydration {
         if next.iter().all(Option::is_some) {
             return next.into_iter().flatten().min().filter(|t| self.ahead.back().is_none_or(|(last, _)| last < t));
         }
-        if !self.stepped {
+        if !self.stepped || self.step >= self.target {
             return None;
         }
         self.step += 1;
         Some(self.step)
+    }
+
+    /// What follows came with the ticks up to `target`: before these it is not to be seen.
+    fn begin_late(&mut self) {
+        self.late = true;
+        self.step = self.step.max(self.known.min(self.target));
     }
 
     /// A step has passed, `took` after it was sent: where ticks want their turn, the next is of a better size, and later.
@@ -411,7 +418,9 @@ impl Core {
             }
             h.closing = reached && missing <= LAST_STRETCH_MAX;
             h.target = self.last_tick;
-            h.late |= missing > 0;
+            if missing > 0 {
+                h.begin_late();
+            }
             // After the ticks of the kept history there is no room for steps below them.
             h.stepped &= h.feeds.iter().all(|f| f.timeline.is_empty());
             for feed in &mut h.feeds {

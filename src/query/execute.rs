@@ -105,6 +105,8 @@ fn session(opts: &QueryOptions) -> Result<SessionStateBuilder, SqlError> {
         .with_create_default_catalog_and_schema(false);
     // Of a UNION, logical and physical plan do not agree about what may be NULL; nothing depends on that.
     config.options_mut().execution.skip_physical_aggregate_schema_check = true;
+    // Interleaved unions lose what they rest on where rules after theirs change the inputs: planning then fails.
+    config.options_mut().optimizer.prefer_existing_union = true;
     let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
     Ok(state.with_physical_optimizer_rules(physical_rules()))
 }

@@ -187,3 +187,32 @@ async fn only_materialized_views_can_be_named() {
     server.restart_with(&[]).expect("restart");
     check(&server.connect().await.expect("connect"), "after it").await;
 }
+
+/// Catches: a view that shows, at the last time of before a start, what its sources have given since.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_a_view_is_filled_is_not_seen_before() {
+    let flags = ["--workers", "2", "--checkpoint-interval", "3600"];
+    let mut server = Server::start(&flags).expect("the server starts");
+    let client = server.connect().await.expect("connect");
+    for sql in [
+        "CREATE SOURCE large FROM GENERATOR NEXMARK (EVENTS 1000000, SEED 1, PREFIX 'l_')",
+        "CREATE SOURCE slow FROM GENERATOR NEXMARK (EVENTS PER SECOND 4, SEED 2, PREFIX 's_')",
+        "CREATE MATERIALIZED VIEW v AS \
+         SELECT 1 AS one, count(*) AS n FROM (SELECT DISTINCT bidder, price FROM l_bid) UNION ALL SELECT 2, count(*) FROM s_bid",
+    ] {
+        must(&client, sql).await;
+    }
+    while rows(&client, "SELECT n FROM v WHERE one = 1 AND n > 800000").await.expect("v").is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for round in 0..5 {
+        server.kill().expect("kill");
+        server.restart().expect("restart");
+        let client = server.connect().await.expect("connect");
+        must(&client, "BEGIN").await;
+        let shown = rows(&client, "SELECT n FROM v WHERE one = 2").await.expect("v");
+        let read = rows(&client, "SELECT count(*) FROM s_bid").await.expect("s_bid");
+        must(&client, "COMMIT").await;
+        assert_eq!(shown, read, "start {round}");
+    }
+}
