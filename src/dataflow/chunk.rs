@@ -326,8 +326,13 @@ impl Chunk for RowChunk {
             let last = input.is_empty();
             held.push(chunk);
             if crosses && last {
-                // The next rows are not known yet: all of it waits for the next call.
-                held.drain(..).rev().for_each(|c| input.push_front(c));
+                // The next rows are not known yet. A chunk by itself waits as it is: it may be passed on untouched.
+                let waits = match held.as_slice() {
+                    [_] => std::mem::take(&mut held),
+                    _ => split_last_row(&mut held),
+                };
+                consolidate(&mut held, since, out);
+                waits.into_iter().rev().for_each(|c| input.push_front(c));
                 return;
             }
             if !crosses {
@@ -408,6 +413,27 @@ fn consolidate(held: &mut Vec<RowChunk>, since: Timestamp, out: &mut VecDeque<Ro
     flush(&mut body, out);
     drop(rows);
     held.clear();
+}
+
+/// Takes the changes of the last row off chunks that follow each other. What keeps all others from waiting with it: where rows
+/// come in pairs, every chunk may end within one.
+fn split_last_row(chunks: &mut Vec<RowChunk>) -> Vec<RowChunk> {
+    let mut tail: Vec<RowChunk> = vec![];
+    while let Some(mut chunk) = chunks.pop() {
+        let (after, at) = tail.last().map_or((&chunk, chunk.hi - 1), |t| (t, t.lo));
+        let from = chunk.range().rev().take_while(|i| same_row(&chunk.body, *i, &after.body, at)).last();
+        let from = from.unwrap_or(chunk.hi);
+        if from < chunk.hi {
+            tail.push(chunk.view(from, chunk.hi));
+        }
+        if from > chunk.lo {
+            chunk.hi = from;
+            chunks.push(chunk);
+            break;
+        }
+    }
+    tail.reverse();
+    tail
 }
 
 /// Sorts by time and calls `emit` with each time's sum that is not zero.

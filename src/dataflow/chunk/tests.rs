@@ -2,6 +2,7 @@
 
 use super::*;
 use differential_dataflow::trace::chunk::{is_graded, merge_chains, settle_all};
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 type Model = BTreeMap<(Vec<u8>, u64), i64>;
@@ -133,4 +134,73 @@ fn long_rows_become_several_batches() {
     assert_eq!(cut.iter().map(hw_repr::UpdateBatch::len).collect::<Vec<_>>(), [4, 2]);
     let kept = batches_by_time(&layout, &chunks, Some).expect("decodes");
     assert_eq!(kept.iter().map(|b| (b.time, b.len())).collect::<Vec<_>>(), [(1, 3), (2, 3)]);
+}
+
+/// Rows that come in pairs (one row, retracted later) may cross every bound between chunks: no more than a chunk of them waits.
+#[test]
+fn pairs_that_cross_every_bound_wait_for_no_more_than_the_next_chunk() {
+    const PAIRS: usize = 10 * TARGET;
+    let mut body = ChunkBody::default();
+    body.push(b"key00", 4, 0, 1);
+    let mut chunks = vec![];
+    for pair in 0..PAIRS {
+        for (time, diff) in [(1, 1), (2, -1)] {
+            body.push(format!("key{:09}", pair + 1).as_bytes(), 4, time, diff);
+            if is_full(&body) {
+                chunks.push(RowChunk::from(std::mem::take(&mut body)));
+            }
+        }
+    }
+    chunks.push(body.into());
+    let since = Antichain::from_elem(3);
+    let (mut input, mut out) = (VecDeque::new(), VecDeque::new());
+    for chunk in chunks {
+        input.push_back(chunk);
+        RowChunk::advance(&mut input, since.borrow(), false, &mut out);
+        let waiting: usize = input.iter().map(Chunk::len).sum();
+        assert!(waiting <= TARGET, "{waiting} rows wait");
+    }
+    RowChunk::advance(&mut input, since.borrow(), true, &mut out);
+    assert_eq!(list(out.make_contiguous()), [((b"key00".to_vec(), 0), 1)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever the bounds of the chunks and of the calls: rows that repeat are summed as in one go.
+    #[test]
+    fn advancing_by_pieces_is_the_whole(
+        changes in prop::collection::vec((0u8..12, 0u64..4, 1i64..3, any::<bool>()), 1..80),
+        cuts in prop::collection::vec((1usize..9, any::<bool>()), 80)
+    ) {
+        let mut sums: BTreeMap<(u8, u64), i64> = BTreeMap::new();
+        changes.iter().for_each(|(row, time, n, add)| {
+            *sums.entry((*row, *time)).or_default() += if *add { *n } else { -n };
+        });
+        sums.retain(|_, d| *d != 0);
+        let chunk = |rows: &[((u8, u64), i64)]| {
+            let mut body = ChunkBody::default();
+            rows.iter().for_each(|((row, time), diff)| body.push(&[*row], 1, *time, *diff));
+            RowChunk::from(body)
+        };
+        let all: Vec<((u8, u64), i64)> = sums.into_iter().collect();
+        let since = Antichain::from_elem(2);
+        let (mut whole, mut want) = (VecDeque::new(), VecDeque::new());
+        if !all.is_empty() {
+            whole.push_back(chunk(&all));
+        }
+        RowChunk::advance(&mut whole, since.borrow(), true, &mut want);
+        let (mut input, mut got, mut at) = (VecDeque::new(), VecDeque::new(), 0);
+        for (size, call) in cuts {
+            let to = (at + size).min(all.len());
+            if at < to {
+                input.push_back(chunk(&all[at..to]));
+            }
+            at = to;
+            if call {
+                RowChunk::advance(&mut input, since.borrow(), false, &mut got);
+            }
+        }
+        RowChunk::advance(&mut input, since.borrow(), true, &mut got);
+        prop_assert_eq!(list(got.make_contiguous()), list(want.make_contiguous()));
+    }
 }
