@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: hw_memory::MiMalloc = hw_memory::MiMalloc;
 
 #[derive(Parser)]
 struct Line {
@@ -38,6 +38,9 @@ enum What {
 }
 
 fn main() -> ExitCode {
+    if let Err(e) = hw_memory::give_back_in_background() {
+        eprintln!("bench: no thread for giving memory back: {e}");
+    }
     let done = match Line::parse().what {
         What::Nexmark(options) => nexmark::all(&options),
         What::OneRow(options) => one_row::all(&options),

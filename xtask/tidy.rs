@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the bottom: a crate may depend on lower ones only.
 const LAYERS: &[(&str, u8)] = &[
+    ("hw-memory", 0),
     ("hw-repr", 0),
     ("hw-plan", 1),
     ("hw-scalar", 2),

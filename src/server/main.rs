@@ -14,13 +14,16 @@ const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
 const STACK_BYTES: usize = 64 << 20;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: hw_memory::MiMalloc = hw_memory::MiMalloc;
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,hw_server=info,hw_coordinator=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Err(error) = hw_memory::give_back_in_background() {
+        tracing::warn!("no thread for giving memory back: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()
     {
         Ok(runtime) => runtime,

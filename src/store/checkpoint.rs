@@ -30,8 +30,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// Bytes of blocks that are written at a time.
-const WRITE_BYTES: usize = 4 << 20;
+/// Bytes of blocks that are written, and made durable, at a time: what is left to the end is one write to the disk, which the
+/// log of ticks, and with it every commit, waits for.
+const WRITE_BYTES: usize = 1 << 20;
 /// Bytes of rows above which a body is written as several blocks: less than a block may have.
 const BODY_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 /// Between two blocks of a checkpoint that nobody waits for.
@@ -575,6 +576,7 @@ impl NewFile {
         Ok(Block { file: self.number, at, len: from.len })
     }
 
+    /// Writes what is in the buffer, and makes it durable.
     fn flush(&mut self, all: &Checkpoints) -> Result<(), SqlError> {
         let path = all.path_of(self.number);
         let file = match &mut self.file {
@@ -582,6 +584,7 @@ impl NewFile {
             None => self.file.insert(all.fs.create(&path).map_err(|e| file_error("create", &path, &e))?),
         };
         file.write_at(&self.buffer, self.at).map_err(|e| file_error("write", &path, &e))?;
+        file.sync().map_err(|e| file_error("sync", &path, &e))?;
         self.at += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -593,10 +596,6 @@ impl NewFile {
             return Ok(0);
         }
         self.flush(all)?;
-        let path = all.path_of(self.number);
-        if let Some(file) = &mut self.file {
-            file.sync().map_err(|e| file_error("sync", &path, &e))?;
-        }
         all.fs.sync_dir(&all.dir).map_err(|e| file_error("sync", &all.dir, &e))?;
         Ok(self.bytes)
     }
