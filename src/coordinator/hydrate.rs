@@ -116,7 +116,7 @@ impl Hydration {
     /// What follows came with the ticks up to `target`: before these it is not to be seen.
     fn begin_late(&mut self) {
         self.late = true;
-        self.step = self.step.max(self.known.min(self.target));
+        self.step = self.step.max(self.known);
     }
 
     /// A step has passed, `took` after it was sent: where ticks want their turn, the next is of a better size, and later.

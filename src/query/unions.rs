@@ -10,7 +10,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, replace_children_if_necessary,
@@ -27,7 +27,7 @@ pub(crate) struct HideConstants;
 impl PhysicalOptimizerRule for HideConstants {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
         let hide = |node: Arc<dyn ExecutionPlan>| {
-            if node.is::<UnionExec>() || node.is::<InterleaveExec>() {
+            if node.is::<UnionExec>() {
                 return Ok(Transformed::yes(Arc::new(UnknownExec::new(node)) as Arc<dyn ExecutionPlan>));
             }
             // A window counts keys that are constant, equal or ordered below it in two ways, and fails where they differ; joins pass

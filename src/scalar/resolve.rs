@@ -181,7 +181,8 @@ fn has_own_equality(t: SqlType, with: SqlType) -> bool {
     base(t) == base(with) || whole(t) && whole(with) || float(t) && float(with) || moment(t) && moment(with)
 }
 
-/// Comparisons that no list of signatures holds: of char, whose literals lose the spaces at their end, and of arrays.
+/// Comparisons that no list of signatures holds: of char, where literals and varchar lose the spaces at their end (text does
+/// not: it is the type that strings are compared as), and of arrays.
 fn comparable(args: &[Option<SqlType>]) -> Result<Option<Vec<SqlType>>, SqlError> {
     let [a, b] = args else { return Ok(None) };
     if let Some(found) = row::comparable(*a, *b)? {
@@ -189,7 +190,8 @@ fn comparable(args: &[Option<SqlType>]) -> Result<Option<Vec<SqlType>>, SqlError
     }
     let is = |t: &Option<SqlType>, f: fn(&SqlType) -> bool| t.as_ref().is_some_and(f);
     let char = |t: &Option<SqlType>| is(t, |t| matches!(t, SqlType::Char(_)));
-    if (char(a) && b.is_none()) || (char(b) && a.is_none()) || (char(a) && char(b)) {
+    let as_char = |t: &Option<SqlType>| is(t, |t| matches!(t, SqlType::Char(_) | SqlType::Varchar(_))) || t.is_none();
+    if (char(a) && as_char(b)) || (char(b) && as_char(a)) {
         return Ok(Some(vec![SqlType::Char(None); 2]));
     }
     let array = |t: &Option<SqlType>| is(t, |t| matches!(t, SqlType::Array(_)));

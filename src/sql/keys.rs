@@ -43,6 +43,18 @@ pub(crate) fn comparable(ty: SqlType) -> Result<(), SqlError> {
     Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message).hint("Cast it to jsonb."))
 }
 
+/// Refuses types whose values have no order here.
+pub(crate) fn ordered(ty: SqlType) -> Result<(), SqlError> {
+    comparable(ty)?;
+    let of_jsonb = matches!(ty, SqlType::Array(element) if element.ty() == SqlType::Jsonb);
+    if ty == SqlType::Jsonb || of_jsonb {
+        return Err(
+            SqlError::unsupported(format!("ORDER BY on type {ty} is not supported yet")).hint("Cast it to text.")
+        );
+    }
+    Ok(())
+}
+
 /// The key of a value: equal for equal values and, but for jsonb, in their order. NULL of NULL.
 pub(crate) fn key_of(expr: Expr, ty: SqlType) -> Expr {
     let signature = Signature::exact(vec![ty.arrow()], Volatility::Immutable);

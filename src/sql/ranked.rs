@@ -128,7 +128,7 @@ pub(crate) fn distinct_on(
     let mut by = d.on_expr.iter().map(|e| typer.key(e)).collect::<Result<Vec<_>, _>>()?;
     let mut order = vec![];
     for mut key in d.sort_expr.unwrap_or_default() {
-        key.expr = typer.key(&key.expr)?;
+        key.expr = typer.order_key(&key.expr)?;
         order.push(key);
     }
     let keys = by.iter_mut().chain(order.iter_mut().map(|key| &mut key.expr)).map(|e| (e, false));

@@ -307,10 +307,7 @@ fn sort(env: &Env, s: Sort, outer: &[DFSchemaRef]) -> Result<LogicalPlan, SqlErr
         let value = typer.typed(&key.expr, Place::Value)?;
         let value = typer.settle(value)?;
         let ty = value.ty();
-        crate::keys::comparable(ty)?;
-        if ty == SqlType::Jsonb {
-            return Err(SqlError::unsupported("ORDER BY on type jsonb is not supported yet").hint("Cast it to text."));
-        }
+        crate::keys::ordered(ty)?;
         key.expr = crate::emit::emit(&value, &typer.slots)?;
         if crate::keys::needs_key(ty) && !env.stored {
             key.expr = crate::keys::key_of(key.expr, ty);

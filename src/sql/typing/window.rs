@@ -46,7 +46,7 @@ impl Typer<'_> {
         by.retain(|e| self.env.stored || crate::window::tells_apart(e));
         w.params.partition_by = by;
         for sort in &mut w.params.order_by {
-            sort.expr = self.key(&sort.expr)?;
+            sort.expr = self.order_key(&sort.expr)?;
         }
         Ok(self.slot(Expr::WindowFunction(Box::new(w)), ty))
     }
@@ -81,11 +81,22 @@ impl Typer<'_> {
         Ok((out, ty))
     }
 
-    /// What rows are told apart and sorted by.
+    /// What rows are told apart by.
     pub(crate) fn key(&mut self, expr: &Expr) -> Result<Expr, SqlError> {
         let (expr, ty) = self.plan_expr(expr)?;
+        Ok(self.as_key(expr, ty))
+    }
+
+    /// What rows are sorted by.
+    pub(crate) fn order_key(&mut self, expr: &Expr) -> Result<Expr, SqlError> {
+        let (expr, ty) = self.plan_expr(expr)?;
+        crate::keys::ordered(ty)?;
+        Ok(self.as_key(expr, ty))
+    }
+
+    fn as_key(&self, expr: Expr, ty: SqlType) -> Expr {
         // Maintained views tell rows apart by SQL equality.
-        Ok(if crate::keys::needs_key(ty) && !self.env.stored { crate::keys::key_of(expr, ty) } else { expr })
+        if crate::keys::needs_key(ty) && !self.env.stored { crate::keys::key_of(expr, ty) } else { expr }
     }
 }
 
