@@ -1,6 +1,10 @@
 //! What the operating system says about a process.
 
 use crate::HarnessError;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// `/proc` counts CPU time in these, on every Linux that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -40,6 +44,30 @@ fn status_bytes(pid: u32, name: &str) -> Result<u64, HarnessError> {
 pub fn disk_bytes(dir: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|e| e.metadata().map_or(0, |m| if m.is_dir() { disk_bytes(&e.path()) } else { m.len() })).sum()
+}
+
+/// Writes 4 KiB in place and makes it durable every `pause`, in a new file, until told to stop. `each` gets when that began, and how
+/// long it took in milliseconds: what the disk alone is to a commit.
+pub fn follow_disk(
+    path: &Path,
+    pause: Duration,
+    over: &AtomicBool,
+    mut each: impl FnMut(Instant, f64),
+) -> std::io::Result<()> {
+    let file = std::fs::File::create(path)?;
+    file.write_all_at(&vec![0u8; 1 << 20], 0)?;
+    file.sync_all()?;
+    for i in 0u64.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let begun = Instant::now();
+        file.write_all_at(&[i as u8; 4096], i % 256 * 4096)?;
+        file.sync_data()?;
+        each(begun, begun.elapsed().as_secs_f64() * 1e3);
+        std::thread::sleep(pause);
+    }
+    Ok(())
 }
 
 /// The value below which `share` (0 to 1) of the sorted `values` lie; 0 for none.

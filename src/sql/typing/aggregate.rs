@@ -104,9 +104,7 @@ impl Typer<'_> {
                     self.settle(value)?
                 }
             };
-            if matches!(expr.ty(), SqlType::Jsonb | SqlType::Json) {
-                return Err(unsupported(&format!("ORDER BY on type {}", expr.ty())).hint("Cast it to text."));
-            }
+            crate::keys::ordered(expr.ty())?;
             let found = written.iter().position(|w| *w == expr);
             if a.params.distinct && found.is_none_or(|at| at >= arity) {
                 let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";

@@ -9,13 +9,16 @@
 //! shows when a tick is shown at all; a commit waits for its tick, and so for what holds ticks up. The undisturbed figures of
 //! the same run stand before them.
 //!
+//! `disk` is what 4 KiB made durable in the data directory took, beside all that: a commit takes as long at least, whatever else
+//! the server does.
+//!
 //! The next row is written when the one before was read, so what stops everything for a second meets one row: `longest` is
 //! the longest `whole` of each hot change.
 //!
 //! `cargo run --release -p hw-testkit --example hot_keys -- --workers 2`
 
 use clap::Parser;
-use hw_testkit::process::{cpu_seconds, peak_memory, percentile, resident_memory};
+use hw_testkit::process::{cpu_seconds, follow_disk, peak_memory, percentile, resident_memory};
 use hw_testkit::rows::{run, value};
 use hw_testkit::{Follower, Server};
 use std::collections::HashMap;
@@ -43,7 +46,7 @@ struct Args {
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
     /// Changes of the hot row: each third an insert, an update, a delete.
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 36)]
     changes: u64,
     /// Seconds without hot changes, before.
     #[arg(long, default_value_t = 5)]
@@ -232,11 +235,15 @@ async fn case(args: &Args, side: &str, kind: &str) -> Outcome<()> {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
+    let (syncs, ended) = (Arc::new(Mutex::new(vec![])), stop.clone());
+    let (all, file) = (syncs.clone(), server.data_dir().join("disk-probe"));
+    let each = move |_, ms| all.lock().unwrap_or_else(PoisonError::into_inner).push(ms);
+    let disk = std::thread::spawn(move || follow_disk(&file, Duration::from_millis(5), &ended, each));
     let hot_begun = Instant::now();
     let changed = heat(&client, args, kind).await;
     let cpu = cpu_seconds(pid)? - cpu;
     stop.store(true, Ordering::Relaxed);
-    let (probes, _) = (probing.await??, sampling.join());
+    let (probes, _, _) = (probing.await??, sampling.join(), disk.join());
     let hot = changed?;
     tokio::time::sleep(Duration::from_millis(200)).await;
     following.abort();
@@ -248,6 +255,7 @@ async fn case(args: &Args, side: &str, kind: &str) -> Outcome<()> {
         load_average()
     );
     show(&probes, &hot, &seen, (quiet, hot_begun));
+    line("disk", std::mem::take(&mut *syncs.lock().unwrap_or_else(PoisonError::into_inner)));
     println!("  {:.2} CPU s of the server for each hot change", cpu / hot.len().max(1) as f64);
     println!(
         "  resident memory {before} MiB before, at most {} MiB during hot changes; {} MiB at most in the server's life",

@@ -5,7 +5,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use futures::StreamExt;
-use hw_testkit::process::{cpu_seconds, percentile};
+use hw_testkit::process::{cpu_seconds, follow_disk, percentile};
 use hw_testkit::{KafkaBroker, Server};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -16,8 +16,6 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::error::Error;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -208,23 +206,6 @@ async fn read_points(client: Client, groups: u64, samples: Samples) -> Outcome<(
     Ok(())
 }
 
-fn sync_file(path: PathBuf, samples: &Samples, over: &AtomicBool) -> std::io::Result<()> {
-    let file = std::fs::File::create(path)?;
-    file.write_all_at(&vec![0u8; 1 << 20], 0)?;
-    file.sync_all()?;
-    for i in 0u64.. {
-        if over.load(Ordering::Relaxed) {
-            break;
-        }
-        let begun = Instant::now();
-        file.write_all_at(&[i as u8; 4096], i % 256 * 4096)?;
-        file.sync_data()?;
-        lock(samples).push((now_us(), begun.elapsed().as_secs_f64() * 1000.0));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -277,7 +258,8 @@ async fn measure(args: Measure) -> Outcome<()> {
         ["event to SUBSCRIBE", "event to tick", "point SELECT", "4 KiB fdatasync"].map(|w| (w, Samples::default()));
     let over = Arc::new(AtomicBool::new(false));
     let (file, syncs, stop) = (server.data_dir().join("fdatasync-probe"), all[3].1.clone(), over.clone());
-    let syncer = std::thread::spawn(move || sync_file(file, &syncs, &stop));
+    let each = move |_, ms| lock(&syncs).push((now_us(), ms));
+    let syncer = std::thread::spawn(move || follow_disk(&file, Duration::from_millis(20), &stop, each));
     let plain = Samples::default();
     if args.plain {
         let (broker, samples, stop) = (broker.address(), plain.clone(), over.clone());
